@@ -1,0 +1,174 @@
+package nat
+
+import (
+	"context"
+	"fmt"
+	"net/netip"
+	"time"
+)
+
+// Protocol is the transport protocol of a mapping. The values are the opcodes
+// of NAT-PMP map requests (RFC 6886 §3.3). The zero value is no protocol.
+type Protocol uint8
+
+// The protocols that NAT-PMP can map (RFC 6886 §3.3).
+const (
+	UDP Protocol = 1
+	TCP Protocol = 2
+)
+
+// Protocols lists both protocols in the order in which programs ask for them:
+// TCP first (facts: libtorrent, go-ethereum).
+func Protocols() [2]Protocol { return [2]Protocol{TCP, UDP} }
+
+// String returns "udp" or "tcp", as RouterOS writes them.
+func (p Protocol) String() string {
+	switch p {
+	case UDP:
+		return "udp"
+	case TCP:
+		return "tcp"
+	default:
+		return fmt.Sprintf("protocol(%d)", uint8(p))
+	}
+}
+
+// Other returns the companion protocol: UDP for TCP and TCP for UDP
+// (RFC 6886 §3.3 reserves it for the same client).
+func (p Protocol) Other() Protocol {
+	if p == UDP {
+		return TCP
+	}
+	return UDP
+}
+
+// Key names a mapping: who asked, for which protocol, for which of its own ports.
+// It is comparable and used as a map key.
+type Key struct {
+	// Client is the LAN host, an IPv4 address.
+	Client netip.Addr
+	// Protocol is UDP or TCP.
+	Protocol Protocol
+	// InternalPort is the port on the client, never 0.
+	InternalPort uint16
+}
+
+// String returns the key as "tcp 192.168.88.10:6881".
+func (k Key) String() string {
+	return k.Protocol.String() + " " + netip.AddrPortFrom(k.Client, k.InternalPort).String()
+}
+
+// Port returns what TCP and UDP of one internal port have in common.
+func (k Key) Port() ClientPort { return ClientPort{Client: k.Client, InternalPort: k.InternalPort} }
+
+// ClientPort is one port of one client, whatever the protocol. Both protocols of
+// a client port share one inner port and, where the gateway allows it, one
+// external port. Its requests are handled one at a time.
+type ClientPort struct {
+	// Client is the LAN host, an IPv4 address.
+	Client netip.Addr
+	// InternalPort is the port on the client, never 0.
+	InternalPort uint16
+}
+
+// With returns the key of this client port for the given protocol.
+func (c ClientPort) With(p Protocol) Key {
+	return Key{Client: c.Client, Protocol: p, InternalPort: c.InternalPort}
+}
+
+// Rule is a dst-nat rule of ours on the router, wanted or found.
+// It is comparable.
+type Rule struct {
+	// ID is the router's handle ("*1F"). It is empty for a rule that is wanted
+	// and not made yet, and may change when the router restarts.
+	ID string
+	// Key says to which client and port the rule forwards, and which protocol.
+	Key Key
+	// InnerPort is the port at the router's tunnel address to which the lease points.
+	InnerPort uint16
+	// ExternalPort is the port at the gateway's public address, as the rule's comment has it.
+	ExternalPort uint16
+	// Lifetime is what the client asked for when the rule was made, in whole
+	// seconds. After a restart the lease is asked for again with it.
+	Lifetime time.Duration
+	// Match holds the one or two destination ports that the rule matches, which
+	// depend on [Delivery]. The second is 0 where there is one only.
+	Match [2]uint16
+	// Altered is set on a rule that was found with our comment and whose other
+	// fields do not say what the comment says: somebody edited it, or switched it off.
+	Altered bool
+	// Packets counts the packets that came in through the rule; found rules only.
+	Packets uint64
+}
+
+// Forward is somebody else's dst-nat rule on the tunnel interface as far as it
+// concerns us: the client port to which it forwards (RFC 6886 §3.4: a mapping
+// made by hand is not deleted by a client).
+type Forward struct {
+	// Key is what the rule forwards to. InternalPort 0 means all ports of the client.
+	Key Key
+}
+
+// Snapshot is what the router holds at one moment.
+type Snapshot struct {
+	// Rules are the rules of this owner on the tunnel interface, altered ones and
+	// duplicates included, in the router's order.
+	Rules []Rule
+	// Used has, for each protocol, the ports that rules and services of others
+	// take on the tunnel interface. A rule of ours must not match one of them.
+	Used map[Protocol]*PortSet
+	// Forwards are the rules of others that forward to LAN clients.
+	Forwards []Forward
+}
+
+// Router is the MikroTik router as the core sees it. Its methods may be called
+// at the same time from several goroutines. They return [*Error] with
+// [HopRouter] and obey the context; on an error that leaves it unknown whether
+// the router did it, Error.Ambiguous is set.
+type Router interface {
+	// Rules reads what is there now.
+	Rules(ctx context.Context) (Snapshot, error)
+	// AddRule makes the rule and returns it with its ID. A reply that got lost
+	// does not lead to a second rule.
+	AddRule(ctx context.Context, r Rule) (Rule, error)
+	// UpdateRule changes the rule found in place: its comment and the ports that
+	// it matches become those of want. Connections through it go on.
+	UpdateRule(ctx context.Context, found, want Rule) error
+	// RemoveRule removes the rule. A rule that is not there is success. A rule
+	// whose ID now belongs to something else is left alone and looked for by its comment.
+	RemoveRule(ctx context.Context, r Rule) error
+}
+
+// LeaseRequest asks the gateway for a lease or for a renewal of one.
+type LeaseRequest struct {
+	// Protocol is UDP or TCP.
+	Protocol Protocol
+	// InnerPort is the port at our tunnel address, never 0.
+	InnerPort uint16
+	// ExternalPort is suggested: 0 for any; in a renewal the port that was granted.
+	ExternalPort uint16
+	// Lifetime is what to ask for, at least one second.
+	Lifetime time.Duration
+	// Renewal is set when the lease is thought to stand: it goes before creates in
+	// the queue and is repeated more gently.
+	Renewal bool
+}
+
+// Lease is what the gateway granted.
+type Lease struct {
+	// ExternalPort is the port at the public address, never 0.
+	ExternalPort uint16
+	// Lifetime is how long it lasts from now on, at least one second.
+	Lifetime time.Duration
+}
+
+// Gateway is the VPN gateway as the core sees it. Its methods may be called at
+// the same time from several goroutines. They return [*Error] with [HopGateway]
+// and obey the context; when no reply came it stays unknown whether the gateway
+// did it, and Error.Ambiguous is set.
+type Gateway interface {
+	// Lease asks for a lease and keeps asking until the context ends.
+	Lease(ctx context.Context, req LeaseRequest) (Lease, error)
+	// Release ends a lease. One that is not there is success.
+	Release(ctx context.Context, p Protocol, innerPort uint16) error
+}
