@@ -1,0 +1,113 @@
+package natpmp
+
+import (
+	"errors"
+	"strconv"
+)
+
+const (
+	// Port is the UDP port on which a gateway takes requests (RFC 6886 §3.1).
+	Port = 5351
+	// AnnouncementPort is the UDP port on which clients hear the gateway's
+	// multicasts to 224.0.0.1 (RFC 6886 §3.2.1).
+	AnnouncementPort = 5350
+	// Version is the version byte of every NAT-PMP packet (RFC 6886 §3). Version 2
+	// is PCP (RFC 6887), version 1 an incompatible protocol of a vendor (§1.1).
+	Version = 0
+)
+
+// MaxPacket is the size in bytes beyond which no packet is looked at. NAT-PMP has
+// no packet over 16 bytes; PCP, whose requests get a version error here, has
+// none over 1100 (RFC 6887 §7).
+const MaxPacket = 1100
+
+// Opcode is what a request asks for (RFC 6886 §3.2, §3.3). Replies carry the
+// request's opcode with [ResponseBit] set.
+type Opcode uint8
+
+// The opcodes of RFC 6886.
+const (
+	// OpExternalAddress asks for the gateway's public address (RFC 6886 §3.2).
+	OpExternalAddress Opcode = 0
+	// OpMapUDP asks for a UDP mapping, or for the end of one (RFC 6886 §3.3, §3.4).
+	OpMapUDP Opcode = 1
+	// OpMapTCP asks for a TCP mapping, or for the end of one (RFC 6886 §3.3, §3.4).
+	OpMapTCP Opcode = 2
+	// ResponseBit tells a reply from a request (RFC 6886 §3).
+	ResponseBit Opcode = 128
+)
+
+// String returns "address", "udp", "tcp", or the number of any other opcode.
+func (o Opcode) String() string {
+	switch o {
+	case OpExternalAddress:
+		return "address"
+	case OpMapUDP:
+		return "udp"
+	case OpMapTCP:
+		return "tcp"
+	default:
+		return "opcode " + strconv.Itoa(int(o))
+	}
+}
+
+// isMap says whether requests of this opcode carry ports and a lifetime.
+func (o Opcode) isMap() bool { return o == OpMapUDP || o == OpMapTCP }
+
+// ResultCode is the gateway's verdict (RFC 6886 §3.5). Codes that the RFC does
+// not list are legal on reception and mean failure of that request.
+type ResultCode uint16
+
+// The result codes of RFC 6886 §3.5.
+const (
+	// ResultSuccess is the only code that is not a failure.
+	ResultSuccess ResultCode = 0
+	// ResultUnsupportedVersion answers a version byte other than 0.
+	ResultUnsupportedVersion ResultCode = 1
+	// ResultNotAuthorized is a refusal: the box can map, and may not.
+	ResultNotAuthorized ResultCode = 2
+	// ResultNetworkFailure is a gateway that has no connectivity itself.
+	ResultNetworkFailure ResultCode = 3
+	// ResultOutOfResources is a gateway that can make no more mappings now.
+	ResultOutOfResources ResultCode = 4
+	// ResultUnsupportedOpcode answers the opcodes 3 to 127.
+	ResultUnsupportedOpcode ResultCode = 5
+)
+
+// String returns the code in words, or its number when RFC 6886 does not list it.
+func (c ResultCode) String() string {
+	switch c {
+	case ResultSuccess:
+		return "success"
+	case ResultUnsupportedVersion:
+		return "unsupported version"
+	case ResultNotAuthorized:
+		return "not authorized"
+	case ResultNetworkFailure:
+		return "network failure"
+	case ResultOutOfResources:
+		return "out of resources"
+	case ResultUnsupportedOpcode:
+		return "unsupported opcode"
+	default:
+		return "result code " + strconv.Itoa(int(c))
+	}
+}
+
+// What can be wrong with a packet. Parsing returns these very values, so that
+// refusing a packet costs no allocation either; compare with errors.Is.
+var (
+	// ErrShort is a packet that ends before its contents do.
+	ErrShort = errors.New("natpmp: packet too short")
+	// ErrIsResponse is a packet with [ResponseBit] set where a request was
+	// expected. A server ignores it, whatever its version (RFC 6886 §3.5, RFC 6887 §8.2).
+	ErrIsResponse = errors.New("natpmp: packet is a response")
+	// ErrIsRequest is a packet without [ResponseBit] where a response was expected.
+	ErrIsRequest = errors.New("natpmp: packet is a request")
+	// ErrUnsupportedVersion is a packet of another version. A server answers such
+	// a request with [AppendVersionError] (RFC 6886 §3.5).
+	ErrUnsupportedVersion = errors.New("natpmp: unsupported version")
+	// ErrUnsupportedOpcode is a packet whose opcode RFC 6886 does not have. A server
+	// answers such a request with [AppendOpcodeError] (RFC 6886 §3.5).
+	ErrUnsupportedOpcode = errors.New("natpmp: unsupported opcode")
+)
