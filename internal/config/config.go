@@ -1,0 +1,113 @@
+package config
+
+import (
+	"log/slog"
+	"net/netip"
+	"strings"
+)
+
+// Config is everything that an operator can choose, checked and in real types.
+// It is made by [Parse] only and is not changed afterwards, so it may be read
+// from several goroutines.
+type Config struct {
+	// Gateway is the VPN gateway's NAT-PMP address (VPN_GATEWAY), always IPv4.
+	Gateway netip.AddrPort
+	// GatewayWindow is how many requests may be in flight to the gateway at the
+	// same time (GATEWAY_WINDOW), from 1 to 256. 1 is the strict order of RFC 6886 §3.1.
+	GatewayWindow int
+
+	// Router is where the router's API listens (MIKROTIK_API_ADDRESS). The port is never 0.
+	Router Endpoint
+	// RouterUser is the router's user (MIKROTIK_API_USER), never empty.
+	RouterUser string
+	// RouterPassword belongs to RouterUser (MIKROTIK_API_PASSWORD or the contents
+	// of MIKROTIK_API_PASSWORD_FILE). It may be the empty password.
+	RouterPassword Secret
+	// RouterTLS says whether the API is spoken over TLS (MIKROTIK_API_TLS).
+	RouterTLS bool
+	// InInterface is the router's tunnel interface (MIKROTIK_IN_INTERFACE). Empty
+	// means that it is found from the router's route to the gateway.
+	InInterface string
+
+	// Listen is where clients are answered (LISTEN_ADDR), always IPv4; the address
+	// 0.0.0.0 means all addresses of this host. The port is never 0.
+	Listen netip.AddrPort
+	// AllowedClients are the networks whose hosts may ask (ALLOWED_CLIENTS), never
+	// empty, IPv4, in the order in which they were given.
+	AllowedClients []netip.Prefix
+	// DeniedClients are networks inside AllowedClients whose hosts may not ask
+	// (DENIED_CLIENTS). Nil means none.
+	DeniedClients []netip.Prefix
+	// Announce says where changes of the external address are multicast (ANNOUNCE).
+	Announce Announce
+
+	// Instance is the owner name in the comments of our rules (INSTANCE).
+	Instance string
+	// Shutdown says what a stop leaves behind (SHUTDOWN).
+	Shutdown Shutdown
+
+	// LogLevel is the least level that is logged (LOG_LEVEL).
+	LogLevel slog.Level
+	// LogFormat says how log lines look (LOG_FORMAT).
+	LogFormat LogFormat
+
+	// Warnings are things about the environment that are worth a look but stop
+	// nothing, as a variable that looks misspelled. They are for the log, hold no
+	// secret, and are nil when there is nothing to say.
+	Warnings []string
+}
+
+// Shutdown says what happens to rules and leases when doublenat stops.
+type Shutdown string
+
+// The two ways to stop.
+const (
+	// ShutdownClean removes all rules and gives all leases back.
+	ShutdownClean Shutdown = "clean"
+	// ShutdownKeep leaves both standing; the next start adopts them.
+	ShutdownKeep Shutdown = "keep"
+)
+
+// LogFormat is the form of log lines.
+type LogFormat string
+
+// The log formats.
+const (
+	// LogAuto is text, in color when the log is a terminal.
+	LogAuto LogFormat = "auto"
+	// LogText is text without color.
+	LogText LogFormat = "text"
+	// LogJSON is one JSON object a line.
+	LogJSON LogFormat = "json"
+)
+
+// AnnounceMode says whether announcements are sent (RFC 6886 §3.2.1).
+type AnnounceMode string
+
+// The announce modes.
+const (
+	// AnnounceAuto announces on the interfaces where clients can hear it.
+	AnnounceAuto AnnounceMode = "auto"
+	// AnnounceOn announces always.
+	AnnounceOn AnnounceMode = "on"
+	// AnnounceOff never announces.
+	AnnounceOff AnnounceMode = "off"
+)
+
+// Announce says where changes of the external address are told to all hosts of
+// a network (RFC 6886 §3.2.1).
+type Announce struct {
+	// Mode is auto, on or off.
+	Mode AnnounceMode
+	// Interfaces names this host's interfaces to announce on, in the order given
+	// and without repetition. Nil means that they are chosen; it is set with [AnnounceOn] only.
+	Interfaces []string
+}
+
+// String returns the value as ANNOUNCE takes it.
+func (a Announce) String() string {
+	if len(a.Interfaces) == 0 {
+		return string(a.Mode)
+	}
+	return string(a.Mode) + ":" + strings.Join(a.Interfaces, ",")
+}

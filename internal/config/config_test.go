@@ -1,0 +1,412 @@
+package config_test
+
+import (
+	"errors"
+	"io/fs"
+	"log/slog"
+	"net/netip"
+	"strings"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+	"go.uber.org/goleak"
+
+	"doublenat/internal/config"
+)
+
+func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+
+// compare lets cmp see into the types of netip, which compare with ==.
+var compare = cmp.Options{
+	cmp.Comparer(func(a, b netip.AddrPort) bool { return a == b }),
+	cmp.Comparer(func(a, b netip.Prefix) bool { return a == b }),
+}
+
+// minimal returns the least environment that works, changed by name, value pairs.
+func minimal(pairs ...string) map[string]string {
+	environ := map[string]string{
+		"VPN_GATEWAY":           "10.2.0.1",
+		"MIKROTIK_API_ADDRESS":  "192.168.88.1",
+		"MIKROTIK_API_PASSWORD": "hunter2",
+	}
+	for i := 0; i < len(pairs); i += 2 {
+		environ[pairs[i]] = pairs[i+1]
+	}
+	return environ
+}
+
+// noFile stands for a file system without files.
+func noFile(string) ([]byte, error) { return nil, fs.ErrNotExist }
+
+// defaults returns the Config of minimal().
+func defaults() config.Config {
+	return config.Config{
+		Gateway:        netip.MustParseAddrPort("10.2.0.1:5351"),
+		GatewayWindow:  16,
+		Router:         config.Endpoint{Host: "192.168.88.1", Port: 8728},
+		RouterUser:     "admin",
+		RouterPassword: config.NewSecret("hunter2"),
+		Listen:         netip.MustParseAddrPort("0.0.0.0:5351"),
+		AllowedClients: prefixes("10.0.0.0/8", "172.16.0.0/12", "192.168.0.0/16", "100.64.0.0/10", "127.0.0.0/8"),
+		Announce:       config.Announce{Mode: config.AnnounceAuto},
+		Instance:       "default",
+		Shutdown:       config.ShutdownClean,
+		LogLevel:       slog.LevelInfo,
+		LogFormat:      config.LogAuto,
+	}
+}
+
+func prefixes(texts ...string) []netip.Prefix {
+	list := make([]netip.Prefix, len(texts))
+	for i, text := range texts {
+		list[i] = netip.MustParsePrefix(text)
+	}
+	return list
+}
+
+func TestParseAccepts(t *testing.T) {
+	t.Parallel()
+	tests := []struct {
+		name  string
+		pairs []string
+		want  func(*config.Config)
+	}{
+		{"defaults", nil, func(*config.Config) {}},
+		{"empty values count as absent", []string{"LISTEN_ADDR", "", "LOG_LEVEL", "", "ALLOWED_CLIENTS", "", "ANNOUNCE", ""}, func(*config.Config) {}},
+		{"unrelated variables", []string{"PATH", "/bin", "HOME", "/root", "LANG", "C"}, func(*config.Config) {}},
+		{"gateway port", []string{"VPN_GATEWAY", "127.0.0.9:15351"}, func(c *config.Config) { c.Gateway = netip.MustParseAddrPort("127.0.0.9:15351") }},
+		{"router port", []string{"MIKROTIK_API_ADDRESS", "10.0.0.1:18728"}, func(c *config.Config) { c.Router = config.Endpoint{Host: "10.0.0.1", Port: 18728} }},
+		{"router name", []string{"MIKROTIK_API_ADDRESS", "router.lan"}, func(c *config.Config) { c.Router.Host = "router.lan" }},
+		{"router name and port", []string{"MIKROTIK_API_ADDRESS", "my_router-1.lan.:81"}, func(c *config.Config) { c.Router = config.Endpoint{Host: "my_router-1.lan.", Port: 81} }},
+		{"router IPv6", []string{"MIKROTIK_API_ADDRESS", "fd00::1"}, func(c *config.Config) { c.Router.Host = "fd00::1" }},
+		{"router IPv6 in brackets", []string{"MIKROTIK_API_ADDRESS", "[fd00:0::1]"}, func(c *config.Config) { c.Router.Host = "fd00::1" }},
+		{"router IPv6 and port", []string{"MIKROTIK_API_ADDRESS", "[fd00::1]:99"}, func(c *config.Config) { c.Router = config.Endpoint{Host: "fd00::1", Port: 99} }},
+		{"TLS port", []string{"MIKROTIK_API_TLS", "true"}, func(c *config.Config) { c.RouterTLS, c.Router.Port = true, 8729 }},
+		{"TLS and a port", []string{"MIKROTIK_API_TLS", "yes", "MIKROTIK_API_ADDRESS", "10.0.0.1:1"}, func(c *config.Config) {
+			c.RouterTLS, c.Router = true, config.Endpoint{Host: "10.0.0.1", Port: 1}
+		}},
+		{"TLS on", []string{"MIKROTIK_API_TLS", "ON"}, func(c *config.Config) { c.RouterTLS, c.Router.Port = true, 8729 }},
+		{"TLS off", []string{"MIKROTIK_API_TLS", "Off"}, func(*config.Config) {}},
+		{"TLS no", []string{"MIKROTIK_API_TLS", "no"}, func(*config.Config) {}},
+		{"user", []string{"MIKROTIK_API_USER", "double nat"}, func(c *config.Config) { c.RouterUser = "double nat" }},
+		{"empty password", []string{"MIKROTIK_API_PASSWORD", ""}, func(c *config.Config) { c.RouterPassword = config.NewSecret("") }},
+		{"interface", []string{"MIKROTIK_IN_INTERFACE", "WireGuard (NL)"}, func(c *config.Config) { c.InInterface = "WireGuard (NL)" }},
+		{"listen", []string{"LISTEN_ADDR", "192.168.88.2:15351"}, func(c *config.Config) { c.Listen = netip.MustParseAddrPort("192.168.88.2:15351") }},
+		{"listen on all", []string{"LISTEN_ADDR", ":1"}, func(c *config.Config) { c.Listen = netip.MustParseAddrPort("0.0.0.0:1") }},
+		{"allowed", []string{"ALLOWED_CLIENTS", "192.168.88.0/24, 10.1.2.3"}, func(c *config.Config) { c.AllowedClients = prefixes("192.168.88.0/24", "10.1.2.3/32") }},
+		{"denied", []string{"DENIED_CLIENTS", "192.168.88.64/26"}, func(c *config.Config) { c.DeniedClients = prefixes("192.168.88.64/26") }},
+		{"announce off", []string{"ANNOUNCE", "OFF"}, func(c *config.Config) { c.Announce = config.Announce{Mode: config.AnnounceOff} }},
+		{"announce on", []string{"ANNOUNCE", "on"}, func(c *config.Config) { c.Announce = config.Announce{Mode: config.AnnounceOn} }},
+		{"announce on interfaces", []string{"ANNOUNCE", "on:eth0, br0,eth0"}, func(c *config.Config) {
+			c.Announce = config.Announce{Mode: config.AnnounceOn, Interfaces: []string{"eth0", "br0"}}
+		}},
+		{"window", []string{"GATEWAY_WINDOW", "256"}, func(c *config.Config) { c.GatewayWindow = 256 }},
+		{"instance", []string{"INSTANCE", "Proton-NL_2"}, func(c *config.Config) { c.Instance = "Proton-NL_2" }},
+		{"shutdown", []string{"SHUTDOWN", "Keep"}, func(c *config.Config) { c.Shutdown = config.ShutdownKeep }},
+		{"level", []string{"LOG_LEVEL", "debug"}, func(c *config.Config) { c.LogLevel = slog.LevelDebug }},
+		{"level warn", []string{"LOG_LEVEL", "WARN"}, func(c *config.Config) { c.LogLevel = slog.LevelWarn }},
+		{"level error", []string{"LOG_LEVEL", "Error"}, func(c *config.Config) { c.LogLevel = slog.LevelError }},
+		{"format", []string{"LOG_FORMAT", "JSON"}, func(c *config.Config) { c.LogFormat = config.LogJSON }},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			t.Parallel()
+			want := defaults()
+			tt.want(&want)
+			got, err := config.Parse(minimal(tt.pairs...), noFile)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if diff := cmp.Diff(want, got, compare); diff != "" {
+				t.Error(diff)
+			}
+		})
+	}
+}
+
+// nonsense holds values that each variable must reject, with a piece of the reason.
+var nonsense = map[string][][2]string{
+	"VPN_GATEWAY": {
+		{"10.2.0", "not an IP address"},
+		{"gateway.lan", "not an IP address"},
+		{"fd00::1", "IPv6"},
+		{"[fd00::1]:5351", "IPv6"},
+		{"[10.2.0.1]", "brackets"},
+		{"0.0.0.0", "one host"},
+		{"224.0.0.1", "one host"},
+		{"255.255.255.255", "one host"},
+		{"10.2.0.1:0", `port "0"`},
+		{"10.2.0.1:", `port ""`},
+		{"10.2.0.1:65536", `port "65536"`},
+		{"10.2.0.1:+1", `port "+1"`},
+		{"10.2.0.1 ", "not an IP address"},
+		{"10.2.0.1:1:2", "host:port"},
+	},
+	"MIKROTIK_API_ADDRESS": {
+		{"http://192.168.88.1", "URL"},
+		{"192.168.88", "neither a host name"},
+		{"192.168.88.1.1", "neither a host name"},
+		{"192.168.88.1:99999", `port "99999"`},
+		{"router..lan", "neither a host name"},
+		{"-router", "neither a host name"},
+		{"router-", "neither a host name"},
+		{"my router", "neither a host name"},
+		{"ｒouter", "neither a host name"},
+		{":8728", "neither a host name"},
+		{"[fd00::1", "host:port"},
+		{"[]", "brackets"},
+		{"fd00::1::2", "host:port"},
+		{strings.Repeat("a", 64), "neither a host name"},
+		{strings.Repeat("a.", 128), "longer"},
+	},
+	"MIKROTIK_API_PASSWORD_FILE": {{"/no/such/file", "cannot be read"}},
+	"MIKROTIK_API_USER":          {{" admin", "blanks"}, {"ad\nmin", "cannot be printed"}},
+	"MIKROTIK_API_TLS":           {{"ja", "neither true nor false"}, {"2", "neither true nor false"}, {" true", "neither"}},
+	"MIKROTIK_IN_INTERFACE": {
+		{"!wireguard1", "one interface"},
+		{"wg0,wg1", "one interface"},
+		{" wg0", "one interface"},
+		{"wg\x000", "one interface"},
+		{strings.Repeat("w", 65), "one interface"},
+	},
+	"LISTEN_ADDR": {
+		{"5351", "not an IP address and port"},
+		{"192.168.88.2", "no port"},
+		{"localhost:5351", "not an IP address"},
+		{":0", `port "0"`},
+		{":", `port ""`},
+		{":natpmp", `port "natpmp"`},
+		{"[::]:5351", "IPv6"},
+		{"224.0.0.1:5351", "multicast"},
+		{"10.2.0.1:5351", "VPN_GATEWAY"},
+	},
+	"ALLOWED_CLIENTS": {
+		{"lan", `"lan"`},
+		{"192.168.88.0/33", `"192.168.88.0/33"`},
+		{"192.168.88.0/24,", `""`},
+		{"192.168.88.0/24;10.0.0.0/8", "not an IPv4 prefix"},
+		{"fd00::/8", "IPv6"},
+		{"192.168.88.7/24", "that network is 192.168.88.0/24, that host is 192.168.88.7"},
+	},
+	"DENIED_CLIENTS": {{"all", `"all"`}, {"::1", "IPv6"}},
+	"ANNOUNCE": {
+		{"yes", "none of auto, off and on"},
+		{"auto:eth0", "with on only"},
+		{"off:", "with on only"},
+		{"on:", `""`},
+		{"on:eth0,,br0", `""`},
+		{"on:sixteen-letters-", "cannot be an interface"},
+		{"on:eth0 br0", "cannot be an interface"},
+		{"on:a/b", "cannot be an interface"},
+	},
+	"GATEWAY_WINDOW": {{"0", "1 to 256"}, {"257", "1 to 256"}, {"-1", "1 to 256"}, {"16.0", "1 to 256"}, {"many", "1 to 256"}},
+	"INSTANCE":       {{strings.Repeat("x", 33), "32"}, {"nl 1", "A-Z"}, {"nl;1", "A-Z"}, {"é", "A-Z"}},
+	"SHUTDOWN":       {{"dirty", "neither clean nor keep"}},
+	"LOG_LEVEL":      {{"TRACE", "log level"}, {"INFO+2", "log level"}, {"0", "log level"}},
+	"LOG_FORMAT":     {{"xml", "none of auto, text and json"}},
+}
+
+func TestParseRejectsNonsense(t *testing.T) {
+	t.Parallel()
+	for _, v := range config.Reference() {
+		if v.Secret {
+			continue // every text is a password
+		}
+		t.Run(v.Name, func(t *testing.T) {
+			t.Parallel()
+			if len(nonsense[v.Name]) == 0 {
+				t.Fatal("no nonsense for this variable in the table")
+			}
+			for _, c := range nonsense[v.Name] {
+				rejects(t, v, c[0], c[1])
+			}
+		})
+	}
+}
+
+// rejects checks that the value is refused by exactly one error, which names the
+// variable, the value, the reason, what is allowed and an example.
+func rejects(t *testing.T, v config.Variable, text, reason string) {
+	t.Helper()
+	environ := minimal(v.Name, text)
+	if v.Name == "MIKROTIK_API_PASSWORD_FILE" {
+		delete(environ, "MIKROTIK_API_PASSWORD")
+	}
+	got, err := config.Parse(environ, noFile)
+	if err == nil {
+		t.Errorf("%s=%q was accepted", v.Name, text)
+		return
+	}
+	if diff := cmp.Diff(config.Config{}, got, compare); diff != "" {
+		t.Errorf("%s=%q: a config beside the error: %s", v.Name, text, diff)
+	}
+	var one *config.Error
+	if !errors.As(err, &one) {
+		t.Fatalf("%s=%q: %T is not an *Error", v.Name, text, err)
+	}
+	if one.Variable.Name != v.Name || one.Value != text || !strings.Contains(one.Reason, reason) {
+		t.Errorf("%s=%q: got %s=%q %s, want reason %q", v.Name, text, one.Variable.Name, one.Value, one.Reason, reason)
+	}
+	line := err.Error()
+	if strings.Contains(line, "\n") {
+		t.Errorf("%s=%q: more than one error: %s", v.Name, text, line)
+	}
+	for _, part := range []string{v.Name + "=", "allowed: " + v.Allowed, "example: " + v.Name + "=" + v.Example} {
+		if !strings.Contains(line, part) {
+			t.Errorf("%s=%q: %q lacks %q", v.Name, text, line, part)
+		}
+	}
+}
+
+func TestParseReportsAllErrors(t *testing.T) {
+	t.Parallel()
+	environ := make(map[string]string)
+	var want []string
+	for _, v := range config.Reference() {
+		switch {
+		case v.Secret:
+			want = append(want, v.Name) // missing
+		case v.Name == "MIKROTIK_API_PASSWORD_FILE":
+		default:
+			environ[v.Name] = nonsense[v.Name][0][0]
+			want = append(want, v.Name)
+		}
+	}
+	_, err := config.Parse(environ, noFile)
+	if err == nil {
+		t.Fatal("accepted")
+	}
+	joined, ok := err.(interface{ Unwrap() []error })
+	if !ok {
+		t.Fatalf("%T joins nothing", err)
+	}
+	got := make(map[string]bool)
+	for _, one := range joined.Unwrap() {
+		var e *config.Error
+		if !errors.As(one, &e) {
+			t.Fatalf("%v is no *Error", one)
+		}
+		got[e.Variable.Name] = true
+	}
+	for _, name := range want {
+		if !got[name] {
+			t.Errorf("nothing said about %s", name)
+		}
+	}
+	if len(got) != len(want) {
+		t.Errorf("%d variables named, want %d: %v", len(got), len(want), err)
+	}
+}
+
+func TestParseRequired(t *testing.T) {
+	t.Parallel()
+	for _, environ := range []map[string]string{nil, {}, {"VPN_GATEWAY": "", "MIKROTIK_API_ADDRESS": ""}} {
+		_, err := config.Parse(environ, noFile)
+		want := []string{
+			"VPN_GATEWAY is not set; allowed: IPv4 address, with or without :port; example: VPN_GATEWAY=10.2.0.1",
+			"MIKROTIK_API_ADDRESS is not set; allowed: host name or IP address, with or without :port; example: MIKROTIK_API_ADDRESS=192.168.88.1",
+			"MIKROTIK_API_PASSWORD is not set, nor is MIKROTIK_API_PASSWORD_FILE; allowed: text; set and empty for a user without a password; example: MIKROTIK_API_PASSWORD=correct horse",
+		}
+		if err == nil {
+			t.Fatal("accepted")
+		}
+		if diff := cmp.Diff(want, strings.Split(err.Error(), "\n")); diff != "" {
+			t.Error(diff)
+		}
+	}
+}
+
+func TestParsePassword(t *testing.T) {
+	t.Parallel()
+	const file = "/run/secrets/router"
+	tests := []struct {
+		name, inline, content string
+		want, err             string
+	}{
+		{name: "file", content: "p w", want: "p w"},
+		{name: "file with line end", content: "pw\n", want: "pw"},
+		{name: "file from Windows", content: "pw\r\n", want: "pw"},
+		{name: "blanks belong to it", content: " pw \n", want: " pw "},
+		{name: "not text", content: "p\xffw", want: "p\xffw"},
+		{name: "empty file", content: "", err: "is an empty file"},
+		{name: "empty line", content: "\n", err: "is an empty file"},
+		{name: "two lines", content: "pw\nmore\n", err: "more than one line"},
+		{name: "two line ends", content: "pw\n\n", err: "more than one line"},
+		{name: "binary", content: "p\x00w", err: "more than one line"},
+		{name: "both", inline: "hunter3", content: "pw", err: "is set together with"},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			t.Parallel()
+			readFile := func(name string) ([]byte, error) {
+				if name != file {
+					return nil, fs.ErrNotExist
+				}
+				return []byte(tt.content), nil
+			}
+			got, err := config.Parse(minimal("MIKROTIK_API_PASSWORD", tt.inline, "MIKROTIK_API_PASSWORD_FILE", file), readFile)
+			if tt.err != "" {
+				if err == nil || !strings.Contains(err.Error(), tt.err) {
+					t.Fatalf("got %v, want %q", err, tt.err)
+				}
+				if strings.Contains(err.Error(), "hunter3") || tt.content != "" && strings.Contains(err.Error(), "=\"pw") {
+					t.Fatalf("the password is in %v", err)
+				}
+				return
+			}
+			if err != nil {
+				t.Fatal(err)
+			}
+			if diff := cmp.Diff(tt.want, got.RouterPassword.Reveal()); diff != "" {
+				t.Error(diff)
+			}
+		})
+	}
+}
+
+func TestParseWarnings(t *testing.T) {
+	t.Parallel()
+	tests := []struct {
+		name  string
+		pairs []string
+		want  []string
+	}{
+		{"a letter missing", []string{"MIKROTIK_API_PASWORD", "s3cret"}, []string{
+			"MIKROTIK_API_PASWORD is not a variable of doublenat; did you mean MIKROTIK_API_PASSWORD?",
+		}},
+		{"letters swapped", []string{"LOG_LEEVL", "debug"}, []string{
+			"LOG_LEEVL is not a variable of doublenat; did you mean LOG_LEVEL?",
+		}},
+		{"lower case", []string{"vpn_gateway", "10.2.0.1"}, []string{
+			"vpn_gateway is not a variable of doublenat; did you mean VPN_GATEWAY?",
+		}},
+		{"a letter too many, in two names", []string{"LISTEN_ADDRS", "", "LOG_FORMATT", ""}, []string{
+			"LISTEN_ADDRS is not a variable of doublenat; did you mean LISTEN_ADDR?",
+			"LOG_FORMATT is not a variable of doublenat; did you mean LOG_FORMAT?",
+		}},
+		{"ours by its prefix", []string{"MIKROTIK_API_TIMEOUT", "3s"}, []string{
+			"MIKROTIK_API_TIMEOUT is not a variable of doublenat and has no effect",
+		}},
+		{"somebody else's", []string{"INSTANCES", "1", "DISTANCE", "1", "VPN_GATEWAY_PORT", "1", "LOG", "1", strings.Repeat("A", 1<<16), "1"}, []string{
+			"INSTANCES is not a variable of doublenat; did you mean INSTANCE?",
+		}},
+		{"password in the clear", []string{"MIKROTIK_API_ADDRESS", "8.8.8.8"}, []string{
+			"MIKROTIK_API_ADDRESS is a public address and MIKROTIK_API_TLS is off: the password can be read on the way",
+		}},
+		{"public with TLS", []string{"MIKROTIK_API_ADDRESS", "8.8.8.8", "MIKROTIK_API_TLS", "1"}, nil},
+		{"shared address", []string{"MIKROTIK_API_ADDRESS", "100.64.0.1"}, nil},
+		{"loopback", []string{"MIKROTIK_API_ADDRESS", "::1"}, nil},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			t.Parallel()
+			got, err := config.Parse(minimal(tt.pairs...), noFile)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if diff := cmp.Diff(tt.want, got.Warnings); diff != "" {
+				t.Error(diff)
+			}
+		})
+	}
+}

@@ -1,0 +1,171 @@
+package config
+
+import (
+	"errors"
+	"fmt"
+	"net/netip"
+	"strings"
+
+	"github.com/caarlos0/env/v11"
+)
+
+// The ports of the services api and api-ssl of RouterOS.
+const (
+	apiPort    = 8728
+	apiTLSPort = 8729
+)
+
+// Error is one variable that cannot be used.
+type Error struct {
+	// Variable is what is known about the variable.
+	Variable Variable
+	// Value is what was given, as it may be shown: dots for a secret.
+	Value string
+	// Reason is what is wrong, as a phrase whose subject is the variable.
+	Reason string
+}
+
+// Error returns variable, value, reason, what is allowed and an example in one line.
+func (e *Error) Error() string {
+	var b strings.Builder
+	b.WriteString(e.Variable.Name)
+	if e.Value != "" {
+		fmt.Fprintf(&b, "=%q", e.Value)
+	}
+	fmt.Fprintf(&b, " %s; allowed: %s; example: %s=%s",
+		e.Reason, e.Variable.Allowed, e.Variable.Name, e.Variable.Example)
+	return b.String()
+}
+
+// Parse makes a Config from the environment. readFile reads the file that
+// MIKROTIK_API_PASSWORD_FILE names and is not called otherwise.
+//
+// The error joins an [*Error] for each variable that cannot be used, in the
+// order of [Reference], so that an operator corrects all of them in one go. The
+// Config is of use only without an error.
+func Parse(environ map[string]string, readFile func(name string) ([]byte, error)) (Config, error) {
+	if environ == nil {
+		environ = map[string]string{} // nil would mean the process's own to env
+	}
+	given, err := env.ParseAsWithOptions[raw](env.Options{Environment: environ})
+	if err != nil {
+		return Config{}, fmt.Errorf("reading the environment: %w", err)
+	}
+
+	p := newParser()
+	cfg := Config{
+		Gateway:        value(p, "VPN_GATEWAY", given.Gateway, parseGateway),
+		Router:         value(p, "MIKROTIK_API_ADDRESS", given.Router, parseEndpoint),
+		RouterPassword: p.password(environ, given, readFile),
+		RouterUser:     value(p, "MIKROTIK_API_USER", given.User, parseUser),
+		RouterTLS:      value(p, "MIKROTIK_API_TLS", given.TLS, parseBool),
+		InInterface:    value(p, "MIKROTIK_IN_INTERFACE", given.InInterface, parseInterface),
+		Listen:         value(p, "LISTEN_ADDR", given.Listen, parseListen),
+		AllowedClients: value(p, "ALLOWED_CLIENTS", given.AllowedClients, parsePrefixes),
+		DeniedClients:  value(p, "DENIED_CLIENTS", given.DeniedClients, parsePrefixes),
+		Announce:       value(p, "ANNOUNCE", given.Announce, parseAnnounce),
+		GatewayWindow:  value(p, "GATEWAY_WINDOW", given.GatewayWindow, parseWindow),
+		Instance:       value(p, "INSTANCE", given.Instance, parseInstance),
+		Shutdown:       value(p, "SHUTDOWN", given.Shutdown, parseShutdown),
+		LogLevel:       value(p, "LOG_LEVEL", given.LogLevel, parseLevel),
+		LogFormat:      value(p, "LOG_FORMAT", given.LogFormat, parseFormat),
+	}
+	if cfg.Router.Port == 0 {
+		cfg.Router.Port = apiPort
+		if cfg.RouterTLS {
+			cfg.Router.Port = apiTLSPort
+		}
+	}
+	if cfg.Listen.IsValid() && cfg.Listen == cfg.Gateway {
+		p.fail("LISTEN_ADDR", given.Listen, "is the address of VPN_GATEWAY, which is another host's")
+	}
+	if len(p.errs) > 0 {
+		return Config{}, errors.Join(p.errs...)
+	}
+	cfg.Warnings = append(misspelled(environ), exposed(cfg)...)
+	return cfg, nil
+}
+
+// parser gathers what is wrong while the values are read.
+type parser struct {
+	known map[string]Variable
+	errs  []error
+}
+
+// newParser returns a parser that knows all variables.
+func newParser() *parser {
+	p := &parser{known: make(map[string]Variable)}
+	for _, v := range Reference() {
+		p.known[v.Name] = v
+	}
+	return p
+}
+
+// fail notes that the named variable cannot be used.
+func (p *parser) fail(name, text, reason string) {
+	v := p.known[name]
+	if v.Secret && text != "" {
+		text = dots
+	}
+	p.errs = append(p.errs, &Error{Variable: v, Value: text, Reason: reason})
+}
+
+// value reads one variable, or returns the zero value and notes what is wrong.
+// An empty text is the zero value, and an error where the variable is required.
+func value[T any](p *parser, name, text string, parse func(string) (T, error)) T {
+	var zero T
+	if text == "" {
+		if p.known[name].Required {
+			p.fail(name, "", "is not set")
+		}
+		return zero
+	}
+	v, err := parse(text)
+	if err != nil {
+		p.fail(name, text, err.Error())
+		return zero
+	}
+	return v
+}
+
+// password finds the password in one of its two places. A variable that is set
+// and empty is the empty password, which RouterOS users may have; an empty file
+// is a mistake.
+func (p *parser) password(environ map[string]string, given raw, readFile func(string) ([]byte, error)) Secret {
+	const inline, file = "MIKROTIK_API_PASSWORD", "MIKROTIK_API_PASSWORD_FILE"
+	if given.PasswordFile == "" {
+		if _, ok := environ[inline]; !ok {
+			p.fail(inline, "", "is not set, nor is "+file)
+		}
+		return NewSecret(given.Password)
+	}
+	if given.Password != "" {
+		p.fail(inline, given.Password, "is set together with "+file)
+		return Secret{}
+	}
+	content, err := readFile(given.PasswordFile)
+	if err != nil {
+		p.fail(file, given.PasswordFile, "cannot be read: "+err.Error())
+		return Secret{}
+	}
+	text := strings.TrimSuffix(strings.TrimSuffix(string(content), "\n"), "\r")
+	switch {
+	case text == "":
+		p.fail(file, given.PasswordFile, "is an empty file")
+	case strings.ContainsAny(text, "\r\n\x00"):
+		p.fail(file, given.PasswordFile, "is a file with more than one line")
+	}
+	return NewSecret(text)
+}
+
+// exposed warns of a password that would cross a public network in the clear.
+func exposed(cfg Config) []string {
+	addr, err := netip.ParseAddr(cfg.Router.Host)
+	if err != nil || cfg.RouterTLS || addr.IsPrivate() || addr.IsLoopback() || addr.IsLinkLocalUnicast() ||
+		netip.MustParsePrefix("100.64.0.0/10").Contains(addr) {
+		return nil
+	}
+	return []string{
+		"MIKROTIK_API_ADDRESS is a public address and MIKROTIK_API_TLS is off: the password can be read on the way",
+	}
+}

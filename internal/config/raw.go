@@ -1,0 +1,40 @@
+package config
+
+// raw is the environment as it comes: one string for each variable, and beside
+// it all that is known about the variable. An empty value counts as not given,
+// because that is what a compose file makes of a variable without a value.
+//
+// Tags: env and envDefault are read by caarlos0/env, the others by [Reference].
+type raw struct {
+	Gateway string `env:"VPN_GATEWAY" required:"true" allowed:"IPv4 address, with or without :port" example:"10.2.0.1" help:"NAT-PMP gateway at the far end of the VPN tunnel. Port 5351 unless another is given."`
+
+	Router string `env:"MIKROTIK_API_ADDRESS" required:"true" allowed:"host name or IP address, with or without :port" example:"192.168.88.1" help:"API of the MikroTik router. Port 8728, with TLS 8729, unless another is given."`
+
+	Password string `env:"MIKROTIK_API_PASSWORD" secret:"true" allowed:"text; set and empty for a user without a password" example:"correct horse" help:"Password of the API user. Exactly one of this and MIKROTIK_API_PASSWORD_FILE is needed."`
+
+	PasswordFile string `env:"MIKROTIK_API_PASSWORD_FILE" allowed:"path of a file with one line" example:"/run/secrets/router" help:"File with the password of the API user; one line end after it is ignored."`
+
+	User string `env:"MIKROTIK_API_USER" envDefault:"admin" allowed:"printable text without surrounding blanks" example:"doublenat" help:"User of the API. It needs the policies read, write, api and test."`
+
+	TLS string `env:"MIKROTIK_API_TLS" envDefault:"false" allowed:"true or false (also yes, no, on, off, 1, 0)" example:"true" help:"Speak TLS to the API (service api-ssl)."`
+
+	InInterface string `env:"MIKROTIK_IN_INTERFACE" allowed:"name of an interface of the router" example:"wireguard1" help:"The router's tunnel interface. Empty: found from the router's route to VPN_GATEWAY."`
+
+	Listen string `env:"LISTEN_ADDR" envDefault:":5351" allowed:"IPv4 address and port, or :port for all addresses" example:"192.168.88.2:5351" help:"Where clients are answered."`
+
+	AllowedClients string `env:"ALLOWED_CLIENTS" envDefault:"10.0.0.0/8,172.16.0.0/12,192.168.0.0/16,100.64.0.0/10,127.0.0.0/8" allowed:"list of IPv4 prefixes and addresses, separated by commas" example:"192.168.88.0/24,192.168.90.7" help:"Who may ask. Requests from others are dropped without an answer."`
+
+	DeniedClients string `env:"DENIED_CLIENTS" allowed:"list of IPv4 prefixes and addresses, separated by commas" example:"192.168.88.64/26" help:"Who may not ask although ALLOWED_CLIENTS has them."`
+
+	Announce string `env:"ANNOUNCE" envDefault:"auto" allowed:"auto, off, on, or on: with a list of interfaces" example:"on:eth0,br0" help:"Multicast changes of the external address to the LAN (RFC 6886 §3.2.1)."`
+
+	GatewayWindow string `env:"GATEWAY_WINDOW" envDefault:"16" allowed:"number from 1 to 256" example:"1" help:"Requests in flight to the gateway at the same time. 1 is the strict order of RFC 6886."`
+
+	Instance string `env:"INSTANCE" envDefault:"default" allowed:"1 to 32 of A-Z a-z 0-9 _ -" example:"proton-nl" help:"Name in the comments of our rules. Two doublenats on one router need two names."`
+
+	Shutdown string `env:"SHUTDOWN" envDefault:"clean" allowed:"clean or keep" example:"keep" help:"On a stop, remove all rules and leases, or keep them for the next start."`
+
+	LogLevel string `env:"LOG_LEVEL" envDefault:"INFO" allowed:"DEBUG, INFO, WARN or ERROR, in either case" example:"DEBUG" help:"Least level that is logged. DEBUG shows each request."`
+
+	LogFormat string `env:"LOG_FORMAT" envDefault:"auto" allowed:"auto, text or json" example:"json" help:"Form of log lines. auto: text, in color on a terminal unless NO_COLOR is set."`
+}
