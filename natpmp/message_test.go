@@ -42,7 +42,7 @@ func TestRequestBytes(t *testing.T) {
 		},
 		{
 			name: "map tcp, all bits",
-			wire: "0002 0000 ffffffff ffffffff",
+			wire: "0002 0000 ffffffffffffffff",
 			want: natpmp.Request{Opcode: natpmp.OpMapTCP, InternalPort: 65535, SuggestedExternalPort: 65535, Lifetime: 1<<32 - 1},
 		},
 		{

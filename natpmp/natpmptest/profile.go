@@ -1,0 +1,125 @@
+package natpmptest
+
+import (
+	"slices"
+	"time"
+
+	"doublenat/natpmp"
+)
+
+// Profile is how a [Gateway] behaves. The zero value grants what is asked, from
+// the lowest free port on; start from one of the functions that return a Profile
+// and change what the test is about.
+type Profile struct {
+	// Name is for messages.
+	Name string
+
+	// EpochStart is the epoch at the start; after a restart it is 0 whatever this says.
+	EpochStart uint32
+	// Lifetime is the longest that is granted; 0 means no limit.
+	Lifetime time.Duration
+	// FixedLifetime grants exactly Lifetime whatever is asked for. With Lifetime 0
+	// the answer is a success with lifetime 0, and there is no lease.
+	FixedLifetime bool
+	// DropsHugeLifetimes answers lifetimes of 2^31 seconds or more as asked and
+	// keeps no lease, as an overflow in miniupnpd does.
+	DropsHugeLifetimes bool
+
+	// MinPort and MaxPort limit the ports that are chosen freely; 0 means 1024 and 65535.
+	MinPort, MaxPort uint16
+	// Ports is how the port of a new lease is chosen.
+	Ports PortChoice
+	// Symmetric answers internal port 0 with one port for each client, which is
+	// delivered on itself. Without it such a request is refused with result 2.
+	Symmetric bool
+	// Pairs gives TCP and UDP of one internal port the same external port.
+	Pairs bool
+	// Splits gives UDP the port after TCP's. It needs Pairs to be off.
+	Splits bool
+	// ReservesCompanion keeps the other protocol's port for the client that holds
+	// one (RFC 6886 §3.3).
+	ReservesCompanion bool
+	// DoublesMappings makes another lease for a client's port when another
+	// external port is suggested, and keeps the old one.
+	DoublesMappings bool
+	// MaxPorts is how many internal ports each client may have; 0 means no limit.
+	MaxPorts int
+	// MaxLeases is how many leases there may be in all; 0 means no limit.
+	MaxLeases int
+	// WipesBothProtocols makes a delete-all end the leases of both protocols.
+	WipesBothProtocols bool
+	// DeliversExternal delivers packets on the external port's number and not on
+	// the internal one.
+	DeliversExternal bool
+
+	// RotateEvery moves the lease to another external port at every so-many-th
+	// renewal of it; 0 means never.
+	RotateEvery int
+	// RepeatWindow moves the lease when a request for it repeats one that is not
+	// older than this; 0 means never.
+	RepeatWindow time.Duration
+
+	// Result is the answer to every request when it is not success.
+	Result natpmp.ResultCode
+	// EchoesErrors copies port and lifetime of the request into failures, and
+	// answers unknown opcodes with 8 bytes and version 1 not at all.
+	EchoesErrors bool
+	// WrongInternal answers with the internal port after the one that was asked for.
+	WrongInternal bool
+	// Lies are told in turn, one before each true reply.
+	Lies []Lie
+	// LiesOnly leaves the true replies out.
+	LiesOnly bool
+
+	// Silent reads requests and neither does nor answers anything.
+	Silent bool
+	// ReplyDelay is the time between a request, which is carried out at once, and its reply.
+	ReplyDelay time.Duration
+	// ServiceTime is how long each request takes, one after the other, before it is carried out.
+	ServiceTime time.Duration
+	// Requests has the faults of requests on their way in.
+	Requests Faults
+	// Replies has the faults of replies on their way out.
+	Replies Faults
+
+	// Refusal makes the gateway refuse again and again, see [Gateway.Refuse].
+	Refusal Outage
+	// RestartEvery restarts the gateway again and again; 0 means never.
+	RestartEvery time.Duration
+	// RestartKeeps keeps the leases over these restarts.
+	RestartKeeps bool
+	// ReaddressEvery gives the gateway another public address again and again; 0 means never.
+	ReaddressEvery time.Duration
+	// ReaddressMoves moves all leases to other external ports then.
+	ReaddressMoves bool
+}
+
+// PortChoice is how the external port of a new lease is chosen.
+type PortChoice uint8
+
+// The choices.
+const (
+	// PortsUpward takes the suggested port or, without one, the internal port's
+	// number; when it is taken, the next higher one that is free.
+	PortsUpward PortChoice = iota
+	// PortsSuggested takes the suggested port when it is free, and else a random one.
+	PortsSuggested
+	// PortsRandom takes a random port whatever is suggested.
+	PortsRandom
+)
+
+// Outage is something that comes back again and again.
+type Outage struct {
+	// Every is the time from the end of one to the start of the next; 0 means never.
+	Every time.Duration
+	// For is how long each lasts.
+	For time.Duration
+	// Moves gives all leases other external ports meanwhile.
+	Moves bool
+}
+
+// clone returns a copy that shares nothing.
+func (p Profile) clone() Profile {
+	p.Lies = slices.Clone(p.Lies)
+	return p
+}
