@@ -8,7 +8,7 @@
 //
 //	client, err := routeros.New(routeros.Config{Address: "192.168.88.1:8728", User: "doublenat"})
 //	...
-//	go client.Run(ctx)
+//	go client.Run(ctx) // and wait for it to end
 //	reply, err := client.Do(ctx, routeros.Command{Path: "/system/identity/print"})
 //
 // The package bounds everything that a router can make it hold: the length of

@@ -3,7 +3,6 @@ package routeros
 import (
 	"bufio"
 	"errors"
-	"fmt"
 	"io"
 	"slices"
 )
@@ -212,19 +211,4 @@ func appendLength(dst []byte, n int) []byte {
 	default:
 		return append(dst, 0xF0, b0, b1, b2, b3)
 	}
-}
-
-// ProtocolError is something on the wire that is not the RouterOS API, or more
-// of it than the limits allow. The connection cannot be used afterwards.
-type ProtocolError struct {
-	// Message says what is wrong with it.
-	Message string
-}
-
-// Error returns the message.
-func (e *ProtocolError) Error() string { return "routeros protocol: " + e.Message }
-
-// protocolErrorf returns a ProtocolError with a formatted message.
-func protocolErrorf(format string, args ...any) error {
-	return &ProtocolError{Message: fmt.Sprintf(format, args...)}
 }

@@ -1,0 +1,123 @@
+package routeros
+
+import (
+	"errors"
+	"fmt"
+	"log/slog"
+	"strconv"
+	"strings"
+	"time"
+)
+
+// Attr is a name with its value, in a command and in a reply.
+type Attr struct {
+	// Name is the attribute's name, for example "to-ports" or ".id".
+	Name string
+	// Value may be empty and may have any bytes in it.
+	Value string
+}
+
+// Command is what the router is asked to do.
+type Command struct {
+	// Path is the command, for example "/ip/firewall/nat/print".
+	Path string
+	// Args are its arguments, sent in this order.
+	Args []Attr
+	// Properties limits what a print returns for each row; nil means everything.
+	Properties []string
+	// Queries are the query words of a print, each with its leading "?". Rows
+	// pass which satisfy all of them, unless they have operators ("?#|").
+	Queries []string
+	// Timeout is how long to wait for the end of the reply once the connection
+	// stands. Zero means [Config.CommandTimeout].
+	Timeout time.Duration
+	// Endless is set for a command that runs until it is canceled, for example
+	// "/ip/route/check" without "once". It has no timeout; when its context ends, the
+	// router is told to cancel it.
+	Endless bool
+}
+
+// Equal returns the query word for rows whose attribute has exactly this value.
+func Equal(name, value string) string { return "?" + name + "=" + value }
+
+// check reports why the command cannot be sent. The limits are those which this
+// package imposes on the other side too.
+func (c Command) check() error {
+	if len(c.Path) < 2 || c.Path[0] != '/' {
+		return fmt.Errorf("routeros: command %.40q does not begin with a slash", c.Path)
+	}
+	if n := len(c.Args) + len(c.Queries) + 3; n > DefaultSentenceWords {
+		return fmt.Errorf("routeros: %s: command of %d words", c.Path, n)
+	}
+	for _, a := range c.Args {
+		if a.Name == "" || strings.ContainsRune(a.Name, '=') {
+			return fmt.Errorf("routeros: %s: bad argument name %.40q", c.Path, a.Name)
+		}
+		if len(a.Name)+len(a.Value)+2 > DefaultWordBytes {
+			return fmt.Errorf("routeros: %s: value of %s has %d bytes", c.Path, a.Name, len(a.Value))
+		}
+	}
+	for _, q := range c.Queries {
+		if len(q) < 2 || q[0] != '?' || len(q) > DefaultWordBytes {
+			return fmt.Errorf("routeros: %s: bad query %.40q", c.Path, q)
+		}
+	}
+	if c.Timeout < 0 {
+		return errors.New("routeros: " + c.Path + ": negative timeout")
+	}
+	return nil
+}
+
+// append appends the command as it goes over the wire. Queries come last,
+// because their order matters and nothing may come between them.
+func (c Command) append(dst []byte, tag uint32) []byte {
+	dst = AppendWord(dst, c.Path)
+	for _, a := range c.Args {
+		dst = appendLength(dst, len(a.Name)+len(a.Value)+2)
+		dst = append(dst, '=')
+		dst = append(dst, a.Name...)
+		dst = append(dst, '=')
+		dst = append(dst, a.Value...)
+	}
+	if len(c.Properties) > 0 {
+		dst = AppendWord(dst, "=.proplist="+strings.Join(c.Properties, ","))
+	}
+	if tag != 0 {
+		dst = AppendWord(dst, tagPrefix+strconv.FormatUint(uint64(tag), 10))
+	}
+	for _, q := range c.Queries {
+		dst = AppendWord(dst, q)
+	}
+	return append(dst, 0)
+}
+
+// String returns the command in one line, with dots for passwords and keys.
+func (c Command) String() string {
+	var b strings.Builder
+	b.WriteString(c.Path)
+	for _, a := range c.Args {
+		b.WriteString(" " + a.Name + "=")
+		if secretName(a.Name) {
+			b.WriteString(dots)
+		} else {
+			b.WriteString(a.Value)
+		}
+	}
+	for _, q := range c.Queries {
+		b.WriteString(" " + q)
+	}
+	return b.String()
+}
+
+// LogValue returns String, made only when the record is really written.
+func (c Command) LogValue() slog.Value { return slog.StringValue(c.String()) }
+
+// secretName reports whether a value of this name must not be shown.
+func secretName(name string) bool {
+	for _, part := range [...]string{"password", "passphrase", "secret", "response", "key"} {
+		if strings.Contains(strings.ToLower(name), part) {
+			return true
+		}
+	}
+	return false
+}
