@@ -8,6 +8,8 @@ import (
 // deadline is a point in time that may be moved and waited for.
 type deadline struct {
 	mu sync.Mutex // guards all fields, for moments only
+	// at is the deadline; zero for never.
+	at time.Time
 	// passed is closed while the deadline lies in the past.
 	passed chan struct{}
 	// timer closes passed; nil without a deadline to come.
@@ -24,7 +26,7 @@ func (d *deadline) set(t time.Time) {
 	if d.timer != nil && !d.timer.Stop() {
 		<-d.passed // the timer is closing it now
 	}
-	d.timer = nil
+	d.timer, d.at = nil, t
 	left := time.Until(t)
 	if !t.IsZero() && left <= 0 {
 		if !isClosed(d.passed) {
@@ -46,6 +48,14 @@ func (d *deadline) wait() <-chan struct{} {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	return d.passed
+}
+
+// past says whether the deadline has passed, also in the moment before the timer
+// says so.
+func (d *deadline) past() bool {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	return !d.at.IsZero() && !time.Now().Before(d.at)
 }
 
 // isClosed says whether c, to which nobody sends, is closed.

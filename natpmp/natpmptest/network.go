@@ -188,7 +188,7 @@ func (n *Network) Counts() map[Kind]uint64 {
 	out := make(map[Kind]uint64, kinds)
 	for k, c := range n.counts {
 		if c > 0 {
-			out[Kind(k)] = c //nolint:gosec // an index of an array of 10
+			out[Kind(k)] = c
 		}
 	}
 	return out
@@ -255,8 +255,7 @@ func unmap(a netip.AddrPort) netip.AddrPort { return netip.AddrPortFrom(a.Addr()
 // opError returns an error in the form of those of package net.
 func opError(op string, local, remote netip.AddrPort, err error) error {
 	out := &net.OpError{Op: op, Net: "udp", Err: err}
-	var errno syscall.Errno
-	if errors.As(err, &errno) {
+	if errno, ok := errors.AsType[syscall.Errno](err); ok {
 		out.Err = os.NewSyscallError(op, errno)
 	}
 	if local.IsValid() {

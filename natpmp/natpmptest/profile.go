@@ -32,10 +32,8 @@ type Profile struct {
 	// Symmetric answers internal port 0 with one port for each client, which is
 	// delivered on itself. Without it such a request is refused with result 2.
 	Symmetric bool
-	// Pairs gives TCP and UDP of one internal port the same external port.
-	Pairs bool
-	// Splits gives UDP the port after TCP's. It needs Pairs to be off.
-	Splits bool
+	// Companion is how the external ports of TCP and UDP of one internal port hang together.
+	Companion Companion
 	// ReservesCompanion keeps the other protocol's port for the client that holds
 	// one (RFC 6886 §3.3).
 	ReservesCompanion bool
@@ -108,6 +106,19 @@ const (
 	PortsRandom
 )
 
+// Companion is how the external ports of TCP and UDP of one internal port hang together.
+type Companion uint8
+
+// The relations.
+const (
+	// CompanionAny chooses each port for itself.
+	CompanionAny Companion = iota
+	// CompanionSame gives both protocols the same port.
+	CompanionSame
+	// CompanionNext gives UDP the port after TCP's.
+	CompanionNext
+)
+
 // Outage is something that comes back again and again.
 type Outage struct {
 	// Every is the time from the end of one to the start of the next; 0 means never.
@@ -119,7 +130,8 @@ type Outage struct {
 }
 
 // clone returns a copy that shares nothing.
-func (p Profile) clone() Profile {
-	p.Lies = slices.Clone(p.Lies)
-	return p
+func (p *Profile) clone() Profile {
+	out := *p
+	out.Lies = slices.Clone(p.Lies)
+	return out
 }

@@ -41,7 +41,7 @@ func Proton() Profile {
 		MaxPort:       65500,
 		Ports:         PortsRandom,
 		Symmetric:     true,
-		Pairs:         true,
+		Companion:     CompanionSame,
 		MaxPorts:      5,
 	}
 }
@@ -137,7 +137,7 @@ func NewAddress(every time.Duration, moves bool) Profile {
 // Split is [Proton] that gives UDP the port after TCP's.
 func Split() Profile {
 	p := Proton()
-	p.Name, p.Pairs, p.Splits = "split", false, true
+	p.Name, p.Companion = "split", CompanionNext
 	return p
 }
 

@@ -88,7 +88,7 @@ func (s *socket) receive(b []byte) (int, netip.AddrPort, error) {
 	switch {
 	case isClosed(s.done):
 		return 0, netip.AddrPort{}, s.fail("read", net.ErrClosed)
-	case isClosed(passed):
+	case s.read.past():
 		return 0, netip.AddrPort{}, s.fail("read", os.ErrDeadlineExceeded)
 	}
 	select {
@@ -139,7 +139,7 @@ func (s *socket) transmit(b []byte, to netip.AddrPort) (int, error) {
 	switch {
 	case isClosed(s.done):
 		return 0, s.fail("write", net.ErrClosed)
-	case isClosed(s.write.wait()):
+	case s.write.past():
 		return 0, s.fail("write", os.ErrDeadlineExceeded)
 	}
 	if err := s.network.send(s, s.sourceFor(to), to, b); err != nil {

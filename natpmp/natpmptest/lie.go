@@ -1,0 +1,84 @@
+package natpmptest
+
+import (
+	"bytes"
+	"fmt"
+
+	"doublenat/natpmp"
+)
+
+// Lie is a false reply.
+type Lie uint8
+
+// The lies.
+const (
+	// LieElsewhere is a success with other contents, from [Config.Elsewhere].
+	LieElsewhere Lie = iota
+	// LieOpcode is a reply with another opcode.
+	LieOpcode
+	// LieVersion is a reply of version 2.
+	LieVersion
+	// LieLate is the reply to the request before, whoever sent that.
+	LieLate
+	// LieTruncated is a reply that lacks its last byte: 15 bytes for a mapping.
+	LieTruncated
+	// LiePadded is the true reply with a byte more: 17 bytes for a mapping.
+	LiePadded
+	// LieShortError is a result 3 of 8 bytes.
+	LieShortError
+)
+
+// String returns the lie in one word.
+func (l Lie) String() string {
+	names := []string{"elsewhere", "opcode", "version", "late", "truncated", "padded", "short-error"}
+	if int(l) < len(names) {
+		return names[l]
+	}
+	return fmt.Sprintf("lie(%d)", uint8(l))
+}
+
+// lie is a packet that is sent before the true reply.
+type lie struct {
+	payload   []byte
+	elsewhere bool
+}
+
+// lieLocked returns the lie whose turn it is, or nil.
+func (g *Gateway) lieLocked(truth []byte) *lie {
+	if len(g.profile.Lies) == 0 {
+		return nil
+	}
+	kind := g.profile.Lies[g.lies%len(g.profile.Lies)]
+	g.lies++
+	out := &lie{payload: bytes.Clone(truth)}
+	switch kind {
+	case LieElsewhere:
+		if g.cfg.Elsewhere == nil {
+			return nil
+		}
+		out.elsewhere = true
+		// Two bytes that every success has: of the address, or of the external port.
+		if len(out.payload) > 11 {
+			out.payload[10] ^= 0x55
+			out.payload[11] ^= 0x55
+		}
+	case LieOpcode:
+		out.payload[1] ^= 0x03
+	case LieVersion:
+		out.payload[0] = 2
+	case LieLate:
+		if g.previous == nil {
+			return nil
+		}
+		out.payload = g.previous
+	case LieTruncated:
+		out.payload = out.payload[:len(out.payload)-1]
+	case LiePadded:
+		out.payload = append(out.payload, 0)
+	case LieShortError:
+		out.payload = out.payload[:8]
+		out.payload[2], out.payload[3] = 0, byte(natpmp.ResultNetworkFailure)
+	}
+	g.stats.Lies++
+	return out
+}

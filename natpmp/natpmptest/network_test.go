@@ -1,0 +1,346 @@
+package natpmptest_test
+
+import (
+	"errors"
+	"fmt"
+	"net"
+	"net/netip"
+	"os"
+	"sync"
+	"syscall"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+
+	"doublenat/natpmp/natpmptest"
+)
+
+// listen opens a socket that is closed with the test.
+func listen(t *testing.T, n *natpmptest.Network, addr string) net.PacketConn {
+	t.Helper()
+	c, err := n.Listen(netip.MustParseAddrPort(addr))
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { c.Close() })
+	return c
+}
+
+// dial opens a connected socket that is closed with the test.
+func dial(t *testing.T, n *natpmptest.Network, local, remote string) net.Conn {
+	t.Helper()
+	c, err := n.Dial(netip.MustParseAddrPort(local), netip.MustParseAddrPort(remote))
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { c.Close() })
+	return c
+}
+
+// receive returns the next packet and its sender, or "" when none comes within a second.
+func receive(t *testing.T, c net.PacketConn) (payload, from string) {
+	t.Helper()
+	if err := c.SetReadDeadline(time.Now().Add(time.Second)); err != nil {
+		t.Fatal(err)
+	}
+	buf := make([]byte, 100)
+	n, addr, err := c.ReadFrom(buf)
+	if errors.Is(err, os.ErrDeadlineExceeded) {
+		return "", ""
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	return string(buf[:n]), addr.String()
+}
+
+func write(t *testing.T, c net.Conn, s string) {
+	t.Helper()
+	if _, err := c.Write([]byte(s)); err != nil {
+		t.Fatal(err)
+	}
+}
+
+func TestNetworkDelivers(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		n := natpmptest.NewNetwork(natpmptest.NetworkConfig{})
+		server := listen(t, n, "10.0.0.1:5351")
+		client := dial(t, n, "10.0.0.2:0", "10.0.0.1:5351")
+		write(t, client, "ping")
+		got, from := receive(t, server)
+		if got != "ping" || from != client.LocalAddr().String() || from != "10.0.0.2:49152" {
+			t.Fatalf("got %q from %s", got, from)
+		}
+		if _, err := server.WriteTo([]byte("pong"), client.LocalAddr()); err != nil {
+			t.Fatal(err)
+		}
+		if got := hear(t, client); got != fmt.Sprintf("%x", "pong") {
+			t.Fatalf("got %q", got)
+		}
+		want := map[natpmptest.Kind]uint64{natpmptest.PacketSent: 2, natpmptest.PacketDelivered: 2}
+		if diff := cmp.Diff(want, n.Counts()); diff != "" {
+			t.Error(diff)
+		}
+	})
+}
+
+// A connected socket hears its peer alone; a forger's packet meets no socket.
+func TestNetworkConnectedSocketHearsItsPeerAlone(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		n := natpmptest.NewNetwork(natpmptest.NetworkConfig{})
+		client := dial(t, n, "10.0.0.2:7000", "10.0.0.1:5351")
+		to := netip.MustParseAddrPort("10.0.0.2:7000")
+		n.Inject(netip.MustParseAddrPort("10.0.0.9:5351"), to, []byte("forged"))
+		n.Inject(netip.MustParseAddrPort("10.0.0.1:5352"), to, []byte("other port"))
+		n.Inject(netip.MustParseAddrPort("10.0.0.1:5351"), to, []byte("well forged"))
+		if got := hear(t, client); got != fmt.Sprintf("%x", "well forged") {
+			t.Fatalf("got %q", got)
+		}
+		want := map[natpmptest.Kind]uint64{
+			natpmptest.PacketInjected: 3, natpmptest.PacketDelivered: 1, natpmptest.PacketRefused: 2,
+		}
+		if diff := cmp.Diff(want, n.Counts()); diff != "" {
+			t.Error(diff)
+		}
+	})
+}
+
+func TestNetworkRefuses(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		n := natpmptest.NewNetwork(natpmptest.NetworkConfig{Latency: 10 * time.Millisecond})
+		client := dial(t, n, "10.0.0.2:0", "10.0.0.1:5351")
+		start := time.Now()
+		write(t, client, "anybody there?")
+		if _, err := client.Read(make([]byte, 10)); !errors.Is(err, syscall.ECONNREFUSED) {
+			t.Fatalf("Read: %v, want ECONNREFUSED", err)
+		}
+		if took := time.Since(start); took != 10*time.Millisecond {
+			t.Errorf("refused after %v", took)
+		}
+		write(t, client, "again") // the error was told once
+		time.Sleep(20 * time.Millisecond)
+		if _, err := client.Write([]byte("x")); !errors.Is(err, syscall.ECONNREFUSED) {
+			t.Fatalf("Write: %v, want ECONNREFUSED", err)
+		}
+		// A peer that opens its socket is reached by the same client.
+		server := listen(t, n, "10.0.0.1:5351")
+		write(t, client, "now")
+		if got, _ := receive(t, server); got != "now" {
+			t.Errorf("got %q", got)
+		}
+	})
+}
+
+func TestNetworkWildcardAnswersFromTheAddressAsked(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		n := natpmptest.NewNetwork(natpmptest.NetworkConfig{})
+		server := listen(t, n, "0.0.0.0:5351")
+		special := listen(t, n, "10.0.0.7:5351")
+		for _, asked := range []string{"10.0.0.1:5351", "192.168.88.1:5351"} {
+			client := dial(t, n, "10.0.0.2:0", asked)
+			write(t, client, "hello")
+			if got, _ := receive(t, server); got != "hello" {
+				t.Fatalf("asked at %s the server got %q", asked, got)
+			}
+			if _, err := server.WriteTo([]byte("!"), client.LocalAddr()); err != nil {
+				t.Fatal(err)
+			}
+			if got := hear(t, client); got != "21" {
+				t.Errorf("asked at %s the client got %q", asked, got)
+			}
+		}
+		write(t, dial(t, n, "10.0.0.2:0", "10.0.0.7:5351"), "special")
+		if got, _ := receive(t, special); got != "special" {
+			t.Errorf("the socket of one address got %q", got)
+		}
+	})
+}
+
+func TestNetworkMulticast(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		n := natpmptest.NewNetwork(natpmptest.NetworkConfig{})
+		first, second := listen(t, n, "224.0.0.1:5350"), listen(t, n, "224.0.0.1:5350")
+		n.Inject(gatewayAddr, netip.MustParseAddrPort("224.0.0.1:5350"), []byte("news"))
+		for _, c := range []net.PacketConn{first, second} {
+			if got, from := receive(t, c); got != "news" || from != gatewayAddr.String() {
+				t.Errorf("got %q from %s", got, from)
+			}
+		}
+	})
+}
+
+func TestNetworkDeadlinesAndClose(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		n := natpmptest.NewNetwork(natpmptest.NetworkConfig{})
+		c := dial(t, n, "10.0.0.2:0", "10.0.0.1:5351")
+		read := func() error {
+			_, err := c.Read(make([]byte, 10))
+			return err
+		}
+		start := time.Now()
+		_ = c.SetDeadline(start.Add(3 * time.Second))
+		var timeout net.Error
+		if err := read(); !errors.As(err, &timeout) || !timeout.Timeout() || time.Since(start) != 3*time.Second {
+			t.Errorf("after %v: %v", time.Since(start), err)
+		}
+		if _, err := c.Write([]byte("x")); !errors.Is(err, os.ErrDeadlineExceeded) {
+			t.Errorf("Write after the deadline: %v", err)
+		}
+		_ = c.SetDeadline(time.Time{})
+		_ = c.SetReadDeadline(start.Add(5 * time.Second))
+		_ = c.SetReadDeadline(start.Add(4 * time.Second)) // moved before it passed
+		if err := read(); !errors.Is(err, os.ErrDeadlineExceeded) || time.Since(start) != 4*time.Second {
+			t.Errorf("after %v: %v", time.Since(start), err)
+		}
+		_ = c.SetReadDeadline(time.Time{})
+		time.AfterFunc(time.Second, func() { c.Close() })
+		if err := read(); !errors.Is(err, net.ErrClosed) {
+			t.Errorf("Read when closed: %v", err)
+		}
+		if _, err := c.Write(nil); !errors.Is(err, net.ErrClosed) {
+			t.Errorf("Write when closed: %v", err)
+		}
+		if err := c.Close(); !errors.Is(err, net.ErrClosed) {
+			t.Errorf("second Close: %v", err)
+		}
+	})
+}
+
+func TestNetworkAddressesInUse(t *testing.T) {
+	t.Parallel()
+	n := natpmptest.NewNetwork(natpmptest.NetworkConfig{})
+	first := listen(t, n, "10.0.0.1:5351")
+	if _, err := n.Listen(gatewayAddr); err != nil {
+		t.Errorf("another address: %v", err)
+	}
+	same := netip.MustParseAddrPort("10.0.0.1:5351")
+	if c, err := n.Listen(same); !errors.Is(err, syscall.EADDRINUSE) || c != nil {
+		t.Errorf("same address: %v, %v", c, err)
+	}
+	first.Close()
+	if _, err := n.Listen(same); err != nil {
+		t.Errorf("after Close: %v", err)
+	}
+	if c, err := n.Dial(netip.MustParseAddrPort("[::1]:0"), same); err == nil || c != nil {
+		t.Errorf("IPv6: %v, %v", c, err)
+	}
+	if err := n.Close(); err != nil {
+		t.Error(err)
+	}
+	if _, err := n.Listen(netip.MustParseAddrPort("10.0.0.1:0")); !errors.Is(err, net.ErrClosed) {
+		t.Errorf("on a closed network: %v", err)
+	}
+}
+
+func TestNetworkQueueIsBounded(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		n := natpmptest.NewNetwork(natpmptest.NetworkConfig{Queue: 2})
+		listen(t, n, "10.0.0.1:5351")
+		client := dial(t, n, "10.0.0.2:0", "10.0.0.1:5351")
+		for range 5 {
+			write(t, client, "x")
+		}
+		want := map[natpmptest.Kind]uint64{
+			natpmptest.PacketSent: 5, natpmptest.PacketDelivered: 2, natpmptest.PacketOverflowed: 3,
+		}
+		if diff := cmp.Diff(want, n.Counts()); diff != "" {
+			t.Error(diff)
+		}
+	})
+}
+
+func TestNetworkFaults(t *testing.T) {
+	t.Parallel()
+	const packets = 2000
+	there := natpmptest.Between(netip.MustParseAddr("10.0.0.2"), netip.MustParseAddr("10.0.0.1"))
+	for name, tt := range map[string]struct {
+		path   natpmptest.Path
+		faults natpmptest.Faults
+		// lowest and highest count of what the faults do
+		kind    natpmptest.Kind
+		between [2]uint64
+		arrive  [2]uint64
+	}{
+		"none":          {there, natpmptest.Faults{}, natpmptest.PacketLost, [2]uint64{0, 0}, [2]uint64{packets, packets}},
+		"loss":          {there, natpmptest.Faults{Loss: 0.3}, natpmptest.PacketLost, [2]uint64{500, 700}, [2]uint64{1300, 1500}},
+		"all lost":      {natpmptest.Path{}, natpmptest.Faults{Loss: 1}, natpmptest.PacketLost, [2]uint64{packets, packets}, [2]uint64{0, 0}},
+		"black hole":    {there, natpmptest.Faults{Blackhole: true}, natpmptest.PacketSwallowed, [2]uint64{packets, packets}, [2]uint64{0, 0}},
+		"duplicates":    {there, natpmptest.Faults{Duplicate: 0.5}, natpmptest.PacketDuplicated, [2]uint64{900, 1100}, [2]uint64{2900, 3100}},
+		"reordered":     {there, natpmptest.Faults{Reorder: 0.1}, natpmptest.PacketReordered, [2]uint64{140, 260}, [2]uint64{packets, packets}},
+		"delayed":       {there, natpmptest.Faults{Delay: time.Second}, natpmptest.PacketDelayed, [2]uint64{packets, packets}, [2]uint64{packets, packets}},
+		"the other way": {natpmptest.Path{From: there.To, To: there.From}, natpmptest.Faults{Loss: 1}, natpmptest.PacketLost, [2]uint64{0, 0}, [2]uint64{packets, packets}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			synctest.Test(t, func(t *testing.T) {
+				n := natpmptest.NewNetwork(natpmptest.NetworkConfig{Seed: 1, Queue: 2 * packets})
+				listen(t, n, "10.0.0.1:5351")
+				client := dial(t, n, "10.0.0.2:0", "10.0.0.1:5351")
+				n.SetFaults(natpmptest.Path{}, natpmptest.Faults{Blackhole: true}) // the later path wins
+				n.SetFaults(natpmptest.Path{}, natpmptest.Faults{})
+				n.SetFaults(tt.path, tt.faults)
+				for range packets {
+					write(t, client, "x")
+				}
+				time.Sleep(time.Minute)
+				counts := n.Counts()
+				if c := counts[tt.kind]; c < tt.between[0] || c > tt.between[1] {
+					t.Errorf("%s: %d, want %v", tt.kind, c, tt.between)
+				}
+				if c := counts[natpmptest.PacketDelivered]; c < tt.arrive[0] || c > tt.arrive[1] {
+					t.Errorf("delivered: %d, want %v", c, tt.arrive)
+				}
+			})
+		})
+	}
+}
+
+// Whatever order the scheduler runs writers in, the same seed gives the same capture.
+func TestNetworkReplays(t *testing.T) {
+	t.Parallel()
+	run := func(seed uint64) (packets []natpmptest.Packet) {
+		synctest.Test(t, func(t *testing.T) {
+			n := natpmptest.NewNetwork(natpmptest.NetworkConfig{
+				Seed: seed, Latency: time.Millisecond, Capture: 10_000, Queue: 1000,
+			})
+			listen(t, n, "10.0.0.1:5351")
+			n.SetFaults(natpmptest.Path{}, natpmptest.Faults{
+				Loss: 0.1, Duplicate: 0.1, Reorder: 0.1, Delay: time.Millisecond, Jitter: 3 * time.Millisecond,
+			})
+			client := dial(t, n, "10.0.0.2:0", "10.0.0.1:5351")
+			var wg sync.WaitGroup
+			for writer := range 10 {
+				wg.Go(func() {
+					for i := range 20 {
+						write(t, client, fmt.Sprintf("%d %d", writer, i))
+						if i%3 == 0 {
+							time.Sleep(time.Millisecond)
+						}
+					}
+				})
+			}
+			wg.Wait()
+			time.Sleep(time.Minute)
+			packets = n.Packets()
+		})
+		return packets
+	}
+	want := run(1)
+	for range 5 {
+		if diff := cmp.Diff(want, run(1), cmp.Comparer(func(a, b netip.AddrPort) bool { return a == b })); diff != "" {
+			t.Fatalf("another run of the same seed differs (-first +other):\n%s", diff)
+		}
+	}
+	if cmp.Equal(want, run(2), cmp.Comparer(func(a, b netip.AddrPort) bool { return a == b })) {
+		t.Error("another seed gives the same run")
+	}
+}
