@@ -1,0 +1,270 @@
+package routerostest
+
+import (
+	"slices"
+	"strings"
+	"time"
+
+	"doublenat/routeros"
+)
+
+// command is one sentence from a client, taken apart.
+type command struct {
+	// path is the whole first word, menu and action its two parts.
+	path, menu, action string
+	// words are all words after the first, as they came.
+	words routeros.Sentence
+	// args are the attributes in the order in which they came.
+	args  []argumentValue
+	query query
+	// tag is the .tag of the client; tagged tells an empty one from none.
+	tag    string
+	tagged bool
+	// proplist restricts the properties of a print, nil for all.
+	proplist []string
+}
+
+// argumentValue is one attribute word.
+type argumentValue struct{ name, value string }
+
+// parseCommand takes a sentence apart. Every sentence has a meaning, if only an
+// unknown parameter: a bare word is an argument without a value.
+func parseCommand(s routeros.Sentence) *command {
+	c := &command{path: s[0], words: s[1:]}
+	if !strings.HasPrefix(c.path, "/") {
+		c.path = "/" + c.path
+	}
+	at := strings.LastIndexByte(c.path, '/')
+	c.menu, c.action = c.path[:at], c.path[at+1:]
+	for _, word := range c.words {
+		switch {
+		case strings.HasPrefix(word, ".tag="):
+			c.tag, c.tagged = word[len(".tag="):], true
+		case strings.HasPrefix(word, "."):
+			// Another attribute of the API itself; none is known that matters here.
+		case strings.HasPrefix(word, "?"):
+			c.query = append(c.query, parseQueryWord(word))
+		default:
+			name, value, _ := strings.Cut(strings.TrimPrefix(word, "="), "=")
+			if name == ".proplist" || name == "proplist" {
+				c.proplist = strings.Split(value, ",")
+				continue
+			}
+			c.args = append(c.args, argumentValue{name, value})
+		}
+	}
+	return c
+}
+
+// arg returns the value of an argument and whether it was given.
+func (c *command) arg(name string) (string, bool) {
+	for _, a := range c.args {
+		if a.name == name {
+			return a.value, true
+		}
+	}
+	return "", false
+}
+
+// outcome is what comes of a command.
+type outcome struct {
+	// rows are the sentences before the !done, without tags.
+	rows []routeros.Sentence
+	// done is the !done, nil for a command that does not end (yet).
+	done routeros.Sentence
+	// traps are the refusals among the rows.
+	traps traps
+	// repeat is when the command is carried out again, 0 for not.
+	repeat time.Duration
+	// listen keeps the command open for changes of its table.
+	listen *table
+	// wrote is set when something was stored.
+	wrote bool
+	// fatal is the reason of a !fatal, after which the connection ends.
+	fatal string
+}
+
+// failed makes the outcome of a refused command.
+func failed(reasons traps) outcome {
+	o := outcome{done: routeros.Sentence{"!done"}, traps: reasons}
+	for _, t := range reasons {
+		o.rows = append(o.rows, t.sentence())
+	}
+	return o
+}
+
+// done makes the outcome of a command that succeeded, with a value or without.
+func done(ret ...string) outcome {
+	s := routeros.Sentence{"!done"}
+	for _, v := range ret {
+		s = append(s, "=ret="+v)
+	}
+	return outcome{done: s}
+}
+
+// executeLocked carries out a command of the named user.
+func (r *Router) executeLocked(user string, c *command) outcome {
+	t := r.tables[c.menu]
+	if t == nil {
+		return failed(r.behavior.refuseCommand(c.menu[strings.LastIndexByte(c.menu, '/')+1:]))
+	}
+	if !slices.Contains(t.menu.commands, c.action) {
+		return failed(r.behavior.refuseCommand(c.action))
+	}
+	for _, policy := range t.menu.policies(c.action) {
+		if !r.allowedLocked(user, policy) {
+			return failed(refusePermission())
+		}
+	}
+	switch kindOf(c.action) {
+	case reads:
+		t.refresh(r)
+		return r.readLocked(user, t, c)
+	case tests:
+		return r.routeCheckLocked(c)
+	default:
+		return r.writeLocked(t, c)
+	}
+}
+
+// commandKind says what a command does to the router.
+type commandKind uint8
+
+const (
+	// reads looks at a table, tests looks at the network, writes changes a table.
+	reads commandKind = iota
+	tests
+	writes
+)
+
+// kindOf tells the kind of a command by its last word.
+func kindOf(action string) commandKind {
+	switch action {
+	case "print", "getall", "listen", "find", "get":
+		return reads
+	case "check":
+		return tests
+	default:
+		return writes
+	}
+}
+
+// policies are what a user needs for a command of the menu.
+func (m *menu) policies(action string) []string {
+	switch kindOf(action) {
+	case reads:
+		return []string{"read"}
+	case tests:
+		return []string{"test"}
+	default:
+		if m.policy != "" {
+			return []string{"write", m.policy}
+		}
+		return []string{"write"}
+	}
+}
+
+// readLocked carries out the commands that change nothing.
+func (r *Router) readLocked(user string, t *table, c *command) outcome {
+	switch c.action {
+	case "find":
+		return r.findLocked(t)
+	case "get":
+		return r.getLocked(t, c)
+	}
+	for _, a := range c.args {
+		if !slices.Contains(strings.Fields(printArguments), a.name) {
+			return failed(r.behavior.refuseParameter(a.name))
+		}
+	}
+	if c.action == "listen" {
+		return outcome{listen: t}
+	}
+	o := done()
+	count := 0
+	_, countOnly := c.arg("count-only")
+	hidden := r.hiddenLocked(user, t)
+	for _, it := range t.items {
+		pass, ok := c.query.passes(it)
+		switch {
+		case !ok:
+			return failed(refuse(noCategory, "failure: invalid query"))
+		case !pass:
+			continue
+		}
+		count++
+		if !countOnly {
+			o.rows = append(o.rows, printed(it, c.proplist, hidden))
+		}
+	}
+	switch {
+	case countOnly:
+		return done(formatInt(count))
+	case count == 0 && r.behavior.emptyReply:
+		o.rows = append(o.rows, routeros.Sentence{"!empty"})
+	}
+	return o
+}
+
+// printArguments are the arguments of print and listen that change nothing here,
+// and count-only.
+const printArguments = "append as-value brief count-only detail follow follow-only interval stats terse value-list without-paging"
+
+// printed returns the row as a sentence.
+func printed(it *item, proplist []string, hidden string) routeros.Sentence {
+	words := it.words("!re", proplist)
+	if hidden != "" {
+		words = slices.DeleteFunc(words, func(w string) bool { return strings.HasPrefix(w, "="+hidden+"=") })
+	}
+	return words
+}
+
+// hiddenLocked returns the property that the user may not see, "" for none.
+func (r *Router) hiddenLocked(user string, t *table) string {
+	if t.menu.sensitive == "" || r.allowedLocked(user, "sensitive") {
+		return ""
+	}
+	return t.menu.sensitive
+}
+
+// findLocked lists all ids.
+func (r *Router) findLocked(t *table) outcome {
+	ids := make([]string, len(t.items))
+	for i, it := range t.items {
+		ids[i] = it.id
+	}
+	return done(strings.Join(ids, ";"))
+}
+
+// getLocked returns one property of one item.
+func (r *Router) getLocked(t *table, c *command) outcome {
+	at, refused := r.targetsLocked(t, c)
+	if refused != nil {
+		return failed(refused)
+	}
+	name, named := c.arg("value-name")
+	if !named || len(at) != 1 {
+		return failed(refuseMissing("value-name"))
+	}
+	return done(at[0].value(name))
+}
+
+// targetsLocked finds the items that a command names.
+func (r *Router) targetsLocked(t *table, c *command) ([]*item, traps) {
+	refs, given := c.arg(".id")
+	if !given {
+		refs, given = c.arg("numbers")
+	}
+	if !given || refs == "" {
+		return nil, refuseMissing("numbers")
+	}
+	var found []*item
+	for ref := range strings.SplitSeq(refs, ",") {
+		at := t.find(ref)
+		if at < 0 {
+			return nil, r.behavior.refuseItem()
+		}
+		found = append(found, t.items[at])
+	}
+	return found, nil
+}

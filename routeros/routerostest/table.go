@@ -1,0 +1,200 @@
+package routerostest
+
+import (
+	"maps"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+)
+
+// Row is one item of a table as a print shows it: property names to values. The
+// ".id" is one of them. A Row is a copy: changing it changes nothing else.
+type Row map[string]string
+
+// property is one name and value of an item, with the word that a print sends.
+type property struct{ name, value, word string }
+
+// item is one row of a table. Its properties are in the order in which the
+// router prints them.
+type item struct {
+	id    string
+	props []property
+	// added is when the item came in; a reboot may lose young ones.
+	added time.Time
+	// secret holds what is stored and never printed: a user's password.
+	secret string
+}
+
+// lookup returns the value of a property and whether the item has it.
+func (it *item) lookup(name string) (string, bool) {
+	if name == ".id" {
+		return it.id, it.id != ""
+	}
+	for i := range it.props {
+		if it.props[i].name == name {
+			return it.props[i].value, true
+		}
+	}
+	return "", false
+}
+
+// value returns the value of a property, "" when the item lacks it.
+func (it *item) value(name string) string {
+	v, _ := it.lookup(name)
+	return v
+}
+
+// is reports whether a flag of the item is on.
+func (it *item) is(flag string) bool { return isYes(it.value(flag)) }
+
+// set gives a property a value. A new property takes its place in order.
+func (it *item) set(order map[string]int, name, value string) {
+	p := property{name: name, value: value, word: "=" + name + "=" + value}
+	for i := range it.props {
+		if it.props[i].name == name {
+			it.props[i] = p
+			return
+		}
+	}
+	rank := rankOf(order, name)
+	at := len(it.props)
+	for at > 0 && rankOf(order, it.props[at-1].name) > rank {
+		at--
+	}
+	it.props = slices.Insert(it.props, at, p)
+}
+
+// unset takes a property away.
+func (it *item) unset(name string) {
+	it.props = slices.DeleteFunc(it.props, func(p property) bool { return p.name == name })
+}
+
+// row copies the item for the test.
+func (it *item) row() Row {
+	row := make(Row, len(it.props)+1)
+	if it.id != "" {
+		row[".id"] = it.id
+	}
+	for _, p := range it.props {
+		row[p.name] = p.value
+	}
+	return row
+}
+
+// words returns what a print sends of the item: all of it, or what list names.
+func (it *item) words(reply string, list []string) []string {
+	words := make([]string, 1, len(it.props)+2)
+	words[0] = reply
+	if it.id != "" && (list == nil || slices.Contains(list, ".id")) {
+		words = append(words, "=.id="+it.id)
+	}
+	for i := range it.props {
+		if list == nil || slices.Contains(list, it.props[i].name) {
+			words = append(words, it.props[i].word)
+		}
+	}
+	return words
+}
+
+// rankOf places a property: what the menu does not name comes just before the
+// counters and flags with which RouterOS ends a row.
+func rankOf(order map[string]int, name string) int {
+	if rank, ok := order[name]; ok {
+		return rank
+	}
+	return rankOther
+}
+
+// The ranks of properties that no menu lists, and of those that end every row.
+const (
+	rankOther = 1000
+	rankFlags = 2000
+)
+
+// isYes reads a boolean in any of the ways in which it may be written.
+func isYes(v string) bool { return v == "true" || v == "yes" }
+
+// table is the content of a menu.
+type table struct {
+	menu *menu
+	// items are in the router's order, which for rules is the order of evaluation.
+	items []*item
+	// lastID is the number of the newest id.
+	lastID uint32
+}
+
+// find returns the position of the item that a client names, -1 for none.
+func (t *table) find(ref string) int {
+	return slices.IndexFunc(t.items, func(it *item) bool {
+		return it.id == ref && ref != "" || t.menu.named && ref != "" && it.value("name") == ref
+	})
+}
+
+// newID hands out the next id.
+func (t *table) newID() string {
+	t.lastID++
+	return formatID(t.lastID)
+}
+
+// formatID writes an id as RouterOS does.
+func formatID(n uint32) string { return "*" + strings.ToUpper(strconv.FormatUint(uint64(n), 16)) }
+
+// parseID reads an id, 0 when it is none.
+func parseID(id string) uint32 {
+	n, err := strconv.ParseUint(strings.TrimPrefix(id, "*"), 16, 32)
+	if err != nil || !strings.HasPrefix(id, "*") {
+		return 0
+	}
+	return uint32(n)
+}
+
+// newItem makes an item with the menu's defaults under the given properties.
+func (t *table) newItem(now time.Time, props Row) *item {
+	it := &item{added: now, props: make([]property, 0, len(t.menu.defaults)+len(props))}
+	for _, d := range t.menu.defaults {
+		it.set(t.menu.order, d.name, d.value)
+	}
+	for _, name := range slices.Sorted(maps.Keys(props)) {
+		if name == ".id" || name == "place-before" {
+			continue
+		}
+		if name == t.menu.secret {
+			it.secret = props[name]
+			continue
+		}
+		it.set(t.menu.order, name, t.menu.normalize(name, props[name]))
+	}
+	return it
+}
+
+// insert puts an item at a position, -1 for the end, and gives it an id unless
+// the menu has none.
+func (t *table) insert(it *item, at int) {
+	if !t.menu.singleton && it.id == "" {
+		it.id = t.newID()
+	}
+	if at < 0 {
+		at = len(t.items)
+	}
+	t.items = slices.Insert(t.items, at, it)
+}
+
+// refresh brings what changes by itself up to date.
+func (t *table) refresh(r *Router) {
+	if t.menu.refresh == nil {
+		return
+	}
+	for _, it := range t.items {
+		t.menu.refresh(r, it)
+	}
+}
+
+// rows copies the whole table for the test.
+func (t *table) rows() []Row {
+	rows := make([]Row, len(t.items))
+	for i, it := range t.items {
+		rows[i] = it.row()
+	}
+	return rows
+}

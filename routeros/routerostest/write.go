@@ -1,0 +1,285 @@
+package routerostest
+
+import (
+	"maps"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+)
+
+// formatInt writes a number.
+func formatInt(n int) string { return strconv.Itoa(n) }
+
+// writeLocked carries out the commands that change a table.
+func (r *Router) writeLocked(t *table, c *command) outcome {
+	switch c.action {
+	case "add":
+		return r.addLocked(t, c)
+	case "reset-counters-all":
+		for _, it := range t.items {
+			resetCounters(t, it)
+		}
+		return done()
+	}
+	items, refused := r.targetsLocked(t, c)
+	if refused == nil {
+		switch c.action {
+		case "set", "comment":
+			refused = r.setLocked(t, c, items)
+		case "enable", "disable":
+			refused = r.switchLocked(t, items, c.action == "disable")
+		case "remove":
+			refused = r.removeLocked(t, items)
+		case "unset":
+			refused = r.unsetLocked(t, c, items)
+		case "move":
+			refused = r.moveLocked(t, c, items)
+		case "reset-counters":
+			for _, it := range items {
+				resetCounters(t, it)
+			}
+			return done()
+		}
+	}
+	if refused != nil {
+		return failed(refused)
+	}
+	o := done()
+	o.wrote = true
+	return o
+}
+
+// addLocked makes an item.
+func (r *Router) addLocked(t *table, c *command) outcome {
+	props := make(Row, len(c.args))
+	position := -1
+	_, ordered := t.menu.order["chain"]
+	for _, a := range c.args {
+		switch {
+		case a.name == "place-before" && ordered:
+			if position = t.find(a.value); position < 0 {
+				return failed(refuse(noCategory, "item referred by 'place-before' does not exist (11)"))
+			}
+			continue
+		case a.name == "copy-from" && ordered:
+			at := t.find(a.value)
+			if at < 0 {
+				return failed(r.behavior.refuseItem())
+			}
+			copySettings(t.menu, r.version, t.items[at], props)
+			continue
+		}
+		if refused := r.checkArgumentLocked(t, a); refused != nil {
+			return failed(refused)
+		}
+		props[a.name] = a.value
+	}
+	if refused := r.checkRowLocked(t, nil, props); refused != nil {
+		return failed(refused)
+	}
+	it := t.newItem(time.Now(), props)
+	t.insert(it, position)
+	r.storedLocked(t, it)
+	o := done(it.id)
+	o.wrote = true
+	return o
+}
+
+// copySettings adds what can be set on an item to props, where it is not there yet.
+func copySettings(m *menu, v version, from *item, props Row) {
+	for _, p := range from.props {
+		if _, given := props[p.name]; !given && p.value != "" && m.argument(v, p.name) != nil {
+			props[p.name] = p.value
+		}
+	}
+}
+
+// checkArgumentLocked judges one argument of add or set.
+func (r *Router) checkArgumentLocked(t *table, a argumentValue) traps {
+	arg := t.menu.argument(r.version, a.name)
+	if arg == nil {
+		return r.behavior.refuseParameter(a.name)
+	}
+	if arg.check == nil {
+		return nil
+	}
+	return arg.check(r, a.name, a.value)
+}
+
+// checkRowLocked judges the properties together: what is required, what must be
+// unique, what needs something else. Changed is the item that they change, nil
+// for a new one.
+func (r *Router) checkRowLocked(t *table, changed *item, props Row) traps {
+	get := func(name string) string {
+		if v, ok := props[name]; ok || changed == nil {
+			return v
+		}
+		return changed.value(name)
+	}
+	if changed == nil {
+		if missing := t.menu.missing(props); missing != "" {
+			return refuseMissing(missing)
+		}
+	}
+	if t.menu.path == natPath {
+		return r.checkPortsNeedProtocol(get)
+	}
+	if len(t.menu.unique) == 0 {
+		return nil
+	}
+	for _, it := range t.items {
+		same := func(name string) bool { return it.value(name) == get(name) }
+		if it != changed && !slices.ContainsFunc(t.menu.unique, func(name string) bool { return !same(name) }) {
+			return refuse(noCategory, "failure: %s", t.menu.already)
+		}
+	}
+	return nil
+}
+
+// missing names the required arguments that are not given.
+func (m *menu) missing(props Row) string {
+	var names []string
+	for _, a := range m.args {
+		if _, given := props[a.name]; a.required && !given {
+			names = append(names, a.name)
+		}
+	}
+	return strings.Join(names, ",")
+}
+
+// setLocked changes properties of the items, of all or of none.
+func (r *Router) setLocked(t *table, c *command, items []*item) traps {
+	props := make(Row, len(c.args))
+	for _, a := range c.args {
+		if a.name == ".id" || a.name == "numbers" {
+			continue
+		}
+		if c.action == "comment" && a.name != "comment" {
+			return r.behavior.refuseParameter(a.name)
+		}
+		if refused := r.checkArgumentLocked(t, a); refused != nil {
+			return refused
+		}
+		props[a.name] = a.value
+	}
+	for _, it := range items {
+		if it.is("dynamic") {
+			return refuse(noCategory, "failure: cannot change dynamic")
+		}
+		if refused := r.checkRowLocked(t, it, props); refused != nil {
+			return refused
+		}
+	}
+	for _, it := range items {
+		t.change(it, props)
+		r.storedLocked(t, it)
+	}
+	return nil
+}
+
+// change writes properties into an item. An empty comment takes it away, as the
+// router does.
+func (t *table) change(it *item, props Row) {
+	for _, name := range slices.Sorted(maps.Keys(props)) {
+		switch value := props[name]; {
+		case name == t.menu.secret:
+			it.secret = value
+		case name == "comment" && value == "":
+			it.unset(name)
+		default:
+			it.set(t.menu.order, name, t.menu.normalize(name, value))
+		}
+	}
+}
+
+// switchLocked enables or disables the items.
+func (r *Router) switchLocked(t *table, items []*item, disabled bool) traps {
+	for _, it := range items {
+		if it.is("dynamic") {
+			return refuse(noCategory, "failure: cannot change dynamic")
+		}
+	}
+	for _, it := range items {
+		it.set(t.menu.order, "disabled", strconv.FormatBool(disabled))
+		r.storedLocked(t, it)
+	}
+	return nil
+}
+
+// removeLocked removes the items, all or none.
+func (r *Router) removeLocked(t *table, items []*item) traps {
+	for _, it := range items {
+		switch {
+		case it.is("builtin"):
+			return refuse(noCategory, "failure: cannot remove builtin")
+		case it.is("dynamic"):
+			return refuse(noCategory, "failure: cannot remove dynamic")
+		}
+	}
+	for _, it := range items {
+		r.droppedLocked(t, it)
+	}
+	return nil
+}
+
+// unsetLocked takes a property away from the items.
+func (r *Router) unsetLocked(t *table, c *command, items []*item) traps {
+	name, given := c.arg("value-name")
+	switch arg := t.menu.argument(r.version, name); {
+	case !given:
+		return refuseMissing("value-name")
+	case arg == nil:
+		return refuseChoice("value-name")
+	case arg.required:
+		return refuse(noCategory, "failure: %s cannot be unset", name)
+	}
+	for _, it := range items {
+		if it.is("dynamic") {
+			return refuse(noCategory, "failure: cannot change dynamic")
+		}
+		if refused := r.checkRowLocked(t, it, Row{name: ""}); refused != nil {
+			return refused
+		}
+	}
+	for _, it := range items {
+		it.unset(name)
+		r.storedLocked(t, it)
+	}
+	return nil
+}
+
+// moveLocked puts the items before another one, or at the end.
+func (r *Router) moveLocked(t *table, c *command, items []*item) traps {
+	for _, it := range items {
+		if it.is("dynamic") {
+			return refuse(noCategory, "failure: cannot move dynamic")
+		}
+	}
+	destination, given := c.arg("destination")
+	if given && t.find(destination) < 0 {
+		return r.behavior.refuseItem()
+	}
+	if given && slices.Contains(items, t.items[t.find(destination)]) {
+		return nil
+	}
+	t.items = slices.DeleteFunc(t.items, func(it *item) bool { return slices.Contains(items, it) })
+	at := len(t.items)
+	if given {
+		at = t.find(destination)
+	}
+	t.items = slices.Insert(t.items, at, items...)
+	for _, it := range items {
+		r.storedLocked(t, it)
+	}
+	return nil
+}
+
+// resetCounters sets the counters of a rule to zero; that is no write to flash.
+func resetCounters(t *table, it *item) {
+	for _, name := range []string{"bytes", "packets"} {
+		if _, has := it.lookup(name); has {
+			it.set(t.menu.order, name, "0")
+		}
+	}
+}
