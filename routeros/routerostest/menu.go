@@ -88,6 +88,9 @@ func (m *menu) normalize(name, value string) string {
 	if name == "comment" || name == "name" || name == "group" {
 		return value
 	}
+	if name == "protocol" {
+		return value[:len(value)-len(positive(value))] + protocolName(positive(value))
+	}
 	switch value {
 	case "yes":
 		return "true"

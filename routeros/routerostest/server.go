@@ -125,10 +125,11 @@ func (r *Router) Close() error {
 	for ln := range r.listeners {
 		ln.Close()
 	}
-	for s := range r.sessions {
-		go s.end(endClose)
-	}
+	sessions := r.sessionsLocked()
 	r.mu.Unlock()
+	for _, s := range sessions {
+		s.end(endClose)
+	}
 	r.working.Wait()
 	return nil
 }

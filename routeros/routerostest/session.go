@@ -176,10 +176,10 @@ func (s *session) full() bool {
 
 // work carries commands out until the session is done.
 func (s *session) work() {
-	timer := time.NewTimer(time.Hour)
+	timer := time.NewTimer(0)
 	defer timer.Stop()
 	for {
-		batch, events, wait := s.next()
+		batch, events, due := s.next()
 		switch {
 		case events != nil:
 			s.send(sentAll(events))
@@ -189,33 +189,48 @@ func (s *session) work() {
 			signal(s.room)
 			continue
 		}
-		if idle, limited := s.idleLeft(); limited {
-			if idle <= 0 {
+		if idle, limited := s.idleUntil(); limited {
+			if time.Until(idle) <= 0 {
 				return
 			}
-			wait = min(wait, idle)
+			due = earlier(due, idle)
 		}
-		timer.Reset(wait)
+		// Without anything to wait for there is no timer either: in virtual time it
+		// would hide a deadlock.
+		var expired <-chan time.Time
+		if !due.IsZero() {
+			timer.Reset(time.Until(due))
+			expired = timer.C
+		}
 		select {
 		case <-s.done:
 			return
 		case <-s.wake:
-		case <-timer.C:
+		case <-expired:
 		}
 	}
 }
 
+// earlier returns the earlier of two times; zero is never.
+func earlier(a, b time.Time) time.Time {
+	if a.IsZero() || b.Before(a) {
+		return b
+	}
+	return a
+}
+
 // next takes what can be done now: the sentences of listening commands, or the
-// commands that are due. If there is nothing it returns how long to wait at most.
-func (s *session) next() (batch []*job, events []message, wait time.Duration) {
+// commands that are due. If there is nothing it returns when there will be, the
+// zero time if only the client or the end can tell.
+func (s *session) next() (batch []*job, events []message, due time.Time) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.over || s.vanished {
-		return nil, nil, time.Hour
+		return nil, nil, time.Time{}
 	}
 	if len(s.events) > 0 {
 		events, s.events = s.events, nil
-		return nil, events, 0
+		return nil, events, time.Time{}
 	}
 	now := time.Now()
 	n := 0
@@ -229,29 +244,29 @@ func (s *session) next() (batch []*job, events []message, wait time.Duration) {
 	if n > 0 {
 		batch = slices.Clone(s.pending[:n])
 		s.pending = slices.Delete(s.pending, 0, n)
-		return batch, nil, 0
+		return batch, nil, time.Time{}
 	}
 	if len(s.pending) > 0 {
-		return nil, nil, s.pending[0].due.Sub(now)
+		return nil, nil, s.pending[0].due
 	}
-	return nil, nil, time.Hour
+	return nil, nil, time.Time{}
 }
 
-// idleLeft returns how long the session may stay idle, and whether the user is
-// logged out for it at all (RouterOS 7.16 and later).
-func (s *session) idleLeft() (time.Duration, bool) {
+// idleUntil returns when the session has been idle for too long, and whether the
+// user is logged out for it at all (RouterOS 7.16 and later).
+func (s *session) idleUntil() (time.Time, bool) {
 	r := s.router
 	if !r.behavior.maxSessions {
-		return 0, false
+		return time.Time{}, false
 	}
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	user := r.userLocked(s.user)
 	if user == nil || user.value("inactivity-policy") != "logout" {
-		return 0, false
+		return time.Time{}, false
 	}
 	limit, ok := parseDuration(user.value("inactivity-timeout"))
-	return time.Until(s.active.Add(limit)), ok
+	return s.active.Add(limit), ok
 }
 
 // gone reports whether nothing can reach the client any more.
