@@ -1,0 +1,92 @@
+package natpmp
+
+import (
+	"slices"
+	"sync"
+)
+
+// outcome is how a call ended: a response, or a refusal by the host.
+type outcome struct {
+	response Response
+	refused  bool
+}
+
+// call is a request in flight.
+type call struct {
+	req Request
+	// done gets the one outcome; it has room, so that nobody waits for the caller.
+	done chan outcome
+}
+
+// pending has the requests in flight, for those who bring the outcomes.
+type pending struct {
+	mu sync.Mutex
+	// calls is in the order of their start. It is as short as the window. Guarded by mu.
+	calls []*call
+}
+
+// add registers a request. Each add is followed by a remove.
+func (p *pending) add(req Request) *call {
+	c := &call{req: req, done: make(chan outcome, 1)}
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.calls = append(p.calls, c)
+	return c
+}
+
+// remove forgets a request, also one that has its outcome already.
+func (p *pending) remove(c *call) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.calls = slices.DeleteFunc(p.calls, func(other *call) bool { return other == c })
+}
+
+// deliver gives a response to the request that it answers, and says whether there is one.
+func (p *pending) deliver(resp Response) bool {
+	if resp.Result == ResultUnsupportedVersion {
+		// It has opcode 0 whatever was asked (RFC 6886 §3.5) and concerns all requests.
+		return p.end(func(Request) bool { return true }, outcome{response: resp}, false)
+	}
+	return p.end(func(req Request) bool { return answers(resp, req) }, outcome{response: resp}, true)
+}
+
+// refuse ends all requests: it is the host that has nobody on that port, not one
+// of the requests that is refused.
+func (p *pending) refuse() {
+	p.end(func(Request) bool { return true }, outcome{refused: true}, false)
+}
+
+// end gives the outcome to the first or to all requests that match, and says
+// whether there was one.
+func (p *pending) end(match func(Request) bool, o outcome, one bool) bool {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	found := false
+	p.calls = slices.DeleteFunc(p.calls, func(c *call) bool {
+		if found && one || !match(c.req) {
+			return false
+		}
+		found = true
+		c.done <- o
+		return true
+	})
+	return found
+}
+
+// answers says whether the response can be meant for the request.
+func answers(resp Response, req Request) bool {
+	switch {
+	case resp.Opcode != req.Opcode:
+		return false
+	case !req.Opcode.isMap():
+		return true
+	case resp.Result != ResultSuccess:
+		// Some gateways leave out what follows the header; the oldest request then has it.
+		return resp.InternalPort == req.InternalPort || resp.InternalPort == 0
+	case req.Lifetime == 0 && resp.Lifetime != 0:
+		// A late answer to a request for the mapping that is now to end.
+		return false
+	default:
+		return resp.InternalPort == req.InternalPort
+	}
+}
