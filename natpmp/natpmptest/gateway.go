@@ -21,8 +21,9 @@ type Config struct {
 	Seed uint64
 	// OnChange is called after leases came, ended or moved and after the public
 	// address changed, before the reply to the request that did it goes out; not
-	// after a mere renewal. It may be called from several goroutines, may call the
-	// gateway, and should not block. Nil means nobody is told.
+	// after a mere renewal. It is called by those who serve, and by callers of Restart,
+	// SetAddress and MovePorts; it may call the gateway and should not block. Nil
+	// means nobody is told.
 	OnChange func()
 	// Elsewhere is a socket with another address or port than the gateway's, from
 	// which [LieElsewhere] is told; nil leaves that lie out. It stays the caller's.
@@ -115,8 +116,7 @@ func New(cfg Config) (*Gateway, error) {
 	}, nil
 }
 
-// update runs f with the lock held and the leases of this moment, and reports
-// what changed.
+// update runs f, which may change leases, with the lock held, and reports what changed.
 func (g *Gateway) update(f func(now time.Time)) {
 	g.mu.Lock()
 	now := time.Now()
@@ -138,6 +138,15 @@ func (g *Gateway) update(f func(now time.Time)) {
 	}
 }
 
+// look runs f, which only reads, with the lock held and the leases of this moment.
+// When that ended some, expireLeases, whose timer is due, reports it.
+func (g *Gateway) look(f func()) {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	g.expireLocked(time.Now())
+	f()
+}
+
 // expireLocked ends the leases whose time is over.
 func (g *Gateway) expireLocked(now time.Time) {
 	if n := g.table.expire(now); n > 0 {
@@ -149,7 +158,7 @@ func (g *Gateway) expireLocked(now time.Time) {
 // Mappings returns the leases that stand, sorted by client, internal port and protocol.
 func (g *Gateway) Mappings() []Mapping {
 	var out []Mapping
-	g.update(func(time.Time) {
+	g.look(func() {
 		for _, l := range g.table.sorted() {
 			out = append(out, g.mappingLocked(l))
 		}
@@ -164,7 +173,7 @@ func (g *Gateway) Lookup(protocol natpmp.Opcode, externalPort uint16) (Mapping, 
 		out Mapping
 		ok  bool
 	)
-	g.update(func(time.Time) {
+	g.look(func() {
 		if l := g.table.at(protocol, externalPort); l != nil {
 			out, ok = g.mappingLocked(l), true
 		}
@@ -191,7 +200,7 @@ func (g *Gateway) mappingLocked(l *lease) Mapping {
 // Stats returns a copy of the counters.
 func (g *Gateway) Stats() Stats {
 	var out Stats
-	g.update(func(time.Time) {
+	g.look(func() {
 		out = g.stats
 		out.Requests = maps.Clone(g.stats.Requests)
 		out.Results = maps.Clone(g.stats.Results)

@@ -12,6 +12,9 @@ import (
 	"testing/synctest"
 	"time"
 
+	"github.com/google/go-cmp/cmp"
+	"github.com/google/go-cmp/cmp/cmpopts"
+
 	"doublenat/natpmp"
 	"doublenat/natpmp/natpmptest"
 )
@@ -118,3 +121,6 @@ func unhex(t *testing.T, s string) []byte {
 
 // compact removes the spaces that make hex readable.
 func compact(s string) string { return strings.ReplaceAll(s, " ", "") }
+
+// addrs lets cmp compare addresses.
+func addrs() cmp.Option { return cmpopts.EquateComparable(netip.Addr{}, netip.AddrPort{}) }
