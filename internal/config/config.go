@@ -4,6 +4,8 @@ import (
 	"log/slog"
 	"net/netip"
 	"strings"
+
+	"doublenat/routeros"
 )
 
 // Config is everything that an operator can choose, checked and in real types.
@@ -22,7 +24,7 @@ type Config struct {
 	RouterUser string
 	// RouterPassword belongs to RouterUser (MIKROTIK_API_PASSWORD or the contents
 	// of MIKROTIK_API_PASSWORD_FILE). It may be the empty password.
-	RouterPassword Secret
+	RouterPassword routeros.Secret
 	// RouterTLS says whether the API is spoken over TLS (MIKROTIK_API_TLS).
 	RouterTLS bool
 	// InInterface is the router's tunnel interface (MIKROTIK_IN_INTERFACE). Empty

@@ -1,7 +1,10 @@
 package config_test
 
 import (
+	"bytes"
+	"encoding/json"
 	"errors"
+	"fmt"
 	"io/fs"
 	"log/slog"
 	"net/netip"
@@ -12,14 +15,48 @@ import (
 	"go.uber.org/goleak"
 
 	"doublenat/internal/config"
+	"doublenat/routeros"
 )
+
+// TestConfigShowsNoPassword prints a Config in every way that a careless line of
+// code might.
+func TestConfigShowsNoPassword(t *testing.T) {
+	t.Parallel()
+	const text = "s3cret"
+	cfg, err := config.Parse(minimal("MIKROTIK_API_PASSWORD", text), noFile)
+	if err != nil {
+		t.Fatal(err)
+	}
+	type holder struct{ inside config.Config }
+	var out bytes.Buffer
+	for _, verb := range []string{"%v", "%+v", "%#v", "%s", "%x", "%d"} {
+		for _, value := range []any{cfg, &cfg, holder{cfg}} {
+			fmt.Fprintf(&out, verb+"\n", value)
+		}
+	}
+	if err := json.NewEncoder(&out).Encode(cfg); err != nil {
+		t.Fatal(err)
+	}
+	for _, handler := range []slog.Handler{slog.NewTextHandler(&out, nil), slog.NewJSONHandler(&out, nil)} {
+		slog.New(handler).Info("configured", "config", cfg)
+	}
+	for _, leak := range []string{text, fmt.Sprintf("%x", text), fmt.Sprintf("%d", []byte(text))} {
+		if strings.Contains(out.String(), leak) {
+			t.Errorf("%q is in the output:\n%s", leak, out.String())
+		}
+	}
+	if got := out.String(); !strings.Contains(got, cfg.RouterPassword.String()) {
+		t.Error("no dots either")
+	}
+}
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
-// compare lets cmp see into the types of netip, which compare with ==.
+// compare lets cmp see into types that hide what they hold.
 var compare = cmp.Options{
 	cmp.Comparer(func(a, b netip.AddrPort) bool { return a == b }),
 	cmp.Comparer(func(a, b netip.Prefix) bool { return a == b }),
+	cmp.Comparer(func(a, b routeros.Secret) bool { return a.Reveal() == b.Reveal() }),
 }
 
 // minimal returns the least environment that works, changed by name, value pairs.
@@ -45,7 +82,7 @@ func defaults() config.Config {
 		GatewayWindow:  16,
 		Router:         config.Endpoint{Host: "192.168.88.1", Port: 8728},
 		RouterUser:     "admin",
-		RouterPassword: config.NewSecret("hunter2"),
+		RouterPassword: routeros.NewSecret("hunter2"),
 		Listen:         netip.MustParseAddrPort("0.0.0.0:5351"),
 		AllowedClients: prefixes("10.0.0.0/8", "172.16.0.0/12", "192.168.0.0/16", "100.64.0.0/10", "127.0.0.0/8"),
 		Announce:       config.Announce{Mode: config.AnnounceAuto},
@@ -89,7 +126,7 @@ func TestParseAccepts(t *testing.T) {
 		{"TLS off", []string{"MIKROTIK_API_TLS", "Off"}, func(*config.Config) {}},
 		{"TLS no", []string{"MIKROTIK_API_TLS", "no"}, func(*config.Config) {}},
 		{"user", []string{"MIKROTIK_API_USER", "double nat"}, func(c *config.Config) { c.RouterUser = "double nat" }},
-		{"empty password", []string{"MIKROTIK_API_PASSWORD", ""}, func(c *config.Config) { c.RouterPassword = config.NewSecret("") }},
+		{"empty password", []string{"MIKROTIK_API_PASSWORD", ""}, func(c *config.Config) { c.RouterPassword = routeros.NewSecret("") }},
 		{"interface", []string{"MIKROTIK_IN_INTERFACE", "WireGuard (NL)"}, func(c *config.Config) { c.InInterface = "WireGuard (NL)" }},
 		{"listen", []string{"LISTEN_ADDR", "192.168.88.2:15351"}, func(c *config.Config) { c.Listen = netip.MustParseAddrPort("192.168.88.2:15351") }},
 		{"listen on all", []string{"LISTEN_ADDR", ":1"}, func(c *config.Config) { c.Listen = netip.MustParseAddrPort("0.0.0.0:1") }},

@@ -7,6 +7,8 @@ import (
 	"strings"
 
 	"github.com/caarlos0/env/v11"
+
+	"doublenat/routeros"
 )
 
 // The ports of the services api and api-ssl of RouterOS.
@@ -105,7 +107,7 @@ func newParser() *parser {
 func (p *parser) fail(name, text, reason string) {
 	v := p.known[name]
 	if v.Secret && text != "" {
-		text = dots
+		text = routeros.Secret{}.String()
 	}
 	p.errs = append(p.errs, &Error{Variable: v, Value: text, Reason: reason})
 }
@@ -131,22 +133,22 @@ func value[T any](p *parser, name, text string, parse func(string) (T, error)) T
 // password finds the password in one of its two places. A variable that is set
 // and empty is the empty password, which RouterOS users may have; an empty file
 // is a mistake.
-func (p *parser) password(environ map[string]string, given raw, readFile func(string) ([]byte, error)) Secret {
+func (p *parser) password(environ map[string]string, given raw, readFile func(string) ([]byte, error)) routeros.Secret {
 	const inline, file = "MIKROTIK_API_PASSWORD", "MIKROTIK_API_PASSWORD_FILE"
 	if given.PasswordFile == "" {
 		if _, ok := environ[inline]; !ok {
 			p.fail(inline, "", "is not set, nor is "+file)
 		}
-		return NewSecret(given.Password)
+		return routeros.NewSecret(given.Password)
 	}
 	if given.Password != "" {
 		p.fail(inline, given.Password, "is set together with "+file)
-		return Secret{}
+		return routeros.Secret{}
 	}
 	content, err := readFile(given.PasswordFile)
 	if err != nil {
 		p.fail(file, given.PasswordFile, "cannot be read: "+err.Error())
-		return Secret{}
+		return routeros.Secret{}
 	}
 	text := strings.TrimSuffix(strings.TrimSuffix(string(content), "\n"), "\r")
 	switch {
@@ -155,7 +157,7 @@ func (p *parser) password(environ map[string]string, given raw, readFile func(st
 	case strings.ContainsAny(text, "\r\n\x00"):
 		p.fail(file, given.PasswordFile, "is a file with more than one line")
 	}
-	return NewSecret(text)
+	return routeros.NewSecret(text)
 }
 
 // exposed warns of a password that would cross a public network in the clear.
