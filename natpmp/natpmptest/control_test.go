@@ -115,6 +115,19 @@ func TestGatewayRecurrences(t *testing.T) {
 			}
 		})
 	})
+	t.Run("refusal that moves ports", func(t *testing.T) {
+		t.Parallel()
+		synctest.Test(t, func(t *testing.T) {
+			p := natpmptest.RFC()
+			p.Refusal = natpmptest.Outage{Every: time.Minute, For: time.Minute, Moves: true}
+			b := newBench(t, natpmptest.Config{Profile: p})
+			request(t, b.dial(t, routerAddr), natpmp.OpMapUDP, 1000, 1000, 7200)
+			time.Sleep(90 * time.Second)
+			if m := b.Mappings(); len(m) != 1 || m[0].ExternalPort == 1000 {
+				t.Errorf("leases %v", m)
+			}
+		})
+	})
 	t.Run("restart", func(t *testing.T) {
 		t.Parallel()
 		synctest.Test(t, func(t *testing.T) {

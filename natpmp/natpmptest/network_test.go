@@ -6,6 +6,7 @@ import (
 	"net"
 	"net/netip"
 	"os"
+	"strings"
 	"sync"
 	"syscall"
 	"testing"
@@ -342,5 +343,105 @@ func TestNetworkReplays(t *testing.T) {
 	}
 	if cmp.Equal(want, run(2), addrs()) {
 		t.Error("another seed gives the same run")
+	}
+}
+
+// With a latency, the order in which packets of one instant arrive does not
+// depend on the order in which they were written.
+func TestNetworkOrderOfOneInstant(t *testing.T) {
+	t.Parallel()
+	run := func(latency time.Duration, order []string) (got []string) {
+		synctest.Test(t, func(t *testing.T) {
+			n := natpmptest.NewNetwork(natpmptest.NetworkConfig{Seed: 5, Latency: latency})
+			server := listen(t, n, "10.0.0.1:5351")
+			client := dial(t, n, "10.0.0.2:0", "10.0.0.1:5351")
+			for _, s := range order {
+				write(t, client, s)
+			}
+			for range order {
+				s, _ := receive(t, server)
+				got = append(got, s)
+			}
+		})
+		return got
+	}
+	upward := []string{"a", "b", "c", "d", "e", "f", "g", "h"}
+	downward := []string{"h", "g", "f", "e", "d", "c", "b", "a"}
+	if diff := cmp.Diff(run(time.Millisecond, upward), run(time.Millisecond, downward)); diff != "" {
+		t.Errorf("with latency (-upward +downward):\n%s", diff)
+	}
+	if diff := cmp.Diff(downward, run(0, downward)); diff != "" {
+		t.Errorf("without latency (-written +read):\n%s", diff)
+	}
+}
+
+// A server that answers a client which has gone hears nothing of it, as no
+// unconnected UDP socket does.
+func TestNetworkUnconnectedSocketIsNotRefused(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		n := natpmptest.NewNetwork(natpmptest.NetworkConfig{})
+		server := listen(t, n, "10.0.0.1:5351")
+		gone := &net.UDPAddr{IP: net.IPv4(10, 0, 0, 2), Port: 7000}
+		if _, err := server.WriteTo([]byte("late"), gone); err != nil {
+			t.Fatal(err)
+		}
+		write(t, dial(t, n, "10.0.0.2:0", "10.0.0.1:5351"), "next")
+		if got, _ := receive(t, server); got != "next" {
+			t.Errorf("got %q", got)
+		}
+		if c := n.Counts()[natpmptest.PacketRefused]; c != 1 {
+			t.Errorf("%d refused, want 1", c)
+		}
+	})
+}
+
+// The sign that nobody is there gets lost like anything else on its way back.
+func TestNetworkBlackholeSwallowsRefusals(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		n := natpmptest.NewNetwork(natpmptest.NetworkConfig{Capture: 1})
+		client := dial(t, n, "10.0.0.2:0", "10.0.0.1:5351")
+		n.SetFaults(natpmptest.Between(netip.MustParseAddr("10.0.0.1"), netip.MustParseAddr("10.0.0.2")), natpmptest.Faults{Blackhole: true})
+		write(t, client, "x")
+		if got := hear(t, client); got != "" {
+			t.Errorf("got %q", got)
+		}
+		n.ClearFaults()
+		_ = client.SetReadDeadline(time.Time{})
+		write(t, client, "y")
+		if _, err := client.Read(nil); !errors.Is(err, syscall.ECONNREFUSED) {
+			t.Errorf("without the fault: %v", err)
+		}
+		// The capture keeps the last entry.
+		got := n.Packets()
+		if len(got) != 1 || got[0].Kind != natpmptest.PacketRefused || string(got[0].Payload) != "y" {
+			t.Errorf("captured %v", got)
+		}
+		if want := "refused 10.0.0.2:49152 > 10.0.0.1:5351 79"; len(got) > 0 && !strings.HasSuffix(got[0].String(), want) {
+			t.Errorf("captured %s, want %s", got[0], want)
+		}
+	})
+}
+
+// Ephemeral ports come in turn and are found again after they ran out.
+func TestNetworkEphemeralPorts(t *testing.T) {
+	t.Parallel()
+	n := natpmptest.NewNetwork(natpmptest.NetworkConfig{Queue: 1})
+	defer n.Close()
+	local, remote := netip.MustParseAddrPort("10.0.0.2:0"), netip.MustParseAddrPort("10.0.0.1:1")
+	kept, err := n.Dial(local, remote)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var last net.Conn
+	for range 65536 - 49152 {
+		if last, err = n.Dial(local, remote); err != nil {
+			break
+		}
+		last.Close()
+	}
+	if err != nil || last.LocalAddr().String() != "10.0.0.2:49153" || kept.LocalAddr().String() != "10.0.0.2:49152" {
+		t.Errorf("last %v, kept %v, error %v", last.LocalAddr(), kept.LocalAddr(), err)
 	}
 }

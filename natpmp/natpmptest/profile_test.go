@@ -15,6 +15,30 @@ type step struct {
 	want  string // "" for no reply
 }
 
+// Every profile has a name of its own and serves.
+func TestProfilesServe(t *testing.T) {
+	t.Parallel()
+	names := make(map[string]bool)
+	for _, p := range natpmptest.Profiles() {
+		names[p.Name] = true
+		t.Run(p.Name, func(t *testing.T) {
+			t.Parallel()
+			synctest.Test(t, func(t *testing.T) {
+				c := newBench(t, natpmptest.Config{Profile: p, Seed: 1}).dial(t, routerAddr)
+				for range 10 { // lossy may need some
+					if reply := ask(t, c, "0000"); reply != "" {
+						return
+					}
+				}
+				t.Error("no reply")
+			})
+		})
+	}
+	if len(names) != 18 {
+		t.Errorf("%d names, want 18", len(names))
+	}
+}
+
 // Each profile's promises, byte for byte. GrantNext makes random ports known.
 func TestProfilesOnTheWire(t *testing.T) {
 	t.Parallel()

@@ -110,6 +110,9 @@ func (g *Gateway) serveConn(ctx context.Context, conn net.PacketConn) error {
 		}
 		from, ok := addr.(*net.UDPAddr)
 		if !ok || n > natpmp.MaxPacket {
+			g.mu.Lock()
+			g.stats.Ignored++
+			g.mu.Unlock()
 			continue
 		}
 		s.receive(ctx, unmap(from.AddrPort()), bytes.Clone(buf[:n]))
