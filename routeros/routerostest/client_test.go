@@ -4,6 +4,7 @@ import (
 	"net"
 	"strings"
 	"testing"
+	"time"
 
 	"doublenat/routeros"
 	"doublenat/routeros/routerostest"
@@ -98,6 +99,19 @@ func (c *client) run(words ...string) string {
 		all = append(all, line)
 		if strings.HasPrefix(line, "!done") || strings.HasPrefix(line, "!fatal") {
 			return strings.Join(all, "\n")
+		}
+	}
+}
+
+// cut reads until the connection ends or a minute has passed, and returns how.
+func (c *client) cut() error {
+	c.t.Helper()
+	if err := c.conn.SetReadDeadline(time.Now().Add(time.Minute)); err != nil {
+		c.t.Fatal(err)
+	}
+	for {
+		if _, err := c.reader.ReadSentence(); err != nil {
+			return err
 		}
 	}
 }

@@ -74,8 +74,9 @@ type outcome struct {
 	done routeros.Sentence
 	// traps are the refusals among the rows.
 	traps traps
-	// repeat is when the command is carried out again, 0 for not.
-	repeat time.Duration
+	// repeat is after what time the command is carried out again, 0 for not; limit is
+	// how long that goes on, 0 for ever.
+	repeat, limit time.Duration
 	// listen keeps the command open for changes of its table.
 	listen *table
 	// wrote is set when something was stored.
@@ -105,10 +106,10 @@ func done(ret ...string) outcome {
 // executeLocked carries out a command of the named user.
 func (r *Router) executeLocked(user string, c *command) outcome {
 	t := r.tables[c.menu]
-	if t == nil {
+	if t == nil && c.menu != "" {
 		return failed(r.behavior.refuseCommand(c.menu[strings.LastIndexByte(c.menu, '/')+1:]))
 	}
-	if !slices.Contains(t.menu.commands, c.action) {
+	if t == nil || !slices.Contains(t.menu.commands, c.action) {
 		return failed(r.behavior.refuseCommand(c.action))
 	}
 	for _, policy := range t.menu.policies(c.action) {

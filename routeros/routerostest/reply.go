@@ -102,7 +102,7 @@ func (s *session) carryOne(j *job) *reply {
 	messages, o, end := s.execute(j)
 	s.router.changed()
 	if o.repeat > 0 {
-		s.schedule(&job{command: j.command, repeated: true}, o.repeat)
+		s.schedule(&job{command: j.command, repeated: true, until: j.until}, o.repeat)
 	}
 	p := &reply{end: end}
 	if o.fatal != "" {
@@ -172,7 +172,7 @@ func (s *session) execute(j *job) (messages []message, o outcome, end ending) {
 	case j.path == cancelPath:
 		o, others = s.cancelLocked(j.command)
 	default:
-		o = r.executeLocked(s.user, j.command)
+		o = j.bound(r.executeLocked(s.user, j.command))
 	}
 	if o.listen != nil {
 		r.listens = append(r.listens, &listen{session: s, command: j.command, table: o.listen})
@@ -196,6 +196,18 @@ func (s *session) execute(j *job) (messages []message, o outcome, end ending) {
 	// The commands that a /cancel interrupts speak before and after it.
 	half := len(others) / 2
 	return slices.Concat(others[:half], messages, others[half:]), o, end
+}
+
+// bound ends a repeating command whose time would be over before the next turn.
+func (j *job) bound(o outcome) outcome {
+	now := time.Now()
+	if o.repeat > 0 && o.limit > 0 && !j.repeated {
+		j.until = now.Add(o.limit)
+	}
+	if o.repeat > 0 && !j.until.IsZero() && !now.Add(o.repeat).Before(j.until) {
+		o.repeat, o.done = 0, routeros.Sentence{"!done"}
+	}
+	return o
 }
 
 // encode returns the bytes of the sentence, its tag where the faults want it.

@@ -44,10 +44,10 @@ func (r *Router) routeCheckLocked(c *command) outcome {
 		row = routeros.Sentence{"!re", "=status=ok", "=interface=" + iface, "=nexthop=" + nexthop.String()}
 	}
 	o := outcome{rows: []routeros.Sentence{row}}
-	if once || limit > 0 && limit < interval {
+	if once {
 		o.done = routeros.Sentence{"!done"}
 	} else {
-		o.repeat = interval
+		o.repeat, o.limit = interval, limit
 	}
 	return o
 }

@@ -60,8 +60,10 @@ type job struct {
 	faults []Fault
 	// reply is what remains to be sent of a command that was carried out already.
 	reply *reply
-	// repeated is set from the second time on that an endless command runs.
+	// repeated is set from the second time on that an endless command runs, until is
+	// when it ends, zero for never.
 	repeated bool
+	until    time.Time
 }
 
 // signal puts a token into a channel with room for one.
