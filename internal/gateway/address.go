@@ -1,0 +1,90 @@
+package gateway
+
+import (
+	"context"
+	"net/netip"
+	"time"
+)
+
+const (
+	// lookTimeout bounds one look at the public address: five packets.
+	lookTimeout = 5 * time.Second
+	// retryFirst and retryLimit bound the wait after a failed look.
+	retryFirst = 5 * time.Second
+	retryLimit = 30 * time.Second
+)
+
+// External returns the public address from memory. It is false while the address
+// is not known, or was not confirmed for too long.
+func (g *Gateway) External() (netip.Addr, bool) {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	if !g.address.IsValid() || time.Since(g.addressAt) > g.cfg.MaxAge {
+		return netip.Addr{}, false
+	}
+	return g.address, true
+}
+
+// setAddress notes what the gateway said.
+func (g *Gateway) setAddress(now netip.Addr, at time.Time) {
+	if now.IsUnspecified() {
+		now = netip.Addr{} // 0.0.0.0 is a gateway's way to say that it has none
+	}
+	g.mu.Lock()
+	before := g.address
+	g.address, g.addressAt = now, at
+	if before != now {
+		g.count.addressChanges++
+	}
+	g.mu.Unlock()
+	if before == now {
+		return
+	}
+	g.log.Info("external address changed", "external_address", now, "before", before)
+	g.cfg.OnAddressChange(before, now)
+}
+
+// lookNow asks for a look at the address before its time.
+func (g *Gateway) lookNow() {
+	select {
+	case g.poke <- struct{}{}:
+	default: // somebody asked already
+	}
+}
+
+// keepAddress looks at the address again and again. It never gives up: a gateway
+// may refuse for minutes, or for days.
+func (g *Gateway) keepAddress(ctx context.Context) {
+	for failures := 0; ctx.Err() == nil; {
+		wait := g.cfg.Refresh
+		if g.look(ctx) {
+			failures = 0
+		} else {
+			failures++
+			wait = retryPause(failures)
+		}
+		timer := time.NewTimer(wait)
+		select {
+		case <-timer.C:
+		case <-g.poke:
+		case <-ctx.Done():
+		}
+		timer.Stop()
+	}
+}
+
+// look asks for the address once; the reply is taken in as every packet is. It
+// says whether there was a success.
+func (g *Gateway) look(ctx context.Context) bool {
+	ctx, cancel := context.WithTimeout(ctx, lookTimeout)
+	defer cancel()
+	start := time.Now()
+	_, err := g.client.ExternalAddress(ctx)
+	g.judge(ctx, err, start)
+	return err == nil
+}
+
+// retryPause returns the wait after so many failed looks in a row.
+func retryPause(failures int) time.Duration {
+	return min(retryFirst<<min(failures-1, 10), retryLimit)
+}

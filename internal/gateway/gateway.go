@@ -1,0 +1,186 @@
+package gateway
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"net/netip"
+	"sync"
+	"time"
+
+	"doublenat/internal/nat"
+	"doublenat/natpmp"
+)
+
+// Config has what a [Gateway] needs.
+type Config struct {
+	// Dial connects a UDP socket to the gateway's NAT-PMP port, see
+	// [natpmp.ClientConfig]. Required.
+	Dial func(ctx context.Context) (net.Conn, error)
+	// Window is how many requests may be in flight; 0 means [natpmp.DefaultWindow],
+	// 1 the strict order of RFC 6886 §3.1.
+	Window int
+	// Refresh is the time between two looks at the public address; 0 means a minute.
+	Refresh time.Duration
+	// MaxAge is how long the public address is good for when the gateway does not
+	// confirm it any more; 0 means ten minutes.
+	MaxAge time.Duration
+
+	// Address is the gateway's address, from which announcements have to come.
+	// Required with ListenAnnouncements.
+	Address netip.Addr
+	// ListenAnnouncements opens a socket for announcements, for example
+	// [natpmp.ListenAnnouncements]. Nil is to hear none: state losses are then
+	// noticed by the next reply, at the latest after Refresh.
+	ListenAnnouncements func() (net.PacketConn, error)
+
+	// OnStateLost is called once each time when the gateway lost its mappings
+	// (RFC 6886 §3.6). It must not block. Nil is nobody.
+	OnStateLost func()
+	// OnAddressChange is called when the public address becomes known, changes, or
+	// is taken away by the gateway; the zero Addr stands for none. It must not
+	// block. Nil is nobody.
+	OnAddressChange func(before, now netip.Addr)
+	// Logger gets one line for each change of the gateway's state. Nil discards.
+	Logger *slog.Logger
+}
+
+// Gateway is one VPN gateway. Its methods may be called at the same time from
+// several goroutines; leases wait until Run has connected.
+type Gateway struct {
+	cfg    Config
+	client *natpmp.Client
+	log    *slog.Logger
+	epoch  natpmp.EpochWatch
+	// poke asks for a look at the public address before its time.
+	poke chan struct{}
+
+	mu sync.Mutex
+	// health is the state that was logged last, with what led to it. Guarded by mu.
+	health health
+	// address, addressAt are what the gateway said last and when; the zero Addr
+	// is none. Guarded by mu.
+	address   netip.Addr
+	addressAt time.Time
+	// heard is when the latest packet of the gateway came. Guarded by mu.
+	heard time.Time
+	// count is guarded by mu.
+	count counters
+}
+
+var _ nat.Gateway = (*Gateway)(nil)
+
+// New checks the configuration and returns a gateway. It starts nothing.
+func New(cfg Config) (*Gateway, error) {
+	if cfg.ListenAnnouncements != nil && !cfg.Address.Is4() {
+		return nil, errors.New("gateway: announcements need the gateway's IPv4 address to be checked against")
+	}
+	if cfg.Refresh < 0 || cfg.MaxAge < 0 {
+		return nil, errors.New("gateway: times are negative")
+	}
+	if cfg.Refresh == 0 {
+		cfg.Refresh = time.Minute
+	}
+	if cfg.MaxAge == 0 {
+		cfg.MaxAge = 10 * time.Minute
+	}
+	if cfg.OnStateLost == nil {
+		cfg.OnStateLost = func() {}
+	}
+	if cfg.OnAddressChange == nil {
+		cfg.OnAddressChange = func(netip.Addr, netip.Addr) {}
+	}
+	if cfg.Logger == nil {
+		cfg.Logger = slog.New(slog.DiscardHandler)
+	}
+	g := &Gateway{cfg: cfg, log: cfg.Logger, poke: make(chan struct{}, 1)}
+	client, err := natpmp.NewClient(natpmp.ClientConfig{
+		Dial: cfg.Dial, Window: cfg.Window, OnPacket: g.receive, Logger: cfg.Logger,
+	})
+	if err != nil {
+		return nil, fmt.Errorf("gateway: %w", err)
+	}
+	g.client = client
+	return g, nil
+}
+
+// Run connects to the gateway, keeps the public address, and hears announcements,
+// until the context ends; it then returns nil. It is called once.
+func (g *Gateway) Run(ctx context.Context) error {
+	var wg sync.WaitGroup
+	defer wg.Wait()
+	wg.Go(func() { g.keepAddress(ctx) })
+	if g.cfg.ListenAnnouncements != nil {
+		wg.Go(func() { g.hearAnnouncements(ctx) })
+	}
+	return g.client.Run(ctx)
+}
+
+// receive sees every reply of the gateway, whoever it was for.
+func (g *Gateway) receive(resp natpmp.Response, at time.Time) {
+	g.mu.Lock()
+	g.heard = at
+	g.mu.Unlock()
+	g.checkEpoch(resp.Epoch, at)
+	if resp.Opcode != natpmp.OpExternalAddress {
+		return
+	}
+	switch resp.Result {
+	case natpmp.ResultSuccess:
+		g.setAddress(resp.Address, at)
+	case natpmp.ResultNetworkFailure:
+		// The gateway itself has no address now (RFC 6886 §3.5).
+		g.setAddress(netip.Addr{}, at)
+	default:
+		// A refusal says nothing about the address.
+	}
+}
+
+// checkEpoch notices when the gateway lost its state.
+func (g *Gateway) checkEpoch(epoch uint32, at time.Time) {
+	if !g.epoch.Observe(epoch, at) {
+		return
+	}
+	g.mu.Lock()
+	g.count.stateLosses++
+	g.mu.Unlock()
+	g.log.Warn("gateway lost its mappings", "epoch", epoch)
+	g.lookNow()
+	g.cfg.OnStateLost()
+}
+
+// hearAnnouncements listens for the gateway's multicasts (RFC 6886 §3.2.1), which
+// seldom cross a tunnel. Without them nothing is lost but time.
+func (g *Gateway) hearAnnouncements(ctx context.Context) {
+	err := g.serveAnnouncements(ctx)
+	if err != nil && ctx.Err() == nil {
+		g.log.WarnContext(ctx, "not hearing the gateway's announcements", "error", err)
+	}
+}
+
+func (g *Gateway) serveAnnouncements(ctx context.Context) error {
+	conn, err := g.cfg.ListenAnnouncements()
+	if err != nil {
+		return err
+	}
+	defer conn.Close()
+	l, err := natpmp.NewListener(natpmp.ListenerConfig{
+		Gateway: g.cfg.Address, OnAnnouncement: g.announced, Logger: g.log,
+	})
+	if err != nil {
+		return err
+	}
+	return l.Serve(ctx, conn)
+}
+
+// announced takes an announcement as a reason to look, not as the truth: anybody
+// on the link can send one with the gateway's address (RFC 6886 §5).
+func (g *Gateway) announced(resp natpmp.Response, at time.Time) {
+	g.mu.Lock()
+	g.count.announcements++
+	g.mu.Unlock()
+	g.checkEpoch(resp.Epoch, at)
+	g.lookNow()
+}

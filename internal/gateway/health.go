@@ -1,0 +1,145 @@
+package gateway
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"doublenat/natpmp"
+)
+
+// State is how the gateway is doing.
+type State uint8
+
+// The states.
+const (
+	// StateUnknown is a gateway that was not asked yet, or not for long enough.
+	StateUnknown State = iota
+	// StateOK is a gateway that answers.
+	StateOK
+	// StateRefused is a host that has nobody on the NAT-PMP port.
+	StateRefused
+	// StateSilent is nothing at all.
+	StateSilent
+	// StateFailing is a gateway that answers with a result code which concerns
+	// more than one mapping.
+	StateFailing
+)
+
+// String returns the state in one word.
+func (s State) String() string {
+	switch s {
+	case StateUnknown:
+		return "unknown"
+	case StateOK:
+		return "ok"
+	case StateRefused:
+		return "refused"
+	case StateSilent:
+		return "silent"
+	case StateFailing:
+		return "failing"
+	default:
+		return fmt.Sprintf("state(%d)", uint8(s))
+	}
+}
+
+// remedy says what an operator can do about the state.
+func (s State) remedy() string {
+	switch s {
+	case StateRefused:
+		return "NAT-PMP is off for this WireGuard key or on this server: " +
+			"make a key with NAT-PMP (port forwarding) on, for a server that offers it"
+	case StateSilent:
+		return "requests get lost: check the route to the gateway, " +
+			"and that they come from the tunnel's address (masquerade them, or bind to it)"
+	case StateFailing:
+		return "check the address of the gateway, and whether it speaks NAT-PMP"
+	case StateUnknown, StateOK:
+		return ""
+	default:
+		return ""
+	}
+}
+
+// health is a state with what led to it. It is comparable.
+type health struct {
+	state State
+	// result is the gateway's answer, with [StateFailing].
+	result natpmp.ResultCode
+}
+
+// judge takes the outcome of a request into the state, and logs a change of it.
+// The request began at start.
+func (g *Gateway) judge(ctx context.Context, err error, start time.Time) {
+	now, known := g.diagnose(err, start)
+	if !known {
+		return
+	}
+	g.mu.Lock()
+	before := g.health
+	g.health = now
+	if now.state == StateOK {
+		g.count.lastSuccess = time.Now()
+	}
+	g.mu.Unlock()
+	if before == now {
+		return
+	}
+	// The request's context may have ended; that must not cost the line.
+	ctx = context.WithoutCancel(ctx)
+	switch now.state {
+	case StateOK:
+		g.log.InfoContext(ctx, "gateway answers")
+		if _, ok := g.External(); !ok {
+			g.lookNow()
+		}
+	case StateRefused:
+		g.log.WarnContext(ctx, "gateway refuses nat-pmp", "remedy", now.state.remedy())
+	case StateSilent:
+		g.log.WarnContext(ctx, "gateway is silent", "remedy", now.state.remedy(), "error", err)
+	case StateFailing:
+		g.log.WarnContext(ctx, "gateway answers with a failure", "result", now.result, "remedy", now.state.remedy())
+	case StateUnknown:
+	}
+}
+
+// diagnose says what the outcome of a request tells about the gateway, and false
+// if it tells nothing.
+func (g *Gateway) diagnose(err error, start time.Time) (health, bool) {
+	var (
+		result  *natpmp.ResultError
+		refused *natpmp.RefusedError
+		timeout *natpmp.TimeoutError
+	)
+	switch {
+	case err == nil:
+		return health{state: StateOK}, true
+	case errors.Is(err, context.Canceled):
+		return health{}, false // the caller lost patience, not the gateway
+	case errors.As(err, &result):
+		switch {
+		case result.Opcode == natpmp.OpExternalAddress:
+		case result.Result == natpmp.ResultNotAuthorized, result.Result == natpmp.ResultOutOfResources:
+			// A verdict about one mapping comes from a gateway that works.
+			return health{state: StateOK}, true
+		}
+		return health{state: StateFailing, result: result.Result}, true
+	case errors.As(err, &refused):
+		return health{state: StateRefused}, true
+	case errors.As(err, &timeout):
+		// One lost packet is no silence, and neither is a reply to somebody else.
+		silent := (timeout.Tries > 1 || timeout.Send != nil) && !g.heardSince(start)
+		return health{state: StateSilent}, silent
+	default:
+		return health{}, false
+	}
+}
+
+// heardSince says whether any packet of the gateway came since then.
+func (g *Gateway) heardSince(start time.Time) bool {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	return !g.heard.Before(start)
+}

@@ -1,0 +1,57 @@
+package gateway
+
+import (
+	"net/netip"
+	"time"
+
+	"doublenat/natpmp"
+)
+
+// Stats is how the gateway is doing, for logs and status pages.
+type Stats struct {
+	// State is the outcome of the latest request that tells something.
+	State State
+	// Result is the gateway's answer if State is [StateFailing], else success.
+	Result natpmp.ResultCode
+	// Remedy is what an operator can do about State, empty if it is well.
+	Remedy string
+	// LastSuccess is when the gateway last did what was asked; zero if never.
+	LastSuccess time.Time
+	// Address is what the gateway said last about its public address, the zero
+	// Addr if it has none. It may be too old for [Gateway.External].
+	Address netip.Addr
+	// AddressAt is when it said so; zero if never.
+	AddressAt time.Time
+	// AddressChanges is how often the address changed, the first time included.
+	AddressChanges uint64
+	// StateLosses is how often the gateway lost its mappings.
+	StateLosses uint64
+	// Announcements is how many announcements of the gateway came.
+	Announcements uint64
+	// Client counts packets.
+	Client natpmp.ClientStats
+}
+
+// counters is the part of [Stats] that is nowhere else.
+type counters struct {
+	lastSuccess                                time.Time
+	addressChanges, stateLosses, announcements uint64
+}
+
+// Stats returns how the gateway is doing. It may be called at any time.
+func (g *Gateway) Stats() Stats {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	return Stats{
+		State:          g.health.state,
+		Result:         g.health.result,
+		Remedy:         g.health.state.remedy(),
+		LastSuccess:    g.count.lastSuccess,
+		Address:        g.address,
+		AddressAt:      g.addressAt,
+		AddressChanges: g.count.addressChanges,
+		StateLosses:    g.count.stateLosses,
+		Announcements:  g.count.announcements,
+		Client:         g.client.Stats(),
+	}
+}
