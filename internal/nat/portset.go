@@ -15,9 +15,13 @@ func (s *PortSet) Add(port uint16) { s.words[port/64] |= 1 << (port % 64) }
 // AddRange puts the ports from low to high, both included, into the set.
 // It does nothing when low is greater than high.
 func (s *PortSet) AddRange(low, high uint16) {
-	for p := uint32(low); p <= uint32(high); p++ {
-		s.Add(uint16(p))
+	if low > high {
+		return
 	}
+	for p := low; p < high; p++ { // The last one apart: after 65535 comes 0.
+		s.Add(p)
+	}
+	s.Add(high)
 }
 
 // Has says whether the port is in the set.

@@ -1,6 +1,7 @@
 package nat
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"net/netip"
@@ -56,6 +57,15 @@ type Key struct {
 // String returns the key as "tcp 192.168.88.10:6881".
 func (k Key) String() string {
 	return k.Protocol.String() + " " + netip.AddrPortFrom(k.Client, k.InternalPort).String()
+}
+
+// Compare orders keys by client, port and protocol, for lists that people read.
+func (k Key) Compare(other Key) int {
+	return cmp.Or(
+		k.Client.Compare(other.Client),
+		cmp.Compare(k.InternalPort, other.InternalPort),
+		cmp.Compare(k.Protocol, other.Protocol),
+	)
 }
 
 // Port returns what TCP and UDP of one internal port have in common.

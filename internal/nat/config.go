@@ -1,0 +1,174 @@
+package nat
+
+import (
+	"errors"
+	"fmt"
+	"log/slog"
+	"math/rand/v2"
+	"time"
+)
+
+// Delivery says on which port the packets of a lease reach the router, which
+// decides what the rule matches.
+type Delivery uint8
+
+const (
+	// DeliverInternal is a gateway that sends them to the port that was asked for
+	// as internal port: the rule matches the inner port. This is what RFC 6886 §3.3
+	// means and the default.
+	DeliverInternal Delivery = iota
+	// DeliverExternal is a gateway that leaves the port as it came from the
+	// Internet: the rule matches the external port.
+	DeliverExternal
+	// DeliverBoth matches both where no one else uses the external port.
+	DeliverBoth
+)
+
+// String returns the name of the setting: internal, external or both.
+func (d Delivery) String() string {
+	switch d {
+	case DeliverInternal:
+		return "internal"
+	case DeliverExternal:
+		return "external"
+	case DeliverBoth:
+		return "both"
+	default:
+		return fmt.Sprintf("delivery(%d)", uint8(d))
+	}
+}
+
+// LeasePolicy says who keeps a lease alive.
+type LeasePolicy uint8
+
+const (
+	// PolicyClient leaves it to the client's renewals; without one the mapping
+	// ends with its lease.
+	PolicyClient LeasePolicy = iota
+	// PolicyHold renews the lease for as long as the client asked for the mapping,
+	// for clients that ignore that they were granted less.
+	PolicyHold
+)
+
+// String returns the name of the setting: client or hold.
+func (p LeasePolicy) String() string {
+	switch p {
+	case PolicyClient:
+		return "client"
+	case PolicyHold:
+		return "hold"
+	default:
+		return fmt.Sprintf("policy(%d)", uint8(p))
+	}
+}
+
+// Config is what a [Service] works with. It is copied by [New].
+type Config struct {
+	// Router and Gateway are the two layers. Both are required.
+	Router  Router
+	Gateway Gateway
+	// Logger gets one line for each state change; nil discards them.
+	Logger *slog.Logger
+	// OnEvent is called after each change, from many goroutines, without locks
+	// held. It must not block. Nil is allowed.
+	OnEvent func(Event)
+
+	// Delivery says what a rule matches. The zero value is the inner port.
+	Delivery Delivery
+	// Policy says who renews leases. The zero value is the client.
+	Policy LeasePolicy
+	// KeepOnShutdown leaves rules and leases standing when Run ends, for an upgrade.
+	KeepOnShutdown bool
+
+	// FirstInnerPort and LastInnerPort bound the inner ports. 0 means 20000 and
+	// 29999, which external ports of known VPN gateways do not reach.
+	FirstInnerPort, LastInnerPort uint16
+	// MaxMappings bounds the table, MaxMappingsPerClient each client's part of it.
+	// 0 means 1024 and 64.
+	MaxMappings, MaxMappingsPerClient int
+	// MaxLifetime cuts requested lifetimes; 0 means two hours, which RFC 6886 §3.3
+	// recommends.
+	MaxLifetime time.Duration
+
+	// AnswerBudget is how long a renewal waits for the gateway before it is
+	// answered from the table; 0 means 200 ms: clients repeat after 250 ms or give up.
+	AnswerBudget time.Duration
+	// CreateTimeout is how long a create goes on; 0 means 8 s: libtorrent gives up
+	// for two hours after 11 s.
+	CreateTimeout time.Duration
+	// HoldOver is how long after the end of its lease a mapping lives on while the
+	// gateway is out of reach and its client keeps asking; 0 means 10 minutes.
+	HoldOver time.Duration
+	// ReconcileInterval is the time between two comparisons with the router; 0
+	// means one minute.
+	ReconcileInterval time.Duration
+	// ShutdownTimeout bounds the removal of everything when Run ends; 0 means 7 s.
+	ShutdownTimeout time.Duration
+	// Random returns a number from 0 up to and not including 1, for jitter and for
+	// port suggestions. It must be safe for concurrent use. Nil means [rand.Float64].
+	Random func() float64
+}
+
+const (
+	// holdOverBelow is the rest of a lifetime that is too short to be told to a
+	// client when the gateway is out of reach: some reject it, others hammer.
+	holdOverBelow = 15 * time.Second
+	// holdOverLifetime is what such a client is told instead.
+	holdOverLifetime = 30 * time.Second
+	// refreshTimeout bounds one try to renew a lease, so that one mapping does not
+	// hold up the other protocol of its port for long.
+	refreshTimeout = 8 * time.Second
+	// undoTimeout bounds how long giving back what was half made may take; what is
+	// not given back by then is owed (see debt).
+	undoTimeout = 2 * time.Second
+	// removeTimeout bounds the removal of one rule on behalf of a client.
+	removeTimeout = 5 * time.Second
+	// retryFirst and retryMax bound the time between tries of background work.
+	retryFirst, retryMax = time.Second, 30 * time.Second
+	// commentInterval is the least time between two writes of a rule's comment.
+	commentInterval = 10 * time.Minute
+	// recreateSpread is the longest wait before leases are asked for again after
+	// the gateway lost its state (RFC 6886 §3.7: uniform, 0 to 5 s).
+	recreateSpread = 5 * time.Second
+	// grantTries bounds how often another external port is asked for when the
+	// granted one belongs to another client.
+	grantTries = 4
+	// workers bounds the background work that is under way at once.
+	workers = 32
+)
+
+func (c *Config) setDefaults() error {
+	if c.Router == nil || c.Gateway == nil {
+		return errors.New("nat: a router and a gateway are required")
+	}
+	if c.Logger == nil {
+		c.Logger = slog.New(slog.DiscardHandler)
+	}
+	if c.Random == nil {
+		c.Random = rand.Float64
+	}
+	orDefault(&c.FirstInnerPort, 20000)
+	orDefault(&c.LastInnerPort, 29999)
+	orDefault(&c.MaxMappings, 1024)
+	orDefault(&c.MaxMappingsPerClient, 64)
+	orDefault(&c.MaxLifetime, 2*time.Hour)
+	orDefault(&c.AnswerBudget, 200*time.Millisecond)
+	orDefault(&c.CreateTimeout, 8*time.Second)
+	orDefault(&c.HoldOver, 10*time.Minute)
+	orDefault(&c.ReconcileInterval, time.Minute)
+	orDefault(&c.ShutdownTimeout, 7*time.Second)
+	if c.FirstInnerPort == 0 || c.FirstInnerPort > c.LastInnerPort {
+		return fmt.Errorf("nat: inner ports %d to %d are no range", c.FirstInnerPort, c.LastInnerPort)
+	}
+	if c.MaxLifetime < time.Second || c.MaxMappings < 0 || c.MaxMappingsPerClient < 0 {
+		return errors.New("nat: limits must not be negative, and the longest lifetime at least a second")
+	}
+	return nil
+}
+
+func orDefault[T comparable](v *T, def T) {
+	var zero T
+	if *v == zero {
+		*v = def
+	}
+}

@@ -1,0 +1,222 @@
+package nat
+
+import (
+	"context"
+	"errors"
+	"time"
+)
+
+// create makes a mapping: first the lease, then the rule, each once. The caller
+// holds the client port's lock.
+func (s *Service) create(ctx context.Context, req MapRequest) (Grant, error) {
+	if err := s.admit(req.Key); err != nil {
+		return Grant{}, err
+	}
+	defer s.dismiss(req.Key)
+
+	select {
+	case <-s.ready:
+	case <-ctx.Done():
+		return Grant{}, &Error{Hop: HopRouter, Reason: ReasonUnreachable, Err: errNoRouter}
+	}
+	if e := s.lookup(req.Key); e != nil {
+		return s.renew(ctx, e, req) // The first look at the router adopted it.
+	}
+	inner, suggestion, err := s.reserve(req)
+	if err != nil {
+		return Grant{}, err
+	}
+	defer s.leave(inner)
+	if err := s.clearSuspect(ctx, req.Key, inner); err != nil {
+		return Grant{}, err
+	}
+	lease, err := s.acquire(ctx, req, inner, suggestion)
+	if err != nil {
+		return Grant{}, err
+	}
+	return s.finish(ctx, req, inner, lease)
+}
+
+// finish makes the rule for a lease that stands and puts the mapping into the
+// table, or gives the lease back.
+func (s *Service) finish(ctx context.Context, req MapRequest, inner uint16, lease Lease) (Grant, error) {
+	granted := time.Now()
+	want := s.wantedRule(req.Key, inner, lease.ExternalPort, req.Lifetime)
+	rule, err := s.cfg.Router.AddRule(ctx, want)
+	if err != nil {
+		s.undo(ctx, req.Key, inner, lease, want, err)
+		return Grant{}, err
+	}
+	m := s.insert(req, inner, lease, rule, granted)
+	s.emit(EventCreated, m, nil)
+	return Grant{ExternalPort: lease.ExternalPort, Lifetime: min(lease.Lifetime, req.Lifetime).Truncate(time.Second)}, nil
+}
+
+// admit counts a mapping to be against the limits.
+func (s *Service) admit(key Key) error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	switch {
+	case s.entries[key] != nil || s.creating[key]:
+		return nil
+	case len(s.entries)+len(s.creating) >= s.cfg.MaxMappings:
+		return &Error{Reason: ReasonResources, Err: errTableFull}
+	case s.perHost[key.Client] >= s.cfg.MaxMappingsPerClient:
+		return &Error{Reason: ReasonResources, Err: errClientFull}
+	}
+	s.creating[key] = true
+	s.perHost[key.Client]++
+	return nil
+}
+
+// dismiss ends the count of a create; the mapping it made counts by itself.
+func (s *Service) dismiss(key Key) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.creating[key] {
+		delete(s.creating, key)
+		s.discountLocked(key)
+	}
+}
+
+func (s *Service) discountLocked(key Key) {
+	if s.perHost[key.Client]--; s.perHost[key.Client] <= 0 {
+		delete(s.perHost, key.Client)
+	}
+}
+
+// reserve chooses the inner port, from memory, and what to suggest to the gateway:
+// the external port of the other protocol where there is one, so that both
+// protocols of a port get the same (RFC 6886 §3.3), else what the client would like.
+func (s *Service) reserve(req MapRequest) (inner, suggestion uint16, err error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	var have []uint16
+	suggestion = req.SuggestedPort
+	for k, d := range s.debts {
+		if d.key == req.Key {
+			have = append(have, k.inner) // Its lease may live: it is taken over.
+		}
+	}
+	if other := s.entries[req.Key.Port().With(req.Key.Protocol.Other())]; other != nil {
+		have = append(have, other.inner)
+		suggestion = other.external
+	}
+	inner, ok := s.ports.take(req.Key, have...)
+	if !ok {
+		return 0, 0, &Error{Reason: ReasonResources, Err: errNoInnerPort}
+	}
+	return inner, suggestion, nil
+}
+
+func (s *Service) leave(inner uint16) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.ports.leave(inner)
+}
+
+// acquire gets a lease whose external port is nobody else's. A port that belongs to
+// another client is given back and another one asked for, a few times.
+func (s *Service) acquire(ctx context.Context, req MapRequest, inner, suggestion uint16) (Lease, error) {
+	for range grantTries {
+		lease, err := s.cfg.Gateway.Lease(ctx, LeaseRequest{
+			Protocol: req.Key.Protocol, InnerPort: inner, ExternalPort: suggestion, Lifetime: req.Lifetime,
+		})
+		if err != nil {
+			s.owe(req.Key, inner, ambiguousUntil(err, req.Lifetime))
+			return Lease{}, err
+		}
+		if s.claim(req.Key, lease.ExternalPort) {
+			s.settle(req.Key.Protocol, inner)
+			return lease, nil
+		}
+		s.log.WarnContext(ctx, "the gateway granted a port that is in use otherwise",
+			"client", req.Key.Client.String(), "proto", req.Key.Protocol.String(), "external_port", lease.ExternalPort)
+		s.giveBack(ctx, req.Key, inner, time.Now().Add(lease.Lifetime))
+		suggestion = s.anyPort()
+	}
+	return Lease{}, &Error{Hop: HopGateway, Reason: ReasonResources, Err: errPortConflict}
+}
+
+// ambiguousUntil returns until when a lease may live that was asked for without
+// an answer; the zero time if there is none.
+func ambiguousUntil(err error, asked time.Duration) time.Time {
+	var e *Error
+	if errors.As(err, &e) && e.Ambiguous {
+		return time.Now().Add(asked)
+	}
+	return time.Time{}
+}
+
+// anyPort returns a port from 1024 up to suggest.
+func (s *Service) anyPort() uint16 {
+	return uint16(1024 + s.cfg.Random()*(65535-1024))
+}
+
+func (s *Service) claim(key Key, external uint16) bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.ports.claim(key, external, s.cfg.Delivery)
+}
+
+// undo gives back what was half made because the rule could not be made.
+func (s *Service) undo(ctx context.Context, key Key, inner uint16, lease Lease, want Rule, cause error) {
+	s.mu.Lock()
+	s.ports.unclaim(key, lease.ExternalPort)
+	s.mu.Unlock()
+	var e *Error
+	if errors.As(cause, &e) && e.Ambiguous {
+		s.oweRule(want)
+	}
+	s.giveBack(ctx, key, inner, time.Now().Add(lease.Lifetime))
+}
+
+// wantedRule returns the rule as it should be for a mapping with these ports.
+func (s *Service) wantedRule(key Key, inner, external uint16, lifetime time.Duration) Rule {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.wantedRuleLocked(key, inner, external, lifetime)
+}
+
+func (s *Service) wantedRuleLocked(key Key, inner, external uint16, lifetime time.Duration) Rule {
+	return Rule{
+		Key: key, InnerPort: inner, ExternalPort: external, Lifetime: lifetime,
+		Match: s.ports.match(key, inner, external, s.cfg.Delivery),
+	}
+}
+
+// insert puts a mapping into the table whose layers both stand.
+func (s *Service) insert(req MapRequest, inner uint16, lease Lease, rule Rule, granted time.Time) Mapping {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	e := &entry{
+		key: req.Key, inner: inner, external: lease.ExternalPort, requested: req.Lifetime, created: granted,
+		leaseUntil: granted.Add(lease.Lifetime), until: s.until(granted, req.Lifetime, lease.Lifetime),
+		rule: rule, standing: s.snapshot, written: time.Now(),
+	}
+	e.refreshAt = s.nextRefresh(e, granted, lease.Lifetime)
+	s.addLocked(e)
+	return e.mapping()
+}
+
+// addLocked puts the entry into the table and the books.
+func (s *Service) addLocked(e *entry) {
+	s.entries[e.key] = e
+	s.perHost[e.key.Client]++
+	s.ports.use(e.inner, e.key.Port())
+	s.poke()
+}
+
+// dropLocked takes the entry out of the table and the books.
+func (s *Service) dropLocked(e *entry) {
+	delete(s.entries, e.key)
+	s.discountLocked(e.key)
+	s.ports.unclaim(e.key, e.external)
+	s.ports.leave(e.inner)
+}
+
+func (s *Service) lookup(key Key) *entry {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.entries[key]
+}

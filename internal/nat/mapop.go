@@ -1,0 +1,104 @@
+package nat
+
+import (
+	"context"
+	"time"
+)
+
+// mapOp is one piece of work for a key: a create or a renewal. All requests that
+// come while it goes on share it.
+type mapOp struct {
+	req    MapRequest
+	cancel context.CancelFunc
+	// done is closed at the end; grant and err may be read only after that.
+	done  chan struct{}
+	grant Grant
+	err   error
+}
+
+// startMap joins the work that is under way for the key or begins it.
+func (s *Service) startMap(ctx context.Context, req MapRequest) (*mapOp, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if op := s.inflight[req.Key]; op != nil {
+		return op, nil
+	}
+	timeout := s.cfg.CreateTimeout
+	if s.entries[req.Key] != nil {
+		timeout = refreshTimeout
+	}
+	ctx, end, err := s.beginLocked(ctx, timeout)
+	if err != nil {
+		return nil, err
+	}
+	op := &mapOp{req: req, cancel: end, done: make(chan struct{})}
+	s.inflight[req.Key] = op
+	go s.runMap(ctx, op)
+	return op, nil
+}
+
+// runMap does the work. Service.work waits for it.
+func (s *Service) runMap(ctx context.Context, op *mapOp) {
+	defer s.work.Done()
+	defer close(op.done)
+	defer op.cancel()
+	op.grant, op.err = s.mapInTurn(ctx, op.req)
+	s.mu.Lock()
+	delete(s.inflight, op.req.Key)
+	s.mu.Unlock()
+}
+
+// beginLocked counts a piece of work and gives it a deadline of its own instead of
+// the request's: a client that goes away leaves nothing half made. Only the service's
+// end interrupts it. The caller calls s.work.Done when the work has ended.
+func (s *Service) beginLocked(ctx context.Context, timeout time.Duration) (context.Context, context.CancelFunc, error) {
+	if s.stopped {
+		return nil, nil, &Error{Reason: ReasonUnreachable, Err: errStopped}
+	}
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), timeout)
+	s.work.Add(1)
+	s.began++
+	id := s.began
+	s.cancels[id] = cancel
+	return ctx, func() {
+		cancel()
+		s.mu.Lock()
+		delete(s.cancels, id)
+		s.mu.Unlock()
+	}, nil
+}
+
+// mapInTurn waits for its turn and then creates or renews, whichever it is by then:
+// a mapping may have expired, or come to be, while it waited.
+func (s *Service) mapInTurn(ctx context.Context, req MapRequest) (Grant, error) {
+	unlock, err := s.locks.lock(ctx, req.Key.Port())
+	if err != nil {
+		return Grant{}, &Error{Reason: ReasonUnreachable, Err: err}
+	}
+	defer unlock()
+
+	s.mu.Lock()
+	e := s.entries[req.Key]
+	s.mu.Unlock()
+	if e == nil {
+		return s.create(ctx, req)
+	}
+	return s.renew(ctx, e, req)
+}
+
+// interrupt ends a renewal under way whose mapping is about to be deleted.
+func (s *Service) interrupt(key Key) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if op := s.inflight[key]; op != nil && s.entries[key] != nil {
+		op.cancel()
+	}
+}
+
+// until returns when a mapping ends that was granted a lease now.
+func (s *Service) until(now time.Time, requested, granted time.Duration) time.Time {
+	if s.cfg.Policy == PolicyHold {
+		return now.Add(requested)
+	}
+	return now.Add(min(requested, granted))
+}

@@ -1,0 +1,95 @@
+package nat
+
+import "time"
+
+// Mapping is what is known about one mapping at one moment.
+type Mapping struct {
+	// Key names it.
+	Key Key
+	// InnerPort is the port at the router's tunnel address.
+	InnerPort uint16
+	// ExternalPort is the port at the gateway's public address.
+	ExternalPort uint16
+	// ToldPort is the external port that the client was told last; 0 when it has
+	// not been told any since doublenat started.
+	ToldPort uint16
+	// Requested is the lifetime that the client asked for last.
+	Requested time.Duration
+	// Created is when it was made or adopted.
+	Created time.Time
+	// Until is when it ends unless it is renewed.
+	Until time.Time
+	// LeaseUntil is when the gateway's lease ends unless it is renewed. It may lie
+	// in the past while the gateway is out of reach.
+	LeaseUntil time.Time
+	// Adopted is set from a restart until the client's first renewal.
+	Adopted bool
+	// Closing is set while the router has not yet removed the rule of a mapping that ended.
+	Closing bool
+	// RuleID is the router's handle of the rule.
+	RuleID string
+	// Packets counts what came in through the rule, as of the last reconcile.
+	Packets uint64
+}
+
+// entry is a mapping in the table. All fields are guarded by Service.mu; whoever
+// starts something that changes the layers holds the client port's lock too.
+type entry struct {
+	key       Key
+	inner     uint16
+	external  uint16
+	told      uint16
+	requested time.Duration
+	created   time.Time
+	adopted   bool
+	packets   uint64
+
+	// until is the end of the mapping; leaseUntil that of its lease.
+	until, leaseUntil time.Time
+	// pending is set while a renewal that somebody asked for waits for the gateway:
+	// the client, or the adoption after a restart.
+	pending bool
+	// refreshAt is when the lease is to be asked for again without the client;
+	// zero for never. failures counts how often that failed in a row.
+	refreshAt time.Time
+	failures  int
+
+	// closing is set when the mapping ended and its rule could not be removed;
+	// closeAt is when that is tried again. cause is how it ended.
+	closing bool
+	closeAt time.Time
+	cause   EventKind
+	// released is set once the lease of a closing entry was given back or is owed.
+	released bool
+	// warned is set once the log said that somebody else's rule takes the inner port.
+	warned bool
+
+	// rule is the rule as far as we know. standing is the number of the last
+	// snapshot that had begun when the rule was known to stand: only a later
+	// snapshot can show that it is missing. written is when it was last changed.
+	rule     Rule
+	standing uint64
+	written  time.Time
+
+	// busy is set while the scheduler's work for it is under way.
+	busy bool
+}
+
+func (e *entry) mapping() Mapping {
+	return Mapping{
+		Key: e.key, InnerPort: e.inner, ExternalPort: e.external, ToldPort: e.told,
+		Requested: e.requested, Created: e.created, Until: e.until, LeaseUntil: e.leaseUntil,
+		Adopted: e.adopted, Closing: e.closing, RuleID: e.rule.ID, Packets: e.packets,
+	}
+}
+
+// due returns when something has to be done for the entry without a client.
+func (e *entry) due() time.Time {
+	if e.closing {
+		return e.closeAt
+	}
+	if !e.refreshAt.IsZero() && e.refreshAt.Before(e.until) {
+		return e.refreshAt
+	}
+	return e.until
+}

@@ -1,0 +1,282 @@
+package nat_test
+
+import (
+	"slices"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+
+	"doublenat/internal/nat"
+)
+
+func hold(c *nat.Config, _ *world) { c.Policy = nat.PolicyHold }
+
+// With policy hold a client that renews every half hour, whatever it was granted,
+// keeps its mapping; each half lease costs one packet and the router nothing.
+func TestHold(t *testing.T) {
+	t.Parallel()
+	inWorld(t, hold, func(w *world) {
+		first := w.mapped(tcp(alice, 80))
+		if first.Lifetime != time.Minute {
+			w.t.Errorf("told %v, want the lease's minute", first.Lifetime)
+		}
+		w.router.commands()
+		w.gateway.count()
+		for range 4 {
+			time.Sleep(30 * time.Minute)
+			if got := w.mapped(tcp(alice, 80)); got != first {
+				w.t.Errorf("told %v, want %v", got, first)
+			}
+		}
+		if n := w.gateway.count(); n < 240 || n > 275 {
+			w.t.Errorf("%d packets in two hours, want one in 27 to 30 s", n)
+		}
+		did := slices.DeleteFunc(w.router.commands(), func(op string) bool { return op == "rules" })
+		if len(did) != 0 {
+			w.t.Errorf("router commands %v, want none", did)
+		}
+		w.agree()
+		time.Sleep(59*time.Minute + 50*time.Second)
+		if n := len(w.service.Mappings()); n != 1 {
+			w.t.Errorf("%d mappings before the hour that was asked for is over", n)
+		}
+		time.Sleep(10 * time.Second)
+		w.empty()
+	})
+}
+
+func TestHoldTellsAChangedPort(t *testing.T) {
+	t.Parallel()
+	inWorld(t, hold, func(w *world) {
+		w.mapped(tcp(alice, 80))
+		w.kinds()
+		w.gateway.edit(func(g *gateway) { g.granted = []uint16{40404} })
+		time.Sleep(31 * time.Second)
+		if diff := cmp.Diff([]nat.EventKind{nat.EventPortChanged}, w.kinds()); diff != "" {
+			w.t.Errorf("events (-want +got):\n%s", diff)
+		}
+		if got := w.mapped(tcp(alice, 80)); got.ExternalPort != 40404 {
+			w.t.Errorf("told port %d, want 40404", got.ExternalPort)
+		}
+		w.agree()
+	})
+}
+
+func TestHoldSurvivesAGatewayThatIsAway(t *testing.T) {
+	t.Parallel()
+	inWorld(t, hold, func(w *world) {
+		w.mapped(tcp(alice, 80))
+		w.gateway.edit(func(g *gateway) { g.before = silent })
+		time.Sleep(20 * time.Minute)
+		w.gateway.edit(func(g *gateway) { g.before = nil })
+		time.Sleep(40 * time.Second)
+		if n := len(w.service.Mappings()); n != 1 {
+			w.t.Errorf("%d mappings, want the one for which an hour was asked", n)
+		}
+		w.agree()
+	})
+}
+
+func TestHoldAdopts(t *testing.T) {
+	t.Parallel()
+	keep := func(c *nat.Config, w *world) {
+		hold(c, w)
+		c.KeepOnShutdown = true
+	}
+	inWorld(t, keep, func(w *world) {
+		w.mapped(tcp(alice, 80))
+		_ = w.stop()
+		w.start(hold)
+		time.Sleep(30 * time.Minute)
+		w.agree()
+		if n := len(w.service.Mappings()); n != 1 {
+			w.t.Errorf("%d mappings half an hour after the restart, want 1", n)
+		}
+		time.Sleep(31 * time.Minute)
+		w.empty()
+	})
+}
+
+func TestBothProtocolsShareThePorts(t *testing.T) {
+	t.Parallel()
+	inWorld(t, nil, func(w *world) {
+		a, b := w.mapped(tcp(alice, 6881)), w.mapped(udp(alice, 6881))
+		if a.ExternalPort != b.ExternalPort {
+			w.t.Errorf("TCP got %d, UDP %d", a.ExternalPort, b.ExternalPort)
+		}
+		all := w.service.Mappings()
+		if all[0].InnerPort != all[1].InnerPort {
+			w.t.Errorf("inner ports %d and %d", all[0].InnerPort, all[1].InnerPort)
+		}
+		w.agree()
+	})
+}
+
+func TestSameInnerPortAfterLossOfAllState(t *testing.T) {
+	t.Parallel()
+	inWorld(t, nil, func(w *world) {
+		w.mapped(tcp(alice, 6881))
+		before, _ := w.service.Mapping(tcp(alice, 6881))
+		_ = w.stop()
+		w.start(nil)
+		w.mapped(tcp(alice, 6881))
+		after, _ := w.service.Mapping(tcp(alice, 6881))
+		if before.InnerPort != after.InnerPort {
+			w.t.Errorf("inner port %d, then %d", before.InnerPort, after.InnerPort)
+		}
+	})
+}
+
+func TestDelivery(t *testing.T) {
+	t.Parallel()
+	match := func(w *world) [2]uint16 {
+		w.router.mu.Lock()
+		defer w.router.mu.Unlock()
+		return w.router.rules[0].Match
+	}
+	for _, tt := range []struct {
+		delivery nat.Delivery
+		want     func(m nat.Mapping) [2]uint16
+		writes   []string // for a changed port
+	}{
+		{nat.DeliverInternal, func(m nat.Mapping) [2]uint16 { return [2]uint16{m.InnerPort} }, nil},
+		{nat.DeliverExternal, func(m nat.Mapping) [2]uint16 { return [2]uint16{m.ExternalPort} }, []string{"update"}},
+		{nat.DeliverBoth, func(m nat.Mapping) [2]uint16 { return [2]uint16{m.InnerPort, m.ExternalPort} }, []string{"update"}},
+	} {
+		t.Run(tt.delivery.String(), func(t *testing.T) {
+			t.Parallel()
+			inWorld(t, func(c *nat.Config, _ *world) { c.Delivery = tt.delivery }, func(w *world) {
+				w.mapped(tcp(alice, 80))
+				m, _ := w.service.Mapping(tcp(alice, 80))
+				if got := match(w); got != tt.want(m) {
+					w.t.Errorf("the rule matches %v, want %v", got, tt.want(m))
+				}
+				time.Sleep(20 * time.Second)
+				w.router.commands()
+				w.gateway.edit(func(g *gateway) { g.granted = []uint16{40404} })
+				w.mapped(tcp(alice, 80))
+				if diff := cmp.Diff(tt.writes, w.router.commands()); diff != "" {
+					w.t.Errorf("commands for a changed port (-want +got):\n%s", diff)
+				}
+				m, _ = w.service.Mapping(tcp(alice, 80))
+				if got := match(w); m.ExternalPort != 40404 || got != tt.want(m) {
+					w.t.Errorf("the rule matches %v, want %v", got, tt.want(m))
+				}
+				w.agree()
+			})
+		})
+	}
+}
+
+func TestDeliveryAvoidsForeignPorts(t *testing.T) {
+	t.Parallel()
+	foreign := new(nat.PortSet)
+	foreign.AddRange(8000, 9000)
+	setUp := func(d nat.Delivery) func(*nat.Config, *world) {
+		return func(c *nat.Config, w *world) {
+			c.Delivery = d
+			w.router.used = map[nat.Protocol]*nat.PortSet{nat.TCP: foreign}
+			w.gateway.granted = []uint16{8080, 40404}
+		}
+	}
+	t.Run("external asks for another", func(t *testing.T) {
+		t.Parallel()
+		inWorld(t, setUp(nat.DeliverExternal), func(w *world) {
+			if got := w.mapped(tcp(alice, 80)); got.ExternalPort != 40404 {
+				w.t.Errorf("got port %d, want one that no rule takes", got.ExternalPort)
+			}
+			w.agree()
+		})
+	})
+	t.Run("both leaves it out", func(t *testing.T) {
+		t.Parallel()
+		inWorld(t, setUp(nat.DeliverBoth), func(w *world) {
+			w.mapped(tcp(alice, 80))
+			m, _ := w.service.Mapping(tcp(alice, 80))
+			if m.ExternalPort != 8080 || w.router.rules[0].Match != [2]uint16{m.InnerPort} {
+				w.t.Errorf("mapping %+v, rule matches %v", m, w.router.rules[0].Match)
+			}
+			w.agree()
+		})
+	})
+}
+
+func TestShutdown(t *testing.T) {
+	t.Parallel()
+	dead := func(string, nat.Rule) error { return routerError(nat.ReasonUnreachable, false) }
+	for _, tt := range []struct {
+		name          string
+		change        func(*world)
+		rules, leases int
+		fails         bool
+		atMost        time.Duration
+	}{
+		{"all well", func(*world) {}, 0, 0, false, time.Second},
+		{"router dead", func(w *world) { w.router.edit(func(r *router) { r.before = dead }) }, 10, 0, true, 10 * time.Second},
+		{"gateway silent", func(w *world) { w.gateway.edit(func(g *gateway) { g.before = silent }) }, 0, 10, true, 10 * time.Second},
+		{"both gone", func(w *world) {
+			w.gateway.edit(func(g *gateway) { g.before = silent })
+			w.router.edit(func(r *router) { r.latency = time.Hour })
+		}, 10, 10, true, 10 * time.Second},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			t.Parallel()
+			inWorld(t, nil, func(w *world) {
+				for i := range uint16(10) {
+					w.mapped(tcp(alice, 1+i))
+				}
+				tt.change(w)
+				// One more is under way.
+				go func() {
+					_, _ = w.service.Map(w.t.Context(), nat.MapRequest{Key: udp(bob, 1), Lifetime: time.Hour})
+				}()
+				time.Sleep(5 * time.Millisecond)
+				began := time.Now()
+				err := w.stop()
+				if took := time.Since(began); took > tt.atMost {
+					w.t.Errorf("took %v, want %v at most", took, tt.atMost)
+				}
+				if (err != nil) != tt.fails {
+					w.t.Errorf("error %v, want one: %v", err, tt.fails)
+				}
+				if r, l := len(w.router.ids()), len(w.gateway.live()); r != tt.rules || l != tt.leases {
+					w.t.Errorf("%d rules and %d leases left, want %d and %d", r, l, tt.rules, tt.leases)
+				}
+				_, err = w.service.Map(w.t.Context(), nat.MapRequest{Key: udp(bob, 2), Lifetime: time.Hour})
+				wantReason(w.t, err, nat.ReasonUnreachable)
+				wantReason(w.t, w.service.Unmap(w.t.Context(), udp(bob, 2)), nat.ReasonUnreachable)
+				w.stop = func() error { return nil }
+			})
+		})
+	}
+}
+
+func TestShutdownKeeps(t *testing.T) {
+	t.Parallel()
+	inWorld(t, func(c *nat.Config, _ *world) { c.KeepOnShutdown = true }, func(w *world) {
+		w.mapped(tcp(alice, 1))
+		if err := w.stop(); err != nil {
+			w.t.Error(err)
+		}
+		if r, l := len(w.router.ids()), len(w.gateway.live()); r != 1 || l != 1 {
+			w.t.Errorf("%d rules and %d leases, want both kept", r, l)
+		}
+	})
+}
+
+func TestNewRefusesNonsense(t *testing.T) {
+	t.Parallel()
+	r, g := &router{}, &gateway{}
+	for name, cfg := range map[string]nat.Config{
+		"no router":     {Gateway: g},
+		"no gateway":    {Router: r},
+		"no port range": {Router: r, Gateway: g, FirstInnerPort: 30000, LastInnerPort: 20000},
+		"no lifetime":   {Router: r, Gateway: g, MaxLifetime: time.Millisecond},
+		"negative":      {Router: r, Gateway: g, MaxMappings: -1},
+	} {
+		if _, err := nat.New(cfg); err == nil {
+			t.Errorf("%s: no error", name)
+		}
+	}
+}

@@ -1,0 +1,94 @@
+package nat
+
+import (
+	"context"
+	"errors"
+	"sync"
+	"time"
+)
+
+var errForeignForward = errors.New("a rule that doublenat did not make forwards this port")
+
+// runUnmap deletes the mapping of a key in its turn.
+func (s *Service) runUnmap(ctx context.Context, key Key) error {
+	s.mu.Lock()
+	ctx, end, err := s.beginLocked(ctx, refreshTimeout)
+	s.mu.Unlock()
+	if err != nil {
+		return err
+	}
+	defer s.work.Done()
+	defer end()
+
+	s.interrupt(key)
+	unlock, err := s.locks.lock(ctx, key.Port())
+	if err != nil {
+		return &Error{Reason: ReasonUnreachable, Err: err}
+	}
+	defer unlock()
+	if e := s.lookup(key); e != nil {
+		return s.takeDown(ctx, e, EventDeleted)
+	}
+	if s.forwarded(func(f Forward) bool { return f.Key == key || f.Key == key.Port().all(key.Protocol) }) {
+		return &Error{Hop: HopRouter, Reason: ReasonDenied, Err: errForeignForward}
+	}
+	return nil
+}
+
+// all returns the key that stands for all ports of a client, as in [Forward].
+func (c ClientPort) all(p Protocol) Key { return Key{Client: c.Client, Protocol: p} }
+
+// takeDown ends a mapping on both layers side by side. A lease that is not
+// confirmed to be gone is owed; a rule that is not makes the error, the entry stays
+// and the scheduler tries again. The caller holds the client port's lock.
+func (s *Service) takeDown(ctx context.Context, e *entry, cause EventKind) error {
+	s.mu.Lock()
+	if !e.closing {
+		e.closing, e.cause, e.failures, e.released = true, cause, 0, false
+	}
+	rule, leaseUntil, released := e.rule, e.leaseUntil, e.released
+	e.released = true
+	s.mu.Unlock()
+
+	var layers sync.WaitGroup
+	if !released {
+		layers.Go(func() { s.giveBack(ctx, e.key, e.inner, leaseUntil) })
+	}
+	rctx, cancel := context.WithTimeout(ctx, removeTimeout)
+	defer cancel()
+	err := s.cfg.Router.RemoveRule(rctx, rule)
+	layers.Wait()
+
+	s.mu.Lock()
+	if err != nil {
+		e.failures++
+		e.closeAt = time.Now().Add(backoff(e.failures))
+		s.poke()
+		s.mu.Unlock()
+		return err
+	}
+	s.dropLocked(e)
+	m, ended := e.mapping(), e.cause
+	s.mu.Unlock()
+	s.emit(ended, m, nil)
+	return nil
+}
+
+// expire ends a mapping that was not renewed. By the time it is its turn a renewal
+// may have come first: the renewal wins.
+func (s *Service) expire(ctx context.Context, e *entry) error {
+	ctx, cancel := context.WithTimeout(ctx, refreshTimeout+removeTimeout)
+	defer cancel()
+	unlock, err := s.locks.lock(ctx, e.key.Port())
+	if err != nil {
+		return err
+	}
+	defer unlock()
+	s.mu.Lock()
+	over := s.entries[e.key] == e && (e.closing || !time.Now().Before(e.until))
+	s.mu.Unlock()
+	if !over {
+		return nil
+	}
+	return s.takeDown(ctx, e, EventExpired)
+}

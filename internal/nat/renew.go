@@ -1,0 +1,272 @@
+package nat
+
+import (
+	"context"
+	"errors"
+	"time"
+)
+
+// renew asks the gateway for the lease again, with the port that it granted. It
+// sends nothing to the router, unless the rule's removal was under way or the
+// rule matches an external port that changed. The caller holds the client port's lock.
+func (s *Service) renew(ctx context.Context, e *entry, req MapRequest) (Grant, error) {
+	s.mu.Lock()
+	external, closing := e.external, e.closing
+	s.mu.Unlock()
+
+	began := time.Now()
+	lease, err := s.leaseAgain(ctx, e.key, e.inner, external, req.Lifetime)
+	now := time.Now()
+	if err != nil {
+		s.renewalOutstanding(e, req.Lifetime, now)
+		s.renewFailed(e, err, now)
+		return Grant{}, err
+	}
+	if closing {
+		if err := s.revive(ctx, e, lease, req); err != nil {
+			return Grant{}, err
+		}
+	}
+	if old, changed := s.renewed(e, lease, now, req.Lifetime); changed {
+		// A client that was answered from the table meanwhile does not know it yet.
+		s.portChanged(ctx, e, old, now.Sub(began) >= s.cfg.AnswerBudget)
+	}
+	return Grant{ExternalPort: lease.ExternalPort, Lifetime: min(lease.Lifetime, req.Lifetime).Truncate(time.Second)}, nil
+}
+
+// leaseAgain renews a lease. A port that the gateway gives instead and that belongs
+// to somebody else is given back and another one asked for, a few times.
+func (s *Service) leaseAgain(ctx context.Context, key Key, inner, external uint16, lifetime time.Duration) (Lease, error) {
+	suggestion := external
+	for range grantTries {
+		lease, err := s.cfg.Gateway.Lease(ctx, LeaseRequest{
+			Protocol: key.Protocol, InnerPort: inner, ExternalPort: suggestion, Lifetime: lifetime, Renewal: true,
+		})
+		if err != nil {
+			return Lease{}, err
+		}
+		if s.claim(key, lease.ExternalPort) {
+			s.settle(key.Protocol, inner)
+			return lease, nil
+		}
+		s.giveBack(ctx, key, inner, time.Now().Add(lease.Lifetime))
+		suggestion = s.anyPort()
+	}
+	return Lease{}, &Error{Hop: HopGateway, Reason: ReasonResources, Err: errPortConflict}
+}
+
+// renewed notes what the gateway granted to a client's request, and returns the old
+// port if it is another one now.
+func (s *Service) renewed(e *entry, lease Lease, now time.Time, requested time.Duration) (old uint16, changed bool) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	e.requested = requested
+	e.adopted = false
+	e.pending = true
+	return s.leasedLocked(e, lease, now)
+}
+
+// leasedLocked notes a lease that was granted again. It prolongs the mapping if a
+// renewal was asked for: by its client, or by a restart, after which a mapping lives
+// on for one lease time.
+func (s *Service) leasedLocked(e *entry, lease Lease, now time.Time) (old uint16, changed bool) {
+	old = e.external
+	if old != lease.ExternalPort {
+		s.ports.unclaim(e.key, old)
+		e.external = lease.ExternalPort
+		changed = true
+	}
+	if e.pending && (!e.adopted || s.cfg.Policy != PolicyHold) {
+		e.until = s.until(now, e.requested, lease.Lifetime)
+	}
+	e.pending = false
+	e.failures = 0
+	e.leaseUntil = now.Add(lease.Lifetime)
+	e.refreshAt = s.nextRefresh(e, now, lease.Lifetime)
+	s.poke()
+	return old, changed
+}
+
+// renewalOutstanding notes that the client asked for a renewal which the gateway has
+// not answered: it is done as soon as the gateway can, and with policy hold the
+// mapping lasts as long as was asked for now.
+func (s *Service) renewalOutstanding(e *entry, requested time.Duration, now time.Time) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	e.requested, e.adopted, e.pending = requested, false, true
+	if s.cfg.Policy == PolicyHold {
+		e.until = now.Add(requested)
+	}
+}
+
+// nextRefresh returns when the lease is to be renewed without the client: never, or
+// at half of its lifetime (RFC 6886 §3.3) and a little jitter, so that the leases
+// made at once do not stay in step.
+func (s *Service) nextRefresh(e *entry, now time.Time, granted time.Duration) time.Time {
+	if s.cfg.Policy != PolicyHold || !e.leaseUntil.Before(e.until) {
+		return time.Time{}
+	}
+	half := granted / 2
+	return now.Add(half - time.Duration(s.cfg.Random()*float64(half)/10))
+}
+
+// renewFailed plans the next try. The mapping stands as long as it would have: a
+// gateway that is out of reach may be back before, and one that says no now may
+// still hold the lease that it granted.
+func (s *Service) renewFailed(e *entry, err error, now time.Time) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	e.failures++
+	e.refreshAt = now.Add(backoff(e.failures))
+	s.poke()
+	s.log.Debug("renewing a lease", "client", e.key.Client.String(), "proto", e.key.Protocol.String(),
+		"internal_port", e.key.InternalPort, "failures", e.failures, "err", err)
+}
+
+// refresh renews a lease without the client: after a failed renewal, for a mapping
+// that was adopted, because the policy is to hold it, or because the gateway lost it.
+func (s *Service) refresh(ctx context.Context, e *entry) error {
+	ctx, cancel := context.WithTimeout(ctx, refreshTimeout)
+	defer cancel()
+	unlock, err := s.locks.lock(ctx, e.key.Port())
+	if err != nil {
+		s.renewFailed(e, err, time.Now())
+		return err
+	}
+	defer unlock()
+	external, lifetime, ok := s.refreshable(e)
+	if !ok {
+		return nil
+	}
+	lease, err := s.leaseAgain(ctx, e.key, e.inner, external, lifetime)
+	now := time.Now()
+	if err != nil {
+		s.refreshFailed(ctx, e, err, now)
+		return err
+	}
+	s.mu.Lock()
+	old, changed := s.leasedLocked(e, lease, now)
+	s.mu.Unlock()
+	if changed {
+		s.portChanged(ctx, e, old, true)
+	}
+	return nil
+}
+
+// refreshable says whether a lease is still to be renewed, and what to ask for: what
+// the client asked for, but with policy hold no longer than the mapping is to last.
+func (s *Service) refreshable(e *entry) (external uint16, lifetime time.Duration, ok bool) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.entries[e.key] != e || e.closing {
+		return 0, 0, false
+	}
+	lifetime = e.requested
+	if s.cfg.Policy == PolicyHold {
+		lifetime = min(lifetime, time.Until(e.until)).Truncate(time.Second)
+	}
+	if lifetime < time.Second {
+		e.refreshAt = time.Time{} // What is left is not worth a lease.
+		return 0, 0, false
+	}
+	return e.external, lifetime, true
+}
+
+// refreshFailed plans the next try, or ends an adopted mapping to which the gateway
+// says no: nothing stands behind its rule.
+func (s *Service) refreshFailed(ctx context.Context, e *entry, err error, now time.Time) {
+	s.renewFailed(e, err, now)
+	var refusal *Error
+	denied := errors.As(err, &refusal) && refusal.Reason != ReasonUnreachable
+	s.mu.Lock()
+	over := denied && (e.adopted && e.pending || !now.Before(e.leaseUntil))
+	s.mu.Unlock()
+	if over {
+		// What fails now is tried again by the scheduler.
+		_ = s.takeDown(ctx, e, EventLost)
+	}
+}
+
+// portChanged tells the world that a mapping has another external port, and mends
+// the rule at once if it matches that port. A comment alone can wait for a reconcile.
+func (s *Service) portChanged(ctx context.Context, e *entry, old uint16, untold bool) {
+	s.mu.Lock()
+	found := e.rule
+	want := s.wantedRuleLocked(e.key, e.inner, e.external, e.rule.Lifetime)
+	m := e.mapping()
+	s.mu.Unlock()
+	if found.Match != want.Match {
+		if err := s.cfg.Router.UpdateRule(ctx, found, want); err != nil {
+			s.log.WarnContext(ctx, "changing the port of a rule", "rule_id", found.ID, "external_port", m.ExternalPort, "err", err)
+			s.Reconcile()
+		} else {
+			s.noteRule(e, withID(want, found.ID))
+		}
+	}
+	s.emit(EventPortChanged, m, func(ev *Event) { ev.OldPort, ev.Untold = old, untold })
+}
+
+func withID(r Rule, id string) Rule {
+	r.ID = id
+	return r
+}
+
+// noteRule records how the rule of a mapping stands on the router now.
+func (s *Service) noteRule(e *entry, r Rule) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	e.rule, e.standing, e.written = r, s.snapshot, time.Now()
+}
+
+// revive makes a mapping whole again that was being removed when its client asked
+// for it: whether the rule went is unknown, so the router is asked.
+func (s *Service) revive(ctx context.Context, e *entry, lease Lease, req MapRequest) error {
+	want := s.wantedRule(e.key, e.inner, lease.ExternalPort, req.Lifetime)
+	rule, err := s.ensureRule(ctx, want)
+	if err != nil {
+		s.giveBack(ctx, e.key, e.inner, time.Now().Add(lease.Lifetime))
+		return err
+	}
+	s.noteRule(e, rule)
+	s.mu.Lock()
+	e.closing = false
+	m := e.mapping()
+	s.mu.Unlock()
+	s.emit(EventCreated, m, nil)
+	return nil
+}
+
+// ensureRule returns the rule as it stands on the router, and makes it if it does not.
+func (s *Service) ensureRule(ctx context.Context, want Rule) (Rule, error) {
+	snap, err := s.cfg.Router.Rules(ctx)
+	if err != nil {
+		return Rule{}, err
+	}
+	for _, c := range Plan([]Rule{want}, rulesOf(snap.Rules, want.Key)) {
+		switch c.Kind {
+		case RemoveRule:
+			err = s.cfg.Router.RemoveRule(ctx, c.Found)
+		case UpdateRule:
+			err = s.cfg.Router.UpdateRule(ctx, c.Found, c.Want)
+			want.ID = c.Found.ID
+		case AddRule:
+			want, err = s.cfg.Router.AddRule(ctx, c.Want)
+		case TrackRule:
+			want.ID = c.Found.ID
+		}
+		if err != nil {
+			return Rule{}, err
+		}
+	}
+	return want, nil
+}
+
+func rulesOf(rules []Rule, key Key) []Rule {
+	var of []Rule
+	for _, r := range rules {
+		if r.Key == key {
+			of = append(of, r)
+		}
+	}
+	return of
+}

@@ -1,0 +1,78 @@
+package nat
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"sync"
+)
+
+// shutdown takes down all rules and leases, side by side and within a bounded time.
+// The rules are those that the router has, so that none is left of which the
+// outcome was unknown; if the router does not say, those that the table has.
+func (s *Service) shutdown(ctx context.Context) error {
+	s.mu.Lock()
+	entries, debts := s.sortedLocked(), s.sortedDebtsLocked()
+	s.mu.Unlock()
+	if s.cfg.KeepOnShutdown {
+		s.log.InfoContext(ctx, "leaving rules and leases in place for the next start", "mappings", len(entries))
+		return nil
+	}
+	ctx, cancel := context.WithTimeout(ctx, s.cfg.ShutdownTimeout)
+	defer cancel()
+
+	var rules, leases error
+	var layers sync.WaitGroup
+	layers.Go(func() { rules = s.removeRules(ctx, entries, debts) })
+	layers.Go(func() { leases = s.releaseAll(ctx, entries, debts) })
+	layers.Wait()
+	s.log.InfoContext(ctx, "took down all mappings", "mappings", len(entries), "complete", rules == nil && leases == nil)
+	return errors.Join(rules, leases)
+}
+
+func (s *Service) removeRules(ctx context.Context, entries []*entry, debts []*debt) error {
+	if len(entries) == 0 && !anyRule(debts) {
+		return nil
+	}
+	var rules []Rule
+	if snap, err := s.cfg.Router.Rules(ctx); err == nil {
+		rules = snap.Rules
+	} else {
+		for _, e := range entries {
+			rules = append(rules, e.rule)
+		}
+	}
+	errs := make([]error, len(rules))
+	s.each(len(rules), func(i int) { errs[i] = s.cfg.Router.RemoveRule(ctx, rules[i]) })
+	if err := errors.Join(errs...); err != nil {
+		return fmt.Errorf("removing rules: %w", err)
+	}
+	return nil
+}
+
+func anyRule(debts []*debt) bool {
+	for _, d := range debts {
+		if d.hasRule {
+			return true
+		}
+	}
+	return false
+}
+
+func (s *Service) releaseAll(ctx context.Context, entries []*entry, debts []*debt) error {
+	errs := make([]error, len(entries)+len(debts))
+	s.each(len(errs), func(i int) {
+		if i < len(entries) {
+			errs[i] = s.cfg.Gateway.Release(ctx, entries[i].key.Protocol, entries[i].inner)
+			s.emit(EventShutdown, entries[i].mapping(), nil)
+			return
+		}
+		if d := debts[i-len(entries)]; !d.until.IsZero() {
+			errs[i] = s.cfg.Gateway.Release(ctx, d.key.Protocol, d.inner)
+		}
+	})
+	if err := errors.Join(errs...); err != nil {
+		return fmt.Errorf("releasing leases: %w", err)
+	}
+	return nil
+}
