@@ -1,0 +1,65 @@
+package router
+
+import (
+	"context"
+	"strings"
+	"time"
+
+	"doublenat/routeros"
+)
+
+// writeTimeout is how long a change may take. A router that works takes
+// milliseconds; whoever waits for the mapping has a few seconds, in which a lost
+// reply has to be noticed and looked into.
+const writeTimeout = 3 * time.Second
+
+// do sends a command and keeps the books. A refusal for want of a right comes
+// back as a PermissionError.
+func (r *Router) do(ctx context.Context, cmd routeros.Command) (*routeros.Reply, error) {
+	policy, count := "write", &r.writes
+	if strings.HasSuffix(cmd.Path, "/print") || strings.HasSuffix(cmd.Path, "/check") {
+		policy, count = "read", &r.reads
+	}
+	count.Add(1)
+	reply, err := r.client.Do(ctx, cmd)
+	if err != nil {
+		r.errs.Add(1)
+	}
+	if strings.HasSuffix(cmd.Path, "/check") {
+		return reply, err // whoever asks for it does without
+	}
+	if routeros.IsNotPermitted(err) {
+		err = &PermissionError{Policy: policy, Err: err}
+		r.deny(policy, err)
+		return nil, err
+	}
+	if err == nil {
+		r.allow(policy)
+	}
+	return reply, err
+}
+
+// deny logs the first of a series of refusals.
+func (r *Router) deny(policy string, err error) {
+	r.mu.Lock()
+	_, known := r.denied[policy]
+	r.denied[policy] = struct{}{}
+	r.lastErr = err
+	r.mu.Unlock()
+	if !known {
+		_, hint := remedy(err)
+		r.log.Error("router denies permission", "policy", policy, "error", err, "remedy", hint)
+	}
+}
+
+// allow notes that a command worked, and says so if it had been refused before.
+func (r *Router) allow(policy string) {
+	r.mu.Lock()
+	_, was := r.denied[policy]
+	delete(r.denied, policy)
+	r.success = time.Now()
+	r.mu.Unlock()
+	if was {
+		r.log.Info("router grants permission again", "policy", policy)
+	}
+}

@@ -1,0 +1,103 @@
+package router
+
+import (
+	"net/netip"
+	"strings"
+	"testing"
+	"time"
+
+	"doublenat/internal/nat"
+)
+
+func TestComment(t *testing.T) {
+	t.Parallel()
+	tests := map[string]owned{
+		"doublenat:default tcp 192.168.88.10:6881 inner=20001 ext=40123 life=3600": {
+			instance: "default",
+			key:      nat.Key{Client: netip.MustParseAddr("192.168.88.10"), Protocol: nat.TCP, InternalPort: 6881},
+			inner:    20001, external: 40123, lifetime: time.Hour,
+		},
+		"doublenat:" + strings.Repeat("A_-9", 8) + " udp 255.255.255.255:65535 inner=65535 ext=65535 life=4294967295": {
+			instance: strings.Repeat("A_-9", 8),
+			key:      nat.Key{Client: netip.MustParseAddr("255.255.255.255"), Protocol: nat.UDP, InternalPort: 65535},
+			inner:    65535, external: 65535, lifetime: (1<<32 - 1) * time.Second,
+		},
+	}
+	for text, o := range tests {
+		t.Run(text, func(t *testing.T) {
+			t.Parallel()
+			if got := o.String(); got != text || len(got) > 120 {
+				t.Errorf("got %q (%d bytes), want %q", got, len(got), text)
+			}
+			if got, ok := parseComment(text); !ok || got != o {
+				t.Errorf("got %+v, %v, want %+v", got, ok, o)
+			}
+		})
+	}
+}
+
+func TestForeignComments(t *testing.T) {
+	t.Parallel()
+	for _, text := range []string{
+		"",
+		"doublenat:",
+		"doublenat: my own rule, do not touch e=40999",
+		"Doublenat:default tcp 192.168.88.10:6881 inner=20001 ext=40123 life=3600",
+		" doublenat:default tcp 192.168.88.10:6881 inner=20001 ext=40123 life=3600",
+		"doublenat:default tcp 192.168.88.10:6881 inner=20001 ext=40123 life=3600 ",
+		"doublenat:default tcp 192.168.88.10:6881 inner=20001 ext=40123 life=3600 x",
+		"doublenat:default  tcp 192.168.88.10:6881 inner=20001 ext=40123 life=3600",
+		"doublenat:default TCP 192.168.88.10:6881 inner=20001 ext=40123 life=3600",
+		"doublenat:default sctp 192.168.88.10:6881 inner=20001 ext=40123 life=3600",
+		"doublenat:default tcp 192.168.88.010:6881 inner=20001 ext=40123 life=3600",
+		"doublenat:default tcp [::1]:6881 inner=20001 ext=40123 life=3600",
+		"doublenat:default tcp [::ffff:192.168.88.10]:6881 inner=20001 ext=40123 life=3600",
+		"doublenat:default tcp host:6881 inner=20001 ext=40123 life=3600",
+		"doublenat:default tcp 192.168.88.10:06881 inner=20001 ext=40123 life=3600",
+		"doublenat:default tcp 192.168.88.10:0 inner=20001 ext=40123 life=3600",
+		"doublenat:default tcp 192.168.88.10:6881 inner=0 ext=40123 life=3600",
+		"doublenat:default tcp 192.168.88.10:6881 inner=20001 ext=0 life=3600",
+		"doublenat:default tcp 192.168.88.10:6881 inner=20001 ext=40123 life=0",
+		"doublenat:default tcp 192.168.88.10:6881 inner=20001 ext=40123 life=-1",
+		"doublenat:default tcp 192.168.88.10:6881 inner=20001 ext=40123 life=+1",
+		"doublenat:default tcp 192.168.88.10:6881 inner=20001 ext=40123 life=3600.5",
+		"doublenat:default tcp 192.168.88.10:6881 inner=20001 ext=40123 life=4294967296",
+		"doublenat:default tcp 192.168.88.10:6881 inner=70000 ext=40123 life=3600",
+		"doublenat:default tcp 192.168.88.10:6881 20001 ext=40123 life=3600",
+		"doublenat:default tcp 192.168.88.10:6881 inner=20001 e=40123 life=3600",
+		"doublenat:default tcp 192.168.88.10:6881 ext=40123 inner=20001 life=3600",
+		"doublenat: tcp 192.168.88.10:6881 inner=20001 ext=40123 life=3600",
+		"doublenat:dé tcp 192.168.88.10:6881 inner=20001 ext=40123 life=3600",
+		"doublenat:" + strings.Repeat("a", 33) + " tcp 192.168.88.10:6881 inner=20001 ext=40123 life=3600",
+	} {
+		t.Run(text, func(t *testing.T) {
+			t.Parallel()
+			if got, ok := parseComment(text); ok {
+				t.Errorf("read as %+v, want somebody else's", got)
+			}
+		})
+	}
+}
+
+func FuzzParseComment(f *testing.F) {
+	f.Add("doublenat:default tcp 192.168.88.10:6881 inner=20001 ext=40123 life=3600")
+	f.Add("doublenat:a udp 1.2.3.4:5 inner=6 ext=7 life=8")
+	f.Add("doublenat: my own rule, do not touch e=40999")
+	f.Fuzz(func(t *testing.T, text string) {
+		o, ok := parseComment(text)
+		if !ok {
+			return
+		}
+		if got := o.String(); got != text {
+			t.Errorf("%q was read as %+v, which is written %q", text, o, got)
+		}
+		if len(text) > 120 {
+			t.Errorf("a comment of %d bytes was read", len(text))
+		}
+		for i := range len(text) {
+			if text[i] < ' ' || text[i] > '~' {
+				t.Errorf("a comment with byte %#02x was read", text[i])
+			}
+		}
+	})
+}

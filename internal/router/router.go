@@ -1,0 +1,293 @@
+package router
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net/netip"
+	"slices"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"doublenat/internal/nat"
+	"doublenat/routeros"
+)
+
+// The pauses between two attempts to find out what a connection needs to know.
+// Each costs the router some ten reads.
+const (
+	surveyPause    = time.Second
+	surveyPauseMax = 30 * time.Second
+)
+
+// maxFormer is how many earlier tunnel interfaces are remembered.
+const maxFormer = 8
+
+var _ nat.Router = (*Router)(nil)
+
+// Config is what a [Router] needs to know.
+type Config struct {
+	// API says how to reach the router. OnState and Logger are set by New.
+	API routeros.Config
+	// Instance is the owner name in the comments: 1 to 32 letters, digits, hyphens
+	// and underscores.
+	Instance string
+	// InInterface is the tunnel interface. Empty means that it is found from the
+	// router's route to Gateway.
+	InInterface string
+	// Gateway is the VPN gateway's address, IPv4.
+	Gateway netip.Addr
+	// Logger gets state changes and, at debug level, each command. Nil means no log.
+	Logger *slog.Logger
+}
+
+// client is the part of routeros.Client that commands need.
+type client interface {
+	Do(ctx context.Context, cmd routeros.Command) (*routeros.Reply, error)
+}
+
+// Router implements nat.Router. Its methods may be called from any number of
+// goroutines, also before Run; they wait for the connection as long as their
+// context lasts.
+type Router struct {
+	cfg    Config
+	log    *slog.Logger
+	api    *routeros.Client
+	client client        // api, behind what the methods use of it
+	lost   chan struct{} // tells settle that what it knew does not hold any more
+
+	reads, writes, errs atomic.Uint64
+
+	mu         sync.Mutex
+	changed    chan struct{}       // closed and replaced when site, problem or closed changes
+	site       *site               // nil until the connection is surveyed
+	problem    error               // why it cannot be used although it stands; nil if it can
+	down       error               // why there is none; nil if there is one
+	connected  bool                // the connection stands
+	closed     bool                // Run has ended
+	generation uint64              // counts what settle has to find out anew
+	lastIface  string              // the tunnel interface of the last survey
+	former     []string            // those before
+	layout     layout              // what the last read of the NAT table told
+	trouble    string              // the kind of trouble that was logged last, "" for none
+	denied     map[string]struct{} // policies that are missed, and that was logged
+	since      time.Time           // when the connection was made or lost
+	success    time.Time           // when the router last did what it was told
+	lastErr    error               // the last failure
+}
+
+// layout is what has to be remembered of the NAT table.
+type layout struct {
+	known    bool   // the table was read on this connection
+	catchAll string // the row before which a new rule has to stand, "" for none
+	strays   int    // rows with a comment of ours on some other interface
+}
+
+// New checks the configuration. It starts nothing.
+func New(cfg Config) (*Router, error) {
+	if !validInstance(cfg.Instance) {
+		return nil, fmt.Errorf("router: instance name %q: want 1 to %d letters, digits, - or _", cfg.Instance, maxInstance)
+	}
+	if !cfg.Gateway.Is4() {
+		return nil, fmt.Errorf("router: gateway %v is not an IPv4 address", cfg.Gateway)
+	}
+	if cfg.Logger == nil {
+		cfg.Logger = slog.New(slog.DiscardHandler)
+	}
+	r := &Router{
+		cfg:     cfg,
+		log:     cfg.Logger.With("component", "router"),
+		lost:    make(chan struct{}, 1),
+		changed: make(chan struct{}),
+		denied:  make(map[string]struct{}),
+	}
+	cfg.API.Logger = r.log
+	cfg.API.OnState = r.onState
+	api, err := routeros.New(cfg.API)
+	if err != nil {
+		return nil, err
+	}
+	r.api, r.client = api, api
+	return r, nil
+}
+
+// Run keeps the connection until ctx ends: it connects, finds the tunnel
+// interface, and does so again after every loss. It returns nil when everything
+// that it started has ended.
+func (r *Router) Run(ctx context.Context) error {
+	var settling sync.WaitGroup
+	settling.Go(func() { r.settle(ctx) })
+	err := r.api.Run(ctx)
+	settling.Wait()
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.closed = true
+	r.changedLocked()
+	return err
+}
+
+// settle surveys each connection as soon as it stands.
+func (r *Router) settle(ctx context.Context) {
+	pause := surveyPause
+	for ctx.Err() == nil {
+		r.mu.Lock()
+		generation := r.generation
+		r.mu.Unlock()
+		s, err := r.survey(ctx)
+		if ctx.Err() != nil {
+			return
+		}
+		if err == nil && r.publish(s, generation) {
+			pause = surveyPause
+			select {
+			case <-r.lost:
+			case <-ctx.Done():
+			}
+			continue
+		}
+		if err != nil {
+			r.fail(err, generation)
+		}
+		timer := time.NewTimer(pause)
+		select {
+		case <-timer.C:
+			pause = min(2*pause, surveyPauseMax)
+		case <-r.lost:
+		case <-ctx.Done():
+		}
+		timer.Stop()
+	}
+}
+
+// publish makes s what the methods work with. It returns false if the connection
+// that s was read from is gone.
+func (r *Router) publish(s *site, generation uint64) bool {
+	r.mu.Lock()
+	if r.generation != generation {
+		r.mu.Unlock()
+		return false
+	}
+	previous := r.lastIface
+	if previous != "" && previous != s.iface {
+		r.rememberLocked(previous)
+	}
+	s.former = r.former
+	r.lastIface = s.iface
+	r.site, r.problem, r.layout = s, nil, layout{}
+	r.trouble = ""
+	r.changedLocked()
+	r.mu.Unlock()
+	if previous != "" && previous != s.iface {
+		r.log.Warn("tunnel interface changed", "from", previous, "to", s.iface)
+	}
+	r.log.Info("router connected", "identity", s.identity, "version", s.version, "board", s.board, "in_interface", s.iface)
+	return true
+}
+
+// rememberLocked adds an interface to those on which this process made rules.
+func (r *Router) rememberLocked(iface string) {
+	if slices.Contains(r.former, iface) {
+		return
+	}
+	former := append([]string{iface}, r.former...) // a copy: sites share the old one
+	r.former = former[:min(len(former), maxFormer)]
+}
+
+// fail notes why the connection cannot be used. A connection that was lost
+// meanwhile is none of the survey's findings: onState tells of it.
+func (r *Router) fail(err error, generation uint64) {
+	if _, ok := errors.AsType[*routeros.TransportError](err); ok {
+		return
+	}
+	r.mu.Lock()
+	if r.generation != generation {
+		r.mu.Unlock()
+		return
+	}
+	r.site, r.problem, r.lastErr = nil, err, err
+	r.changedLocked()
+	r.mu.Unlock()
+	if _, ok := errors.AsType[*PermissionError](err); !ok { // deny has logged that
+		r.complain(err)
+	}
+}
+
+// onState is told by the client of its connection.
+func (r *Router) onState(s routeros.State) {
+	r.mu.Lock()
+	stood := r.connected
+	r.connected, r.down = s.Connected, s.Err
+	if s.Err != nil {
+		r.lastErr = s.Err
+	}
+	if stood != s.Connected || r.since.IsZero() {
+		r.since = time.Now()
+	}
+	if stood && !s.Connected {
+		r.forgetLocked()
+	}
+	r.mu.Unlock()
+	if s.Err != nil && !errors.Is(s.Err, routeros.ErrClosed) {
+		r.complain(s.Err)
+	}
+}
+
+// forgetLocked makes settle find out everything anew.
+func (r *Router) forgetLocked() {
+	r.generation++
+	r.site, r.problem = nil, nil
+	select {
+	case r.lost <- struct{}{}:
+	default:
+	}
+}
+
+// complain logs the trouble, once until it is over or becomes another.
+func (r *Router) complain(err error) {
+	kind, hint := remedy(err)
+	r.mu.Lock()
+	known := r.trouble == kind
+	r.trouble = kind
+	r.mu.Unlock()
+	switch {
+	case known:
+		r.log.Debug("router unavailable", "error", err)
+	case kind == kindConnection:
+		r.log.Warn("router unavailable", "error", err, "remedy", hint)
+	default: // it does not pass by itself
+		r.log.Error("router unavailable", "error", err, "remedy", hint)
+	}
+}
+
+// ready waits until the router can be used.
+func (r *Router) ready(ctx context.Context) (*site, error) {
+	for {
+		r.mu.Lock()
+		s, problem, down, closed, changed := r.site, r.problem, r.down, r.closed, r.changed
+		r.mu.Unlock()
+		switch {
+		case s != nil:
+			return s, nil
+		case closed:
+			return nil, routeros.ErrClosed
+		case problem != nil:
+			return nil, problem
+		}
+		select {
+		case <-changed:
+		case <-ctx.Done():
+			if down != nil {
+				return nil, fmt.Errorf("waiting for the router: %w: %w", context.Cause(ctx), down)
+			}
+			return nil, fmt.Errorf("waiting for the router: %w", context.Cause(ctx))
+		}
+	}
+}
+
+// changedLocked wakes everybody in ready.
+func (r *Router) changedLocked() {
+	close(r.changed)
+	r.changed = make(chan struct{})
+}

@@ -1,0 +1,279 @@
+package router
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strconv"
+	"strings"
+
+	"doublenat/internal/nat"
+	"doublenat/routeros"
+)
+
+// attempts is how often a change is tried whose outcome is unknown. Each one
+// begins with a look at what the router has.
+const attempts = 5
+
+// errLookAgain is a try that was in vain because what it knew was out of date.
+var errLookAgain = errors.New("the table changed meanwhile")
+
+// errStoredOtherwise is an add that the router carried out in its own way.
+var errStoredOtherwise = errors.New("the router stored the rule otherwise than asked")
+
+// errGone is a rule that is to be changed and is not there.
+var errGone = errors.New("the rule is not on the router")
+
+// Rules reads the NAT table in one command.
+func (r *Router) Rules(ctx context.Context) (nat.Snapshot, error) {
+	s, err := r.ready(ctx)
+	if err != nil {
+		return nat.Snapshot{}, fault("listing nat rules", err, false)
+	}
+	v, err := r.look(ctx, s)
+	if err != nil {
+		return nat.Snapshot{}, fault("listing nat rules", err, false)
+	}
+	return v.snapshot, nil
+}
+
+// look reads the NAT table and remembers its layout.
+func (r *Router) look(ctx context.Context, s *site) (view, error) {
+	rows, err := r.print(ctx, natPath, rowProperties()...)
+	if err != nil {
+		return view{}, err
+	}
+	v := s.view(r.cfg.Instance, parseRows(rows))
+	r.mu.Lock()
+	before := r.layout.strays
+	if r.site == s {
+		r.layout = layout{known: true, catchAll: v.catchAll, strays: v.strays}
+	}
+	r.mu.Unlock()
+	if v.strays > 0 && v.strays != before {
+		r.log.WarnContext(ctx, "rules of ours on other interfaces are left alone", "rules", v.strays, "in_interface", s.iface)
+	}
+	return v, nil
+}
+
+// place returns the row before which a new rule has to stand, "" for the end. It
+// reads the table only if nobody has on this connection.
+func (r *Router) place(ctx context.Context, s *site) (string, error) {
+	r.mu.Lock()
+	known := r.layout
+	r.mu.Unlock()
+	if known.known {
+		return known.catchAll, nil
+	}
+	v, err := r.look(ctx, s)
+	return v.catchAll, err
+}
+
+// change carries out one change of the table: it calls try, which reports whether
+// it has sent a command that changes something, until the outcome is known. Again
+// tells it that a former try may have worked, so that it looks first.
+func (r *Router) change(ctx context.Context, op string, try func(again bool) (wrote bool, err error)) error {
+	unknown := false
+	var err error
+	for range attempts {
+		var wrote bool
+		wrote, err = try(unknown)
+		if err == nil {
+			return nil
+		}
+		lost := routeros.Ambiguous(err)
+		unknown = unknown || wrote && lost
+		if ctx.Err() != nil || !lost && !errors.Is(err, errLookAgain) {
+			break
+		}
+	}
+	return fault(op, err, unknown)
+}
+
+// AddRule makes the rule. In the ordinary case that is one command.
+func (r *Router) AddRule(ctx context.Context, want nat.Rule) (nat.Rule, error) {
+	op := "adding the rule for " + want.Key.String()
+	o := ownedBy(r.cfg.Instance, want)
+	s, err := r.begin(ctx, want, o)
+	if err != nil {
+		return nat.Rule{}, fault(op, err, false)
+	}
+	before, err := r.place(ctx, s)
+	if err != nil {
+		return nat.Rule{}, fault(op, err, false)
+	}
+	var made nat.Rule
+	err = r.change(ctx, op, func(again bool) (wrote bool, err error) {
+		if again {
+			found, err := r.find(ctx, s, o)
+			if err != nil {
+				return false, err
+			}
+			if len(found) > 0 {
+				made, err = stored(found[0].rule, want)
+				return false, err
+			}
+		}
+		made, err = r.add(ctx, s, o, want, before)
+		if before != "" && (routeros.IsBadPlace(err) || routeros.IsNoSuchItem(err)) {
+			v, err := r.look(ctx, s)
+			if err != nil {
+				return false, err
+			}
+			before = v.catchAll
+			return false, errLookAgain
+		}
+		return true, err
+	})
+	return made, err
+}
+
+// begin checks what every change needs: a rule that can be read back from its
+// comment, and the router.
+func (r *Router) begin(ctx context.Context, want nat.Rule, comments ...owned) (*site, error) {
+	for _, o := range comments {
+		if err := o.check(); err != nil {
+			return nil, err
+		}
+	}
+	if want.Match[0] == 0 {
+		return nil, errors.New("it matches no port")
+	}
+	return r.ready(ctx)
+}
+
+// add sends the command that makes the rule.
+func (r *Router) add(ctx context.Context, s *site, o owned, want nat.Rule, before string) (nat.Rule, error) {
+	cmd := addCommand(s.iface, o, want, before)
+	reply, err := r.do(ctx, cmd)
+	if err != nil {
+		r.suspect(err)
+		return nat.Rule{}, err
+	}
+	id := reply.Done.Value("ret")
+	if id == "" { // no version does that; if one did, the rule can be found by its comment
+		return nat.Rule{}, &routeros.TransportError{Op: cmd.Path, Sent: true, Err: errors.New("reply without an id")}
+	}
+	want.ID, want.Altered, want.Packets = id, false, 0
+	return want, nil
+}
+
+// stored returns the rule that was found after an add whose reply got lost, if
+// it is what was wanted.
+func stored(found, want nat.Rule) (nat.Rule, error) {
+	want.ID, want.Altered, want.Packets = found.ID, false, 0
+	found.Packets = 0
+	if found != want {
+		return nat.Rule{}, fmt.Errorf("%w: %+v", errStoredOtherwise, found)
+	}
+	return want, nil
+}
+
+// addCommand returns the command that makes a rule. It always has the interface:
+// a rule without one opens the WAN.
+func addCommand(iface string, o owned, want nat.Rule, before string) routeros.Command {
+	args := []routeros.Attr{
+		{Name: "chain", Value: chainDstNAT},
+		{Name: "action", Value: actionDstNAT},
+		{Name: "protocol", Value: want.Key.Protocol.String()},
+		{Name: "in-interface", Value: iface},
+		{Name: "dst-port", Value: matcher(want.Match)},
+		{Name: "to-addresses", Value: want.Key.Client.String()},
+		{Name: "to-ports", Value: strconv.Itoa(int(want.Key.InternalPort))},
+		{Name: "comment", Value: o.String()},
+	}
+	if before != "" {
+		args = append(args, routeros.Attr{Name: "place-before", Value: before})
+	}
+	return routeros.Command{Path: natPath + "/add", Args: args, Timeout: writeTimeout}
+}
+
+// suspect makes settle look for the tunnel interface again when the router does
+// not know the one that we know: it was renamed or removed.
+func (r *Router) suspect(err error) {
+	trap, ok := errors.AsType[*routeros.TrapError](err)
+	if !ok {
+		return
+	}
+	for _, t := range trap.Traps {
+		if strings.Contains(t.Message, "input does not match any value of") && strings.Contains(t.Message, "interface") {
+			r.mu.Lock()
+			r.forgetLocked()
+			r.mu.Unlock()
+			return
+		}
+	}
+}
+
+// UpdateRule changes comment and ports of the rule found to those of want, after
+// a look whether the row still is the rule.
+func (r *Router) UpdateRule(ctx context.Context, found, want nat.Rule) error {
+	op := "updating the rule for " + want.Key.String()
+	old, o := ownedBy(r.cfg.Instance, found), ownedBy(r.cfg.Instance, want)
+	s, err := r.begin(ctx, want, old, o)
+	if err != nil {
+		return fault(op, err, false)
+	}
+	return r.change(ctx, op, func(bool) (wrote bool, err error) {
+		rows, err := r.find(ctx, s, old, o)
+		if err != nil {
+			return false, err
+		}
+		row, ok := pick(rows, found.ID)
+		if !ok {
+			return false, errGone
+		}
+		if row.owned == o && row.rule.Match == want.Match {
+			return false, nil
+		}
+		_, err = r.do(ctx, routeros.Command{
+			Path: natPath + "/set",
+			Args: []routeros.Attr{
+				{Name: ".id", Value: row.rule.ID},
+				{Name: "dst-port", Value: matcher(want.Match)},
+				{Name: "comment", Value: o.String()},
+			},
+			Timeout: writeTimeout,
+		})
+		if routeros.IsNoSuchItem(err) {
+			err = errLookAgain // somebody was faster
+		}
+		return true, err
+	})
+}
+
+// RemoveRule removes the rule, after a look which row it is now.
+func (r *Router) RemoveRule(ctx context.Context, rule nat.Rule) error {
+	op := "removing the rule for " + rule.Key.String()
+	o := ownedBy(r.cfg.Instance, rule)
+	if err := o.check(); err != nil {
+		return fault(op, err, false)
+	}
+	s, err := r.ready(ctx)
+	if err != nil {
+		return fault(op, err, false)
+	}
+	return r.change(ctx, op, func(bool) (wrote bool, err error) {
+		rows, err := r.find(ctx, s, o)
+		if err != nil {
+			return false, err
+		}
+		ids := removable(rows, rule.ID)
+		if len(ids) == 0 {
+			return false, nil
+		}
+		_, err = r.do(ctx, routeros.Command{
+			Path:    natPath + "/remove",
+			Args:    []routeros.Attr{{Name: ".id", Value: strings.Join(ids, ",")}},
+			Timeout: writeTimeout,
+		})
+		switch {
+		case !routeros.IsNoSuchItem(err):
+			return true, err
+		case len(ids) == 1:
+			return true, nil // somebody was faster
+		default:
+			return true, errLookAgain
+		}
+	})
+}
