@@ -20,8 +20,8 @@ type command struct {
 	// tag is the .tag of the client; tagged tells an empty one from none.
 	tag    string
 	tagged bool
-	// proplist restricts the properties of a print, nil for all.
-	proplist []string
+	// proplist names the properties of a print, "" for all.
+	proplist string
 }
 
 // argumentValue is one attribute word.
@@ -47,7 +47,7 @@ func parseCommand(s routeros.Sentence) *command {
 		default:
 			name, value, _ := strings.Cut(strings.TrimPrefix(word, "="), "=")
 			if name == ".proplist" || name == "proplist" {
-				c.proplist = strings.Split(value, ",")
+				c.proplist = value
 				continue
 			}
 			c.args = append(c.args, argumentValue{name, value})
@@ -182,9 +182,12 @@ func (r *Router) readLocked(user string, t *table, c *command) outcome {
 		return outcome{listen: t}
 	}
 	o := done()
+	if c.query == nil {
+		o.rows = make([]routeros.Sentence, 0, len(t.items)+2)
+	}
 	count := 0
 	_, countOnly := c.arg("count-only")
-	hidden := r.hiddenLocked(user, t)
+	list := r.proplistLocked(user, t, c)
 	for _, it := range t.items {
 		pass, ok := c.query.passes(it)
 		switch {
@@ -195,7 +198,7 @@ func (r *Router) readLocked(user string, t *table, c *command) outcome {
 		}
 		count++
 		if !countOnly {
-			o.rows = append(o.rows, printed(it, c.proplist, hidden))
+			o.rows = append(o.rows, it.words(list))
 		}
 	}
 	switch {
@@ -211,21 +214,17 @@ func (r *Router) readLocked(user string, t *table, c *command) outcome {
 // and count-only.
 const printArguments = "append as-value brief count-only detail follow follow-only interval stats terse value-list without-paging"
 
-// printed returns the row as a sentence.
-func printed(it *item, proplist []string, hidden string) routeros.Sentence {
-	words := it.words("!re", proplist)
-	if hidden != "" {
-		words = slices.DeleteFunc(words, func(w string) bool { return strings.HasPrefix(w, "="+hidden+"=") })
+// proplistLocked returns the properties that the user asked for and may see.
+func (r *Router) proplistLocked(user string, t *table, c *command) proplist {
+	list := proplist{key: "all"}
+	if c.proplist != "" {
+		list.names, list.key = strings.Split(c.proplist, ","), "only "+c.proplist
 	}
-	return words
-}
-
-// hiddenLocked returns the property that the user may not see, "" for none.
-func (r *Router) hiddenLocked(user string, t *table) string {
-	if t.menu.sensitive == "" || r.allowedLocked(user, "sensitive") {
-		return ""
+	if t.menu.sensitive != "" && !r.allowedLocked(user, "sensitive") {
+		list.hidden = t.menu.sensitive
+		list.key = "hidden " + list.key
 	}
-	return t.menu.sensitive
+	return list
 }
 
 // findLocked lists all ids.

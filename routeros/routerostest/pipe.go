@@ -24,8 +24,9 @@ type pipe struct {
 type stream struct {
 	mu   sync.Mutex
 	cond *sync.Cond
-	// buf holds what was written and not read yet.
-	buf []byte
+	// buf[read:] is what was written and not read yet.
+	buf  []byte
+	read int
 	// readErr is what a read returns once buf is empty, writeErr what a write
 	// returns at once; nil while open.
 	readErr, writeErr error
@@ -62,10 +63,10 @@ func (p *pipe) Read(b []byte) (int, error) {
 		switch {
 		case s.readLimit.expired:
 			return 0, p.failed("read", os.ErrDeadlineExceeded)
-		case len(s.buf) > 0:
-			n := copy(b, s.buf)
-			if s.buf = s.buf[n:]; len(s.buf) == 0 {
-				s.buf = nil
+		case s.waiting() > 0:
+			n := copy(b, s.buf[s.read:])
+			if s.read += n; s.waiting() == 0 {
+				s.buf, s.read = s.buf[:0], 0
 			}
 			s.cond.Broadcast()
 			return n, nil
@@ -94,7 +95,10 @@ func (p *pipe) Write(b []byte) (n int, err error) {
 		case len(b) == 0:
 			return n, nil
 		}
-		if room := min(pipeWindow-len(s.buf), len(b)); room > 0 {
+		if room := min(pipeWindow-s.waiting(), len(b)); room > 0 {
+			if s.read > pipeWindow { // do not carry along for ever what was read
+				s.buf, s.read = append(s.buf[:0], s.buf[s.read:]...), 0
+			}
 			s.buf = append(s.buf, b[:room]...)
 			n, b = n+room, b[room:]
 			s.cond.Broadcast()
@@ -103,6 +107,9 @@ func (p *pipe) Write(b []byte) (n int, err error) {
 		s.cond.Wait()
 	}
 }
+
+// waiting returns how many bytes were written and not read yet.
+func (s *stream) waiting() int { return len(s.buf) - s.read }
 
 // Close ends the connection in order: the other side reads what was written, then the end.
 func (p *pipe) Close() error {
@@ -128,7 +135,7 @@ func (s *stream) end(readErr, writeErr error, discard bool) {
 		s.writeErr = writeErr
 	}
 	if discard {
-		s.buf = nil
+		s.buf, s.read = nil, 0
 	}
 	s.readLimit.stop()
 	s.writeLimit.stop()

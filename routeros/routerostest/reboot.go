@@ -43,7 +43,7 @@ func (r *Router) Reboot(how Reboot) {
 	for _, it := range t.items {
 		resetCounters(t, it)
 		if how.Renumber {
-			it.id = t.newID()
+			it.id, it.printed = t.newID(), nil
 		}
 	}
 	r.natChanges++

@@ -20,11 +20,24 @@ type message struct {
 	tagged bool
 }
 
-// reply is what is sent for a command: the bytes of each sentence, and what
-// becomes of the connection then.
+// reply is what is sent for a command, and what becomes of the connection then.
 type reply struct {
-	sentences [][]byte
-	end       ending
+	// buf has the bytes of all sentences, ends where each of them ends in it.
+	buf  []byte
+	ends []int
+	end  ending
+}
+
+// add appends a sentence that is encoded already.
+func (p *reply) add(encoded ...byte) {
+	p.buf = append(p.buf, encoded...)
+	p.ends = append(p.ends, len(p.buf))
+}
+
+// addMessage appends a sentence, its tag where the faults want it.
+func (p *reply) addMessage(m message, faults []Fault) {
+	p.buf = m.append(p.buf, faults)
+	p.ends = append(p.ends, len(p.buf))
 }
 
 // carryOut carries out commands that fell due together. Their sentences are
@@ -47,34 +60,46 @@ func (s *session) carryOut(batch []*job) {
 
 // send writes replies, one sentence of each in turn.
 func (s *session) send(replies []*reply) {
+	if len(replies) == 1 { // nothing to mix
+		s.write(replies[0].buf)
+		s.endAfter(replies[0])
+		return
+	}
 	var buf []byte
-	for len(replies) > 0 {
-		for i := 0; i < len(replies); i++ {
-			p := replies[i]
-			if len(p.sentences) > 0 {
-				buf = append(buf, p.sentences[0]...)
-				p.sentences = p.sentences[1:]
+	for turn, left := 0, len(replies); left > 0; turn++ {
+		for _, p := range replies {
+			if turn < len(p.ends) {
+				start := 0
+				if turn > 0 {
+					start = p.ends[turn-1]
+				}
+				buf = append(buf, p.buf[start:p.ends[turn]]...)
 			}
-			if len(p.sentences) > 0 {
+			if turn != max(len(p.ends)-1, 0) {
 				continue
 			}
-			if p.end != endNot {
+			if left--; p.end != endNot {
 				s.write(buf)
-				s.end(p.end)
+				s.endAfter(p)
 				return
 			}
-			replies = slices.Delete(replies, i, i+1)
-			i--
 		}
 	}
 	s.write(buf)
+}
+
+// endAfter ends the session if that is what follows a reply.
+func (s *session) endAfter(p *reply) {
+	if p.end != endNot {
+		s.end(p.end)
+	}
 }
 
 // sentAll is the reply that consists of the given messages.
 func sentAll(messages []message) []*reply {
 	p := &reply{}
 	for _, m := range messages {
-		p.sentences = append(p.sentences, m.encode(nil))
+		p.addMessage(m, nil)
 	}
 	return []*reply{p}
 }
@@ -104,12 +129,12 @@ func (s *session) carryOne(j *job) *reply {
 	if o.repeat > 0 {
 		s.schedule(&job{command: j.command, repeated: true, until: j.until}, o.repeat)
 	}
-	p := &reply{end: end}
+	p := &reply{end: end, buf: make([]byte, 0, 256*len(messages)), ends: make([]int, 0, len(messages))}
 	if o.fatal != "" {
 		p.end = endClose
 	}
 	for _, m := range messages {
-		p.sentences = append(p.sentences, m.encode(j.faults))
+		p.addMessage(m, j.faults)
 	}
 	for _, f := range j.faults {
 		if p = s.ruin(f, j, p); p == nil {
@@ -132,15 +157,18 @@ func (s *session) ruin(f Fault, j *job, p *reply) *reply {
 	case FaultResetReply:
 		return &reply{end: endReset}
 	case FaultHalfSentence:
-		if n := len(p.sentences); n > 0 {
-			last := p.sentences[n-1]
-			p.sentences[n-1] = last[:len(last)/2]
+		// The last word is cut, and the zero that ends the sentence with it.
+		if n := len(p.ends); n > 0 {
+			p.buf = p.buf[:len(p.buf)-3]
+			p.ends[n-1] = len(p.buf)
 		}
 		p.end = endClose
 	case FaultReservedLength:
-		return &reply{sentences: [][]byte{{0xF8, 0x05, '!', 'd', 'o', 'n', 'e', 0}}}
+		p = &reply{}
+		p.add(0xF8, 0x05, '!', 'd', 'o', 'n', 'e', 0)
 	case FaultHugeLength:
-		return &reply{sentences: [][]byte{{0xF0, 0x7F, 0xFF, 0xFF, 0xFF, '!'}}}
+		p = &reply{}
+		p.add(0xF0, 0x7F, 0xFF, 0xFF, 0xFF, '!')
 	default:
 	}
 	return p
@@ -190,12 +218,13 @@ func (s *session) execute(j *job) (messages []message, o outcome, end ending) {
 	for _, f := range j.faults {
 		sentences = r.spoilLocked(f, sentences)
 	}
+	messages = make([]message, 0, len(sentences)+len(others))
+	// The commands that a /cancel interrupts speak before and after it.
+	messages = append(messages, others[:len(others)/2]...)
 	for _, sentence := range sentences {
 		messages = append(messages, message{sentence, j.tag, j.tagged})
 	}
-	// The commands that a /cancel interrupts speak before and after it.
-	half := len(others) / 2
-	return slices.Concat(others[:half], messages, others[half:]), o, end
+	return append(messages, others[len(others)/2:]...), o, end
 }
 
 // bound ends a repeating command whose time would be over before the next turn.
@@ -210,8 +239,8 @@ func (j *job) bound(o outcome) outcome {
 	return o
 }
 
-// encode returns the bytes of the sentence, its tag where the faults want it.
-func (m message) encode(faults []Fault) []byte {
+// append appends the bytes of the sentence, its tag where the faults want it.
+func (m message) append(dst []byte, faults []Fault) []byte {
 	at := 1
 	empty := false
 	for _, f := range faults {
@@ -225,18 +254,19 @@ func (m message) encode(faults []Fault) []byte {
 		default:
 		}
 	}
-	sentence := m.Sentence
-	if m.tagged {
-		sentence = slices.Insert(slices.Clone(sentence), at, ".tag="+m.tag)
-	}
-	var b []byte
 	if empty {
-		b = append(b, 0, 0)
+		dst = append(dst, 0, 0)
 	}
-	if b = routeros.AppendSentence(b, sentence); empty {
-		b = append(b, 0)
+	for i, word := range m.Sentence {
+		dst = routeros.AppendWord(dst, word)
+		if m.tagged && i == at-1 {
+			dst = routeros.AppendWord(dst, ".tag="+m.tag)
+		}
 	}
-	return b
+	if dst = append(dst, 0); empty {
+		dst = append(dst, 0)
+	}
+	return dst
 }
 
 // listen is a command that waits for changes of a table.
@@ -257,7 +287,7 @@ func (r *Router) announceLocked(t *table, it *item, dead bool) {
 			if pass, ok := l.query.passes(it); !pass || !ok {
 				continue
 			}
-			row = printed(it, l.proplist, r.hiddenLocked(l.session.user, t))
+			row = it.words(r.proplistLocked(l.session.user, t, l.command))
 		}
 		l.session.push(message{row, l.tag, l.tagged})
 	}

@@ -168,7 +168,7 @@ func pythonWithLibrouteros(t *testing.T) string {
 	})
 	switch {
 	case at >= 0:
-	case os.Getenv("CI") == "true":
+	case os.Getenv("CI") == "true": //nolint:forbidigo // only the environment says whether this is CI
 		t.Fatal("no python3 with librouteros: install the Debian package python3-librouteros")
 	default:
 		t.Skip("no python3 with librouteros: install the Debian package python3-librouteros to run this")

@@ -22,6 +22,10 @@ type item struct {
 	props []property
 	// added is when the item came in; a reboot may lose young ones.
 	added time.Time
+	// printed is what the last print sent of the item, for the properties in
+	// printedFor; nil when the item has changed since.
+	printed    []string
+	printedFor string
 	// secret holds what is stored and never printed: a user's password.
 	secret string
 }
@@ -50,6 +54,7 @@ func (it *item) is(flag string) bool { return isYes(it.value(flag)) }
 
 // set gives a property a value. A new property takes its place in order.
 func (it *item) set(order map[string]int, name, value string) {
+	it.printed = nil
 	p := property{name: name, value: value, word: "=" + name + "=" + value}
 	for i := range it.props {
 		if it.props[i].name == name {
@@ -67,6 +72,7 @@ func (it *item) set(order map[string]int, name, value string) {
 
 // unset takes a property away.
 func (it *item) unset(name string) {
+	it.printed = nil
 	it.props = slices.DeleteFunc(it.props, func(p property) bool { return p.name == name })
 }
 
@@ -82,18 +88,39 @@ func (it *item) row() Row {
 	return row
 }
 
-// words returns what a print sends of the item: all of it, or what list names.
-func (it *item) words(reply string, list []string) []string {
+// proplist says which properties a print sends.
+type proplist struct {
+	// names are the properties, nil for all.
+	names []string
+	// hidden is one that the user may not see, "" for none.
+	hidden string
+	// key is what tells this list from others.
+	key string
+}
+
+// has reports whether the property is to be sent.
+func (l proplist) has(name string) bool {
+	return name != l.hidden && (l.names == nil || slices.Contains(l.names, name))
+}
+
+// words returns the row that a print sends of the item. The same row is used
+// again until the item changes: reading the table every minute is what clients
+// do most. The caller must not change it.
+func (it *item) words(list proplist) []string {
+	if it.printed != nil && it.printedFor == list.key {
+		return it.printed
+	}
 	words := make([]string, 1, len(it.props)+2)
-	words[0] = reply
-	if it.id != "" && (list == nil || slices.Contains(list, ".id")) {
+	words[0] = "!re"
+	if it.id != "" && list.has(".id") {
 		words = append(words, "=.id="+it.id)
 	}
 	for i := range it.props {
-		if list == nil || slices.Contains(list, it.props[i].name) {
+		if list.has(it.props[i].name) {
 			words = append(words, it.props[i].word)
 		}
 	}
+	it.printed, it.printedFor = words, list.key
 	return words
 }
 

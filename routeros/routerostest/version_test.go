@@ -144,7 +144,7 @@ func TestArgumentsByVersion(t *testing.T) {
 		known    []string
 		unknown  []string
 	}{
-		{"=randomise-ports=yes", []string{"7.10", "7.22"}, []string{"6.49", "7.9"}},
+		{"=randomise-ports=yes", []string{"7.10", "7.22"}, []string{"6.49", "7.9"}}, //nolint:misspell // RouterOS spells it so
 		{"=tls-host=example.com", []string{"6.49", "7.12", "7.15"}, []string{"7.16", "7.22"}},
 		{"=socks5-server=192.0.2.1", []string{"7.20"}, []string{"7.19"}},
 		{"=tos=8", []string{"7.21"}, []string{"7.20"}},
@@ -171,8 +171,15 @@ func TestArgumentsByVersion(t *testing.T) {
 func TestNewRefusesBadConfig(t *testing.T) {
 	t.Parallel()
 	for _, cfg := range []routerostest.Config{
-		{Version: "5.26"}, {Version: "8.0"}, {Version: "seven"}, {Version: "7"}, {Version: "7.x"}, {Version: "7.18.beta"},
-		{Version: "7.-1"}, {Latency: -1}, {Journal: -1},
+		{Version: "5.26"},
+		{Version: "8.0"},
+		{Version: "seven"},
+		{Version: "7"},
+		{Version: "7.x"},
+		{Version: "7.18.beta"},
+		{Version: "7.-1"},
+		{Latency: -1},
+		{Journal: -1},
 	} {
 		if _, err := routerostest.New(cfg); err == nil {
 			t.Errorf("%+v was taken", cfg)
