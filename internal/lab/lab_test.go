@@ -1,0 +1,178 @@
+package lab_test
+
+import (
+	"bytes"
+	"context"
+	"fmt"
+	"net"
+	"net/netip"
+	"os"
+	"strings"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"go.uber.org/goleak"
+
+	"doublenat/internal/lab"
+)
+
+func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+
+var (
+	publicOne = netip.MustParseAddr("5.6.7.8")
+	portless  = netip.MustParseAddrPort("127.0.0.1:0")
+)
+
+// neighborhood counts the networks that this process has given to labs.
+var neighborhood atomic.Uint32
+
+// places returns addresses that no other lab has, on a system that has more than
+// one on its loopback interface. The process id keeps test runs side by side apart.
+func places(t *testing.T) lab.Places {
+	t.Helper()
+	p := lab.DefaultPlaces(t.Context())
+	if p.Internet == p.Public {
+		t.Skip("this system has one loopback address, which one lab takes")
+	}
+	pid := os.Getpid()
+	n := neighborhood.Add(1)
+	address := func(role uint32) netip.Addr {
+		return netip.AddrFrom4([4]byte{127, byte(100 + pid>>8%100), byte(pid), byte(n*8 + role)})
+	}
+	return lab.Places{
+		Gateway:  netip.AddrPortFrom(address(0), 5351),
+		Router:   netip.AddrPortFrom(address(1), 8728),
+		Listen:   netip.AddrPortFrom(address(2), 5351),
+		Client:   netip.AddrPortFrom(address(3), 8080),
+		Public:   address(4),
+		Tunnel:   address(5),
+		Internet: address(6),
+	}
+}
+
+// demo runs a demo and returns what it printed.
+func demo(t *testing.T, o lab.Options) (string, error) {
+	t.Helper()
+	var out bytes.Buffer
+	o.Out = &out
+	if o.Profile == "" {
+		o.Profile = lab.DefaultProfile
+	}
+	if !o.Places.Public.IsValid() {
+		o.Places = places(t)
+	}
+	l, err := lab.New(o)
+	if err != nil {
+		t.Fatal(err)
+	}
+	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+	defer cancel()
+	err = l.Demo(ctx)
+	return out.String(), err
+}
+
+// TestDemoNotices gives the demo daemons each of which does one thing wrong.
+func TestDemoNotices(t *testing.T) {
+	t.Parallel()
+	tests := []struct {
+		name   string
+		daemon *careless
+		want   string
+	}{
+		{"rule forgotten", &careless{forgetsRule: true}, "the router has no rule for tcp port 20080"},
+		{"rule to another port", &careless{wrongClient: true}, "and not to"},
+		{"router written at a renewal", &careless{writesAtRenewal: true}, "the renewal wrote to the router 1 times"},
+		{"rule kept after the deletion", &careless{keepsRule: true}, "the router still has the rule"},
+		{"lease kept after the deletion", &careless{keepsLease: true}, "the gateway still has the lease"},
+		{"mapping left at the end", &careless{leavesAll: true}, "1 leases are left on the gateway"},
+		{"rule left at the end", &careless{leavesRules: true}, "the router's NAT table is not what it was"},
+		{"false address", &careless{wrongAddress: true}, "the answer is 9.9.9.9 and not the gateway's public address"},
+		{"daemon that ends", &careless{ends: true}, "doublenat ended by itself: had enough"},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			t.Parallel()
+			out, err := demo(t, lab.Options{Serve: tt.daemon.serve})
+			if err == nil || !strings.Contains(err.Error(), tt.want) {
+				t.Errorf("got %v, want %q; printed:\n%s", err, tt.want, out)
+			}
+			if strings.Contains(out, "went well") {
+				t.Errorf("the demo praised it:\n%s", out)
+			}
+		})
+	}
+}
+
+func TestDemoPasses(t *testing.T) {
+	t.Parallel()
+	out, err := demo(t, lab.Options{Serve: (&careless{}).serve})
+	if err != nil {
+		t.Fatalf("%v; printed:\n%s", err, out)
+	}
+	for _, want := range []string{"Hello from a LAN host behind two NATs.", "You said: hello", "All 7 steps went well"} {
+		if !strings.Contains(out, want) {
+			t.Errorf("%q is not in\n%s", want, out)
+		}
+	}
+}
+
+// TestDemoOnOneAddress has all roles on one address, as on systems whose loopback
+// interface has no more.
+func TestDemoOnOneAddress(t *testing.T) {
+	t.Parallel()
+	p, shared := places(t), lab.SharedPlaces()
+	one := p.Public
+	shared.Gateway = netip.AddrPortFrom(one, shared.Gateway.Port())
+	shared.Router = netip.AddrPortFrom(one, shared.Router.Port())
+	shared.Listen = netip.AddrPortFrom(one, shared.Listen.Port())
+	shared.Client = netip.AddrPortFrom(one, shared.Client.Port())
+	shared.Public, shared.Tunnel, shared.Internet = one, one, one
+	if out, err := demo(t, lab.Options{Serve: (&careless{}).serve, Places: shared}); err != nil {
+		t.Errorf("%v; printed:\n%s", err, out)
+	}
+}
+
+// TestDemoFailsWhenTheGatewayDoes runs the demo with gateways that refuse.
+func TestDemoFailsWhenTheGatewayDoes(t *testing.T) {
+	t.Parallel()
+	for _, profile := range []string{"unauth", "noaddr"} {
+		t.Run(profile, func(t *testing.T) {
+			t.Parallel()
+			out, err := demo(t, lab.Options{Serve: (&careless{}).serve, Profile: profile, Patience: time.Second})
+			if err == nil || !strings.Contains(err.Error(), "step 1") {
+				t.Errorf("got %v; printed:\n%s", err, out)
+			}
+		})
+	}
+}
+
+// TestTakenPorts opens each port beforehand: the error must name the flag that helps.
+func TestTakenPorts(t *testing.T) {
+	t.Parallel()
+	for _, flag := range []string{"gateway", "router", "listen", "client"} {
+		t.Run(flag, func(t *testing.T) {
+			t.Parallel()
+			p := places(t)
+			place := map[string]netip.AddrPort{"gateway": p.Gateway, "router": p.Router, "listen": p.Listen, "client": p.Client}[flag]
+			if flag == "router" || flag == "client" {
+				ln, err := net.Listen("tcp4", place.String())
+				if err != nil {
+					t.Fatal(err)
+				}
+				defer ln.Close()
+			} else {
+				conn, err := net.ListenPacket("udp4", place.String())
+				if err != nil {
+					t.Fatal(err)
+				}
+				defer conn.Close()
+			}
+			out, err := demo(t, lab.Options{Serve: (&careless{}).serve, Places: p})
+			want := fmt.Sprintf("choose another one with --%s", flag)
+			if err == nil || !strings.Contains(err.Error(), want) || !strings.Contains(err.Error(), place.String()) {
+				t.Errorf("got %v, want %q; printed:\n%s", err, want, out)
+			}
+		})
+	}
+}

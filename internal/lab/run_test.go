@@ -1,0 +1,129 @@
+package lab_test
+
+import (
+	"bytes"
+	"context"
+	"net"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"doublenat/internal/lab"
+	"doublenat/natpmp"
+	"doublenat/natpmp/natpmptest"
+)
+
+// screen is a writer that a test can wait on.
+type screen struct {
+	changed chan struct{}
+
+	mu   sync.Mutex // guards what follows
+	text bytes.Buffer
+}
+
+func newScreen() *screen { return &screen{changed: make(chan struct{}, 1)} }
+
+func (s *screen) Write(b []byte) (int, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	select {
+	case s.changed <- struct{}{}:
+	default:
+	}
+	return s.text.Write(b)
+}
+
+func (s *screen) String() string {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.text.String()
+}
+
+// wait waits until the text has appeared.
+func (s *screen) wait(ctx context.Context, t *testing.T, text string) {
+	t.Helper()
+	for !strings.Contains(s.String(), text) {
+		select {
+		case <-s.changed:
+		case <-ctx.Done():
+			t.Fatalf("%q does not appear in\n%s", text, s.String())
+		}
+	}
+}
+
+// TestRun lets the lab run, asks it for a port as a visitor with natpmpc would,
+// waits for a renewal, and ends it.
+func TestRun(t *testing.T) {
+	t.Parallel()
+	out, p := newScreen(), places(t)
+	l, err := lab.New(lab.Options{Serve: (&careless{}).serve, Out: out, Color: true, Profile: lab.DefaultProfile, Places: p})
+	if err != nil {
+		t.Fatal(err)
+	}
+	l.AdjustProfile(func(p *natpmptest.Profile) { p.Lifetime = 2 * time.Second }) // renewed after one
+	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+	defer cancel()
+	ended := make(chan error, 1)
+	runCtx, interrupt := context.WithCancel(ctx)
+	go func() { ended <- l.Run(runCtx) }()
+	defer func() {
+		interrupt()
+		if err := <-ended; err != nil {
+			t.Errorf("%v; printed:\n%s", err, out)
+		}
+		for _, want := range []string{"The client gives its web port back", "no lease and no rule is left", "refuses over UDP too"} {
+			if !strings.Contains(out.String(), want) {
+				t.Errorf("%q is not in\n%s", want, out)
+			}
+		}
+	}()
+
+	out.wait(ctx, t, "natpmpc -g "+p.Listen.Addr().String()+" -a 0 9000 tcp 60")
+	visitor, err := natpmp.NewClient(natpmp.ClientConfig{Dial: func(ctx context.Context) (net.Conn, error) {
+		var d net.Dialer
+		return d.DialContext(ctx, "udp4", p.Listen.String())
+	}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	var visiting sync.WaitGroup
+	defer visiting.Wait()
+	visitCtx, leave := context.WithCancel(ctx)
+	defer leave()
+	visiting.Go(func() { _ = visitor.Run(visitCtx) })
+	if _, err := visitor.Map(ctx, natpmp.MapRequest{Opcode: natpmp.OpMapTCP, InternalPort: 9000, Lifetime: 60}); err != nil {
+		t.Fatal(err)
+	}
+	out.wait(ctx, t, "→ 127.0.0.1:9000")
+	out.wait(ctx, t, "the client renews")
+	if err := visitor.Unmap(ctx, natpmp.OpMapTCP, 9000); err != nil {
+		t.Fatal(err)
+	}
+	out.wait(ctx, t, "  - tcp ")
+}
+
+func TestNewRefuses(t *testing.T) {
+	t.Parallel()
+	good := func() lab.Options {
+		return lab.Options{Serve: (&careless{}).serve, Out: newScreen(), Profile: lab.DefaultProfile, Places: lab.SharedPlaces()}
+	}
+	if _, err := lab.New(good()); err != nil {
+		t.Fatal(err)
+	}
+	tests := map[string]func(*lab.Options){
+		"needs a daemon":       func(o *lab.Options) { o.Serve = nil },
+		"somewhere to write":   func(o *lab.Options) { o.Out = nil },
+		`profile "cisco"`:      func(o *lab.Options) { o.Profile = "cisco" },
+		"not in 127.0.0.0/8":   func(o *lab.Options) { o.Places.Public = publicOne },
+		"router has no port":   func(o *lab.Options) { o.Places.Router = portless },
+		"patience is negative": func(o *lab.Options) { o.Patience = -1 },
+	}
+	for want, spoil := range tests {
+		o := good()
+		spoil(&o)
+		if _, err := lab.New(o); err == nil || !strings.Contains(err.Error(), want) {
+			t.Errorf("got %v, want %q", err, want)
+		}
+	}
+}

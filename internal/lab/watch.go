@@ -1,0 +1,94 @@
+package lab
+
+import (
+	"context"
+	"fmt"
+	"net/netip"
+	"time"
+
+	"doublenat/internal/nat"
+)
+
+// invite says what to try while the lab runs.
+func (s *stage) invite() {
+	s.line("\n%s", s.paint(bold, "The lab runs until Ctrl-C. Try, in another terminal:"))
+	s.line("")
+	s.fact("the page", "curl http://%v/", s.reach(s.tcp.external))
+	if s.places.Listen.Port() == defaultNATPMPPort {
+		s.fact("a port of yours", "natpmpc -g %v -a 0 9000 tcp 60", s.places.Listen.Addr())
+		s.fact("", "python3 -m http.server 9000 --bind 127.0.0.1")
+	}
+	s.line("")
+}
+
+// defaultNATPMPPort is the only port that natpmpc can ask (RFC 6886 §3.1).
+const defaultNATPMPPort = 5351
+
+// watch renews the client's mappings at half of their lifetime and tells of the
+// leases of others, until ctx ends.
+func (s *stage) watch(ctx context.Context) error {
+	known := s.others()
+	look := time.NewTicker(time.Second)
+	defer look.Stop()
+	renewal := time.NewTimer(s.tcp.lifetime / 2)
+	defer renewal.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return nil
+		case <-look.C:
+			known = s.compare(known, s.others())
+		case <-renewal.C:
+			if err := s.renewBoth(ctx); err != nil {
+				return err
+			}
+			renewal.Reset(s.tcp.lifetime / 2)
+		}
+	}
+}
+
+// renewBoth renews the client's two mappings and prints what it took.
+func (s *stage) renewBoth(ctx context.Context) error {
+	s.line("%s  the client renews", time.Now().Format(time.TimeOnly))
+	for _, m := range []*mapping{&s.tcp, &s.udp} {
+		if err := s.request(ctx, m, m.port.protocol); err != nil && ctx.Err() == nil {
+			return fmt.Errorf("renewing %s: %w", m.port, err)
+		}
+	}
+	return nil
+}
+
+// lent is a lease of somebody else than the lab's client.
+type lent struct {
+	external port
+	inner    netip.AddrPort
+}
+
+// others returns the leases of others, with where they lead.
+func (s *stage) others() map[lent]bool {
+	leases := make(map[lent]bool)
+	for _, m := range s.gateway.Mappings() {
+		external := port{nat.Protocol(m.Protocol), m.ExternalPort}
+		if external != (port{nat.TCP, s.tcp.external}) && external != (port{nat.UDP, s.udp.external}) {
+			leases[lent{external: external, inner: m.Target}] = true
+		}
+	}
+	return leases
+}
+
+// compare tells of leases that came and went, and returns those that stand.
+func (s *stage) compare(before, now map[lent]bool) map[lent]bool {
+	clock := time.Now().Format(time.TimeOnly)
+	for l := range now {
+		if !before[l] {
+			rule, _ := s.rule(port{l.external.protocol, l.inner.Port()})
+			s.line("%s  + %s, which is %v here → %v → %v", clock, l.external, s.reach(l.external.number), l.inner, rule.to)
+		}
+	}
+	for l := range before {
+		if !now[l] {
+			s.line("%s  - %s", clock, l.external)
+		}
+	}
+	return now
+}
