@@ -1,0 +1,59 @@
+package config_test
+
+import (
+	"io/fs"
+	"strings"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+
+	"doublenat/internal/config"
+)
+
+func TestParsePassword(t *testing.T) {
+	t.Parallel()
+	const file = "/run/secrets/router"
+	tests := []struct {
+		name, inline, content string
+		want, err             string
+	}{
+		{name: "file", content: "p w", want: "p w"},
+		{name: "file with line end", content: "pw\n", want: "pw"},
+		{name: "file from Windows", content: "pw\r\n", want: "pw"},
+		{name: "blanks belong to it", content: " pw \n", want: " pw "},
+		{name: "not text", content: "p\xffw", want: "p\xffw"},
+		{name: "empty file", content: "", err: "is an empty file"},
+		{name: "empty line", content: "\n", err: "is an empty file"},
+		{name: "two lines", content: "pw\nmore\n", err: "more than one line"},
+		{name: "two line ends", content: "pw\n\n", err: "more than one line"},
+		{name: "binary", content: "p\x00w", err: "more than one line"},
+		{name: "both", inline: "hunter3", content: "pw", err: "is set together with"},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			t.Parallel()
+			readFile := func(name string) ([]byte, error) {
+				if name != file {
+					return nil, fs.ErrNotExist
+				}
+				return []byte(tt.content), nil
+			}
+			got, err := config.Parse(minimal("MIKROTIK_API_PASSWORD", tt.inline, "MIKROTIK_API_PASSWORD_FILE", file), readFile)
+			if tt.err != "" {
+				if err == nil || !strings.Contains(err.Error(), tt.err) {
+					t.Fatalf("got %v, want %q", err, tt.err)
+				}
+				if strings.Contains(err.Error(), "hunter3") || tt.content != "" && strings.Contains(err.Error(), "=\"pw") {
+					t.Fatalf("the password is in %v", err)
+				}
+				return
+			}
+			if err != nil {
+				t.Fatal(err)
+			}
+			if diff := cmp.Diff(tt.want, got.RouterPassword.Reveal()); diff != "" {
+				t.Error(diff)
+			}
+		})
+	}
+}
