@@ -3,8 +3,19 @@ SHELL := /bin/bash
 GO ?= go
 LINT := $(GO) tool -modfile=tools.mod golangci-lint
 FUZZTIME ?= 2m
-# The platforms that `make check` builds for (README, "Where it runs").
-PLATFORMS := linux/amd64 linux/arm64 linux/arm/5
+
+# The platforms that `make build` builds for, as os/arch or os/arch/GOARM. They
+# are those of the container image (Dockerfile) and of the README.
+PLATFORMS := linux/amd64 linux/arm64 linux/arm/7 linux/arm/5
+# The largest binary that fits a router with 128 MB of flash beside RouterOS
+# (docs/decisions/0001), in bytes, for linux/arm/5.
+BUDGET := 11000000
+
+# What `make binary` builds.
+OS ?= $(shell $(GO) env GOOS)
+ARCH ?= $(shell $(GO) env GOARCH)
+ARM ?=
+OUT ?= doublenat
 
 .PHONY: help
 help: ## list the targets
@@ -31,19 +42,36 @@ lint: ## check format and style
 	$(LINT) fmt --diff
 	$(LINT) run
 
+# The one build line; the Dockerfile uses it too.
+.PHONY: binary
+binary: ## build a static binary for OS, ARCH and ARM into OUT
+	CGO_ENABLED=0 GOOS=$(OS) GOARCH=$(ARCH) $(if $(filter arm,$(ARCH)),GOARM=$(ARM)) \
+		$(GO) build -trimpath -ldflags '-s -w' -o $(OUT) ./cmd/doublenat
+
 .PHONY: build
-build: ## build for every platform that we promise
-	@for p in $(PLATFORMS); do IFS=/ read -r os arch arm <<<"$$p"; \
-		echo "build $$p"; \
-		CGO_ENABLED=0 GOOS=$$os GOARCH=$$arch GOARM=$$arm $(GO) build -trimpath -ldflags '-s -w' -o /dev/null ./cmd/doublenat || exit 1; \
+build: ## build for every platform into dist/
+	@for platform in $(PLATFORMS); do \
+		IFS=/ read -r os arch arm <<<"$$platform"; \
+		$(MAKE) --no-print-directory binary OS=$$os ARCH=$$arch ARM=$$arm OUT=dist/doublenat-$${platform//\//-} || exit 1; \
 	done
 
+.PHONY: size
+size: build ## print the size of each binary and hold linux/arm/5 against the budget
+	@stat -c '%s %n' dist/doublenat-* | sort -n
+	@size=$$(stat -c %s dist/doublenat-linux-arm-5); \
+		echo "linux/arm/5: $$size of $(BUDGET) bytes"; \
+		[ "$$size" -le $(BUDGET) ]
+
 .PHONY: check
-check: lint build race ## everything that must pass before a commit
+check: lint size race ## everything that must pass before a commit
 
 .PHONY: cover
 cover: ## print the coverage of each package
 	$(GO) test -cover ./...
+
+.PHONY: docs
+docs: ## write the tables of variables into README.md and docs/operation.md
+	$(GO) test ./internal/config -run TestDocuments -update
 
 .PHONY: bench
 bench: ## run the benchmarks (allocations count, times are for reading)
@@ -57,3 +85,7 @@ fuzz: ## run every fuzz target for FUZZTIME (default 2m)
 			echo "fuzz $$target in $${dir#$(CURDIR)/}"; \
 			(cd "$$dir" && $(GO) test -run '^$$' -fuzz "^$$target\$$" -fuzztime $(FUZZTIME) .) || exit 1; \
 		done
+
+.PHONY: clean
+clean: ## remove what was built
+	rm -rf dist doublenat
