@@ -8,27 +8,36 @@ import (
 	"doublenat/natpmp"
 )
 
-// carryOut does what a packet asks for and returns the reply, nil for none, and
-// the lie to tell before it, nil for none.
-func (g *Gateway) carryOut(from, local netip.AddrPort, payload []byte) (reply []byte, lie *lie) {
+// outgoing is a packet that answers a request, truly or not.
+type outgoing struct {
+	payload   []byte
+	elsewhere bool // it comes from Config.Elsewhere
+}
+
+// carryOut does what a packet asks for and returns what to send, in this order:
+// a lie, when it is time for one, and the reply.
+func (g *Gateway) carryOut(from, local netip.AddrPort, payload []byte) (out []outgoing) {
 	g.update(func(now time.Time) {
 		g.journal.add(Packet{At: now, Kind: PacketDelivered, From: from, To: local, Payload: payload})
 		if g.profile.Silent || g.refusing {
 			g.stats.Ignored++
 			return
 		}
-		if reply = g.answerLocked(now, from.Addr(), payload); reply == nil {
+		reply := g.answerLocked(now, from.Addr(), payload)
+		if reply == nil {
 			g.stats.Ignored++
 			return
 		}
 		g.stats.Results[natpmp.ResultCode(uint16(reply[2])<<8|uint16(reply[3]))]++
-		lie = g.lieLocked(reply)
+		if lie, ok := g.lieLocked(reply); ok {
+			out = append(out, lie)
+		}
 		g.previous = reply
-		if g.profile.LiesOnly {
-			reply = nil
+		if !g.profile.LiesOnly {
+			out = append(out, outgoing{payload: reply})
 		}
 	})
-	return reply, lie
+	return out
 }
 
 // answerLocked returns the true reply to a packet, or nil for none.

@@ -78,9 +78,16 @@ type tally struct {
 
 // count returns how often h was counted before in the instant at.
 func (t *tally) count(at time.Duration, h hash) uint64 {
-	if at != t.at || t.seen == nil {
-		t.at, t.seen = at, make(map[hash]uint64)
+	switch {
+	case t.seen == nil || len(t.seen) > 64:
+		// A new map: one that was large once stays slow to clear.
+		if t.seen == nil || at != t.at {
+			t.seen = make(map[hash]uint64)
+		}
+	case at != t.at:
+		clear(t.seen)
 	}
+	t.at = at
 	n := t.seen[h]
 	t.seen[h] = n + 1
 	return n

@@ -37,24 +37,18 @@ func (l Lie) String() string {
 	return fmt.Sprintf("lie(%d)", uint8(l))
 }
 
-// lie is a packet that is sent before the true reply.
-type lie struct {
-	payload   []byte
-	elsewhere bool
-}
-
-// lieLocked returns the lie whose turn it is, or nil.
-func (g *Gateway) lieLocked(truth []byte) *lie {
+// lieLocked returns the lie whose turn it is, if there is one.
+func (g *Gateway) lieLocked(truth []byte) (outgoing, bool) {
 	if len(g.profile.Lies) == 0 {
-		return nil
+		return outgoing{}, false
 	}
 	kind := g.profile.Lies[g.lies%len(g.profile.Lies)]
 	g.lies++
-	out := &lie{payload: bytes.Clone(truth)}
+	out := outgoing{payload: bytes.Clone(truth)}
 	switch kind {
 	case LieElsewhere:
 		if g.cfg.Elsewhere == nil {
-			return nil
+			return outgoing{}, false
 		}
 		out.elsewhere = true
 		// Two bytes that every success has: of the address, or of the external port.
@@ -68,7 +62,7 @@ func (g *Gateway) lieLocked(truth []byte) *lie {
 		out.payload[0] = 2
 	case LieLate:
 		if g.previous == nil {
-			return nil
+			return outgoing{}, false
 		}
 		out.payload = g.previous
 	case LieTruncated:
@@ -80,5 +74,5 @@ func (g *Gateway) lieLocked(truth []byte) *lie {
 		out.payload[2], out.payload[3] = 0, byte(natpmp.ResultNetworkFailure)
 	}
 	g.stats.Lies++
-	return out
+	return out, true
 }

@@ -164,37 +164,40 @@ func (s *session) serve(ctx context.Context, from netip.AddrPort, payload []byte
 			return
 		}
 	}
-	reply, lie := g.carryOut(from, s.local, payload)
-	if lie != nil {
-		s.reply(ctx, from, lie.payload, lie.elsewhere)
-	}
-	if reply != nil {
-		s.reply(ctx, from, reply, false)
+	if out := g.carryOut(from, s.local, payload); len(out) > 0 {
+		s.reply(ctx, from, out)
 	}
 }
 
-// reply takes a reply through its delay and the faults of its way out.
-func (s *session) reply(ctx context.Context, to netip.AddrPort, payload []byte, elsewhere bool) {
+// reply takes what answers a request through its delay and the faults of its way
+// out. It stays together, so that a lie comes before the truth.
+func (s *session) reply(ctx context.Context, to netip.AddrPort, out []outgoing) {
+	g := s.gateway
+	g.mu.Lock()
+	arrivals := g.rollLocked(g.profile.Replies, to, out[len(out)-1].payload)
+	delay := g.profile.ReplyDelay
+	g.mu.Unlock()
+	for _, late := range arrivals {
+		s.after(ctx, late+delay, func() {
+			for _, o := range out {
+				s.send(to, o)
+			}
+		})
+	}
+}
+
+// send sends one packet.
+func (s *session) send(to netip.AddrPort, o outgoing) {
 	g := s.gateway
 	conn, local := s.conn, s.local
-	if elsewhere {
+	if o.elsewhere {
 		conn, local = g.cfg.Elsewhere, localOf(g.cfg.Elsewhere)
 	}
 	g.mu.Lock()
-	arrivals := g.rollLocked(g.profile.Replies, to, payload)
-	for i := range arrivals {
-		arrivals[i] += g.profile.ReplyDelay
-	}
+	g.journal.add(Packet{At: time.Now(), Kind: PacketSent, From: local, To: to, Payload: o.payload})
 	g.mu.Unlock()
-	for _, delay := range arrivals {
-		s.after(ctx, delay, func() {
-			g.mu.Lock()
-			g.journal.add(Packet{At: time.Now(), Kind: PacketSent, From: local, To: to, Payload: payload})
-			g.mu.Unlock()
-			// UDP: a reply that cannot be sent is a reply that got lost.
-			_, _ = conn.WriteTo(payload, net.UDPAddrFromAddrPort(to))
-		})
-	}
+	// UDP: a reply that cannot be sent is a reply that got lost.
+	_, _ = conn.WriteTo(o.payload, net.UDPAddrFromAddrPort(to))
 }
 
 // after does something now or, in a goroutine, after a delay. It drops what

@@ -153,3 +153,25 @@ func TestGatewaySocketIsClosedByItsOwner(t *testing.T) {
 		}
 	})
 }
+
+// What waits for its delay is bounded.
+func TestGatewayDropsWhatIsTooMuch(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		p := natpmptest.RFC()
+		p.ReplyDelay = time.Second
+		n := natpmptest.NewNetwork(natpmptest.NetworkConfig{Queue: 5000})
+		b := newBenchOn(t, n, natpmptest.Config{Profile: p})
+		c := b.dial(t, routerAddr)
+		for range 5000 {
+			write(t, c, "\x00\x00")
+		}
+		time.Sleep(2 * time.Second)
+		if s := b.Stats(); s.Dropped != 5000-4096 || s.Results[natpmp.ResultSuccess] != 5000 {
+			t.Errorf("%+v", s)
+		}
+		if got := ask(t, c, "0000"); got == "" {
+			t.Error("no reply afterwards")
+		}
+	})
+}
