@@ -1,0 +1,163 @@
+package frontend
+
+import (
+	"context"
+	"errors"
+	"log/slog"
+	"net/netip"
+	"slices"
+	"sync"
+	"time"
+
+	"doublenat/internal/nat"
+	"doublenat/natpmp"
+)
+
+// Core makes and ends mappings. Its methods may be called at the same time from
+// several goroutines. Errors that a client has to hear of are or wrap [*nat.Error].
+type Core interface {
+	// Map creates a mapping or renews it.
+	Map(ctx context.Context, req nat.MapRequest) (nat.Grant, error)
+	// Unmap deletes a mapping. One that does not exist is success.
+	Unmap(ctx context.Context, key nat.Key) error
+	// UnmapAll deletes all mappings of one client and one protocol. None is success.
+	UnmapAll(ctx context.Context, client netip.Addr, p nat.Protocol) error
+}
+
+// Config has what a [Frontend] needs.
+type Config struct {
+	// Core does the work. Required.
+	Core Core
+	// External returns the public address from memory, or false while it is not
+	// known. Required.
+	External func() (netip.Addr, bool)
+	// Allow has the prefixes from which clients may ask. Nil means
+	// [DefaultAllow]; empty and not nil means nobody.
+	Allow []netip.Prefix
+	// Deny has prefixes from which clients may not ask, although Allow has them.
+	Deny []netip.Prefix
+	// Exclude says whether an address is not a client's: the router's and the
+	// tunnel's own addresses, to which nothing must be forwarded. It must not
+	// block. Nil excludes none.
+	Exclude func(netip.Addr) bool
+	// Logger gets a debug line for each request. Nil discards.
+	Logger *slog.Logger
+}
+
+// DefaultAllow returns the prefixes of private networks (RFC 1918), of the space
+// between a provider's NAT and its customers (RFC 6598), and of loopback.
+func DefaultAllow() []netip.Prefix {
+	return []netip.Prefix{
+		netip.MustParsePrefix("10.0.0.0/8"),
+		netip.MustParsePrefix("172.16.0.0/12"),
+		netip.MustParsePrefix("192.168.0.0/16"),
+		netip.MustParsePrefix("100.64.0.0/10"),
+		netip.MustParsePrefix("127.0.0.0/8"),
+	}
+}
+
+// Frontend is the handler of a [natpmp.Server].
+type Frontend struct {
+	core     Core
+	external func() (netip.Addr, bool)
+	fence    fence
+	log      *slog.Logger
+	count    counters
+
+	mu sync.Mutex
+	// works has the requests in work, by who asked for what. An entry goes when
+	// its work ends. Guarded by mu.
+	works map[task]*work
+}
+
+var _ natpmp.Handler = (*Frontend)(nil)
+
+// New checks the configuration and returns a frontend. It starts nothing.
+func New(cfg Config) (*Frontend, error) {
+	switch {
+	case cfg.Core == nil:
+		return nil, errors.New("frontend: a core is required")
+	case cfg.External == nil:
+		return nil, errors.New("frontend: a source of the public address is required")
+	}
+	if cfg.Allow == nil {
+		cfg.Allow = DefaultAllow()
+	}
+	for _, p := range slices.Concat(cfg.Allow, cfg.Deny) {
+		if !p.IsValid() {
+			return nil, errors.New("frontend: a prefix is not valid")
+		}
+	}
+	if cfg.Exclude == nil {
+		cfg.Exclude = func(netip.Addr) bool { return false }
+	}
+	if cfg.Logger == nil {
+		cfg.Logger = slog.New(slog.DiscardHandler)
+	}
+	return &Frontend{
+		core:     cfg.Core,
+		external: cfg.External,
+		fence:    fence{allow: slices.Clone(cfg.Allow), deny: slices.Clone(cfg.Deny), exclude: cfg.Exclude},
+		log:      cfg.Logger,
+		works:    make(map[task]*work),
+	}, nil
+}
+
+// ServeNATPMP decides about one request.
+func (f *Frontend) ServeNATPMP(ctx context.Context, client netip.AddrPort, req natpmp.Request) natpmp.Reply {
+	start := time.Now()
+	if !f.isClient(client.Addr()) {
+		// Second fence: a server that was not given Admit still serves clients only.
+		return natpmp.Silence()
+	}
+	out, ok := f.decide(ctx, client, req)
+	if !ok {
+		f.count.duplicates.Add(1)
+		f.log.DebugContext(ctx, "copy of a request in work", "client", client, "opcode", req.Opcode,
+			"internal_port", req.InternalPort)
+		return natpmp.Silence()
+	}
+	f.count.answered(req.Opcode, out.result)
+	f.log.DebugContext(ctx, "request answered", "client", client, "opcode", req.Opcode,
+		"internal_port", req.InternalPort, "suggested_port", req.SuggestedExternalPort, "requested", req.Lifetime,
+		"result", out.result, "external_port", out.port, "lifetime", out.lifetime, "took", time.Since(start))
+	return out.reply(req)
+}
+
+// decide returns the outcome, or false for a copy of a request that somebody is
+// at work on. What needs no work is decided at once.
+func (f *Frontend) decide(ctx context.Context, client netip.AddrPort, req natpmp.Request) (outcome, bool) {
+	switch {
+	case req.Opcode == natpmp.OpExternalAddress:
+		if addr, ok := f.external(); ok {
+			return outcome{address: addr}, true
+		}
+		return outcome{result: natpmp.ResultNetworkFailure}, true
+	case req.InternalPort == 0 && req.Lifetime != 0:
+		// All ports of a client at once: RFC 6886 has no such mapping.
+		return outcome{result: natpmp.ResultNotAuthorized}, true
+	default:
+		return f.share(ctx, client, req)
+	}
+}
+
+// perform hands the request to the core.
+func (f *Frontend) perform(ctx context.Context, client netip.Addr, req natpmp.Request) outcome {
+	key := nat.Key{Client: client, Protocol: nat.Protocol(req.Opcode), InternalPort: req.InternalPort}
+	switch {
+	case req.Lifetime != 0:
+		grant, err := f.core.Map(ctx, nat.MapRequest{
+			Key:           key,
+			SuggestedPort: req.SuggestedExternalPort,
+			Lifetime:      time.Duration(req.Lifetime) * time.Second,
+		})
+		if err != nil {
+			return outcome{result: resultOf(err)}
+		}
+		return granted(grant, req)
+	case req.InternalPort == 0:
+		return outcome{result: resultOf(f.core.UnmapAll(ctx, client, key.Protocol))}
+	default:
+		return outcome{result: resultOf(f.core.Unmap(ctx, key))}
+	}
+}

@@ -1,0 +1,72 @@
+package frontend
+
+import (
+	"sync/atomic"
+
+	"doublenat/natpmp"
+)
+
+// Answer is a kind of reply. It is comparable.
+type Answer struct {
+	// Opcode is of the request: address, UDP or TCP.
+	Opcode natpmp.Opcode
+	// Result is what was answered.
+	Result natpmp.ResultCode
+}
+
+// Stats counts requests since the frontend was made.
+type Stats struct {
+	// Answers is the replies decided, by their kind. Kinds that did not occur are
+	// missing; there are 12 at most.
+	Answers map[Answer]uint64
+	// Duplicates is copies of requests in work that got no reply of their own.
+	Duplicates uint64
+	// Shared is requests that were answered by the work for another one.
+	Shared uint64
+	// NotAllowed is packets dropped because no allowed prefix has their source.
+	NotAllowed uint64
+	// Denied is packets dropped because a denied prefix has their source.
+	Denied uint64
+	// Excluded is packets dropped because their source is no client's address.
+	Excluded uint64
+}
+
+// The opcodes and results that a frontend answers with, as far as the arrays of
+// the counters go.
+const (
+	opcodes = int(natpmp.OpMapTCP) + 1
+	results = int(natpmp.ResultOutOfResources) + 1
+)
+
+// counters is Stats while it grows.
+type counters struct {
+	answers                                          [opcodes][results]atomic.Uint64
+	duplicates, shared, notAllowed, denied, excluded atomic.Uint64
+}
+
+// answered counts a reply. The server hands over known opcodes only.
+func (c *counters) answered(op natpmp.Opcode, result natpmp.ResultCode) {
+	if int(op) < opcodes && int(result) < results {
+		c.answers[op][result].Add(1)
+	}
+}
+
+// Stats returns the counts so far. It may be called at any time.
+func (f *Frontend) Stats() Stats {
+	s := Stats{
+		Answers:    make(map[Answer]uint64),
+		Duplicates: f.count.duplicates.Load(),
+		Shared:     f.count.shared.Load(),
+		NotAllowed: f.count.notAllowed.Load(),
+		Denied:     f.count.denied.Load(),
+		Excluded:   f.count.excluded.Load(),
+	}
+	for op := range f.count.answers {
+		for result := range f.count.answers[op] {
+			if n := f.count.answers[op][result].Load(); n > 0 {
+				s.Answers[Answer{Opcode: natpmp.Opcode(op), Result: natpmp.ResultCode(result)}] = n
+			}
+		}
+	}
+	return s
+}
