@@ -253,3 +253,46 @@ func TestJournalIsBounded(t *testing.T) {
 		t.Errorf("counters (-want +got):\n%s", diff)
 	}
 }
+
+// TestDynamicRulesStayOnTop tries to get a rule before one that the router made.
+func TestDynamicRulesStayOnTop(t *testing.T) {
+	t.Parallel()
+	router := newRouter(t, routerostest.Config{})
+	c := login(t, router)
+	c.run(natPath+"/add", "=chain=dstnat", "=place-before=*1")
+	c.run(natPath+"/move", "=.id=*4", "=destination=*1")
+	if got := c.run(natPath + "/find"); got != "!done =ret=*1;*4;*C;*2;*3;*5;*6;*7;*8;*9;*A;*B" {
+		t.Error(got)
+	}
+}
+
+// TestInvalidRuleGetsAnInterface mends a rule whose interface is gone.
+func TestInvalidRuleGetsAnInterface(t *testing.T) {
+	t.Parallel()
+	router := newRouter(t, routerostest.Config{})
+	if err := router.Remove("/interface", "wg1"); err != nil {
+		t.Fatal(err)
+	}
+	c := login(t, router)
+	c.run(natPath+"/set", "=.id=*4", "=comment=still invalid")
+	if got := find(t, router, natPath, ".id", "*4")["invalid"]; got != "true" {
+		t.Errorf("invalid=%s, want true", got)
+	}
+	c.run(natPath+"/set", "=.id=*4", "=in-interface=ether1")
+	if got := find(t, router, natPath, ".id", "*4")["invalid"]; got != "false" {
+		t.Errorf("invalid=%s, want false", got)
+	}
+}
+
+// TestUpNPRuleAtTheTop is how the router itself adds a dynamic rule.
+func TestUpNPRuleAtTheTop(t *testing.T) {
+	t.Parallel()
+	router := newRouter(t, routerostest.Config{})
+	if _, err := router.Add(natPath, routerostest.Row{"chain": "dstnat", "dynamic": "yes", "place-before": "*1", "protocol": "17"}); err != nil {
+		t.Fatal(err)
+	}
+	row := router.Rows(natPath)[0]
+	if row[".id"] != "*C" || row["dynamic"] != "true" || row["protocol"] != "udp" {
+		t.Errorf("first rule %v", row)
+	}
+}

@@ -114,7 +114,8 @@ type Fault struct {
 	// Properties are those that FaultMissingProperties leaves out.
 	Properties []string
 	// Do, if not nil, is called when the fault strikes, before the command is
-	// carried out: the administrator who edits a rule at the wrong moment.
+	// carried out: the administrator who edits a rule at the wrong moment. It must
+	// not close the router.
 	Do func(*Router)
 }
 

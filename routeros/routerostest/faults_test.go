@@ -318,3 +318,15 @@ func TestRebootInTheMiddleOfACommand(t *testing.T) {
 		}
 	})
 }
+
+// TestRebootForgetsSessions fills a service with connections that the reboot
+// makes vanish: the router that came up knows none of them.
+func TestRebootForgetsSessions(t *testing.T) {
+	t.Parallel()
+	router := newRouter(t, routerostest.Config{})
+	for range 20 {
+		login(t, router)
+	}
+	router.Reboot(routerostest.Reboot{})
+	login(t, router)
+}

@@ -1,8 +1,14 @@
 package routerostest
 
 import (
+	"errors"
+	"io"
+	"os"
 	"strings"
+	"syscall"
 	"testing"
+	"testing/synctest"
+	"time"
 
 	"doublenat/routeros"
 )
@@ -43,5 +49,52 @@ func FuzzCommand(f *testing.F) {
 			}
 			r.Match("tcp", TunnelInterface, 80)
 		}
+	})
+}
+
+// FuzzSession plays a script, one command in a line, to a session with latency,
+// faults and a reboot: it answers, is silent or ends, and never hangs or panics.
+func FuzzSession(f *testing.F) {
+	for _, seed := range []string{
+		"/system/identity/print .tag=1\n/ip/firewall/nat/listen .tag=2\n/ip/firewall/nat/add =chain=dstnat .tag=3\n/cancel =tag=2 .tag=4",
+		"/login\n/login =name=admin =password=x\n/quit", "/ip/route/check =dst-ip=10.2.0.1 =interval=1s .tag=a\n/cancel", "\x00\n\n.tag=\n?",
+		"/user/remove =.id=doublenat\n/ip/firewall/nat/print", "/cancel .tag=\n/cancel =tag=",
+	} {
+		f.Add(seed, uint8(0), false)
+		f.Add(seed, seed[0], true)
+	}
+	f.Fuzz(func(t *testing.T, script string, kind uint8, reboot bool) {
+		synctest.Test(t, func(t *testing.T) {
+			r, err := New(Config{Latency: time.Millisecond})
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer r.Close()
+			conn, err := r.Dial(t.Context())
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer conn.Close()
+			b := routeros.AppendSentence(nil, []string{"/login", "=name=" + LeastUser, "=password=" + LeastPassword})
+			lines := strings.Split(script, "\n")
+			for _, line := range lines[:min(len(lines), 50)] {
+				b = routeros.AppendSentence(b, strings.Fields(line))
+			}
+			r.Inject(Fault{Kind: FaultKind(kind) % faultKinds, Skip: 1, Times: 3, Delay: time.Second, Do: func(r *Router) {
+				if reboot {
+					r.Reboot(Reboot{Down: time.Second, Renumber: true, LoseLast: time.Minute})
+				}
+			}})
+			if _, err := conn.Write(b); err != nil {
+				t.Fatal(err)
+			}
+			if err := conn.SetReadDeadline(time.Now().Add(time.Minute)); err != nil {
+				t.Fatal(err)
+			}
+			_, err = io.Copy(io.Discard, conn)
+			if err != nil && !errors.Is(err, os.ErrDeadlineExceeded) && !errors.Is(err, syscall.ECONNRESET) {
+				t.Errorf("the session ended with %v", err)
+			}
+		})
 	})
 }

@@ -203,7 +203,7 @@ func (s *session) execute(j *job) (messages []message, o outcome, end ending) {
 		o = j.bound(r.executeLocked(s.user, j.command))
 	}
 	if o.listen != nil {
-		r.listens = append(r.listens, &listen{session: s, command: j.command, table: o.listen})
+		o = r.listenLocked(s, j.command, o)
 	}
 	if !j.repeated {
 		r.recordLocked(s, j.command, o, kinds)
@@ -274,6 +274,21 @@ type listen struct {
 	session *session
 	*command
 	table *table
+}
+
+// listenLocked keeps a listening command, unless the session has too many.
+func (r *Router) listenLocked(s *session, c *command, o outcome) outcome {
+	count := 0
+	for _, l := range r.listens {
+		if l.session == s {
+			count++
+		}
+	}
+	if count >= maxListens {
+		return failed(refuse(noCategory, "failure: too many commands"))
+	}
+	r.listens = append(r.listens, &listen{session: s, command: c, table: o.listen})
+	return o
 }
 
 // announceLocked tells the listening commands of a changed or removed item.

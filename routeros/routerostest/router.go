@@ -106,7 +106,7 @@ func New(cfg Config) (*Router, error) {
 
 // OnChange sets a function that is called after every change of the NAT table,
 // before the client hears that it was made; nil for none. Calls never overlap.
-// The function may read the router and must not change its NAT table.
+// The function may read the router; it must not change its NAT table or close it.
 func (r *Router) OnChange(f func()) {
 	r.mu.Lock()
 	defer r.mu.Unlock()

@@ -183,7 +183,7 @@ func (r *Router) refusalLocked(s *session) ending {
 	if limit := service.value("max-sessions"); limit != "" {
 		open := 0
 		for other := range r.sessions {
-			if other.service == s.service {
+			if other.service == s.service && !other.forgotten() {
 				open++
 			}
 		}

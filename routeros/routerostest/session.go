@@ -10,6 +10,9 @@ import (
 	"doublenat/routeros"
 )
 
+// maxListens is how many listening commands a session may have.
+const maxListens = 64
+
 // maxPending is how many commands of one connection wait; the router stops
 // reading while there are more.
 const maxPending = 1024
@@ -276,6 +279,13 @@ func (s *session) gone() bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	return s.over || s.vanished
+}
+
+// forgotten reports whether the router was rebooted since and knows the session no more.
+func (s *session) forgotten() bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.vanished && !s.mute.IsZero()
 }
 
 // vanish stops the session without a word. From until on it answers with an RST,

@@ -229,3 +229,22 @@ func TestSameInputSameOutput(t *testing.T) {
 		t.Error("another seed shuffled nothing else")
 	}
 }
+
+// TestListensAreBounded has a client that listens again and again.
+func TestListensAreBounded(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		router := newRouter(t, routerostest.Config{})
+		c := login(t, router)
+		var b []byte
+		for range 65 {
+			b = routeros.AppendSentence(b, []string{natPath + "/listen", ".tag=x"})
+		}
+		if _, err := c.conn.Write(b); err != nil {
+			t.Fatal(err)
+		}
+		if got := c.next(); got != "!trap .tag=x =message=failure: too many commands" {
+			t.Error(got)
+		}
+	})
+}

@@ -207,6 +207,15 @@ func (t *table) insert(it *item, at int) {
 	t.items = slices.Insert(t.items, at, it)
 }
 
+// belowDynamic returns the position nearest to the given one that a client's item
+// may take: those that the router made itself stay on top.
+func (t *table) belowDynamic(at int) int {
+	for at >= 0 && at < len(t.items) && t.items[at].is("dynamic") {
+		at++
+	}
+	return at
+}
+
 // refresh brings what changes by itself up to date.
 func (t *table) refresh(r *Router) {
 	if t.menu.refresh == nil {

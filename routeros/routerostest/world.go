@@ -134,7 +134,7 @@ func (r *Router) furnishFirewall() {
 	nat("chain=dstnat action=dst-nat to-addresses=192.168.88.24 to-ports=25565 protocol=tcp in-interface=wg1 dst-port=25565 disabled=true " +
 		"comment=Minecraft_(off)")
 	nat("chain=dstnat action=dst-nat to-addresses=192.168.88.25 to-ports=6881 protocol=tcp in-interface=wg1 dst-port=40999 " +
-		"comment=doublenat:_my_own_rule,_do_not_touch_e=40999")
+		"comment=doublenat:default_tcp_192.168.88.25:6881_inner=40999_ext=40999_life=3600_(mine)")
 	nat("chain=dstnat action=redirect to-ports=53 protocol=udp in-interface=bridge dst-port=53 comment=dns")
 	nat("chain=dstnat action=dst-nat to-addresses=192.168.88.26 to-ports=3389 protocol=tcp dst-address-list=WAN-IP dst-port=3389 " +
 		"log=true log-prefix=rdp comment=INNER_RDP")

@@ -79,7 +79,7 @@ func (r *Router) addLocked(t *table, c *command) outcome {
 		return failed(refused)
 	}
 	it := t.newItem(time.Now(), props)
-	t.insert(it, position)
+	t.insert(it, t.belowDynamic(position))
 	r.storedLocked(t, it)
 	o := done(it.id)
 	o.wrote = true
@@ -173,6 +173,9 @@ func (r *Router) setLocked(t *table, c *command, items []*item) traps {
 	}
 	for _, it := range items {
 		t.change(it, props)
+		if props["in-interface"] != "" && it.is("invalid") {
+			it.set(t.menu.order, "invalid", "false")
+		}
 		r.storedLocked(t, it)
 	}
 	return nil
@@ -266,7 +269,7 @@ func (r *Router) moveLocked(t *table, c *command, items []*item) traps {
 	t.items = slices.DeleteFunc(t.items, func(it *item) bool { return slices.Contains(items, it) })
 	at := len(t.items)
 	if given {
-		at = t.find(destination)
+		at = t.belowDynamic(t.find(destination))
 	}
 	t.items = slices.Insert(t.items, at, items...)
 	for _, it := range items {
