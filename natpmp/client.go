@@ -123,9 +123,8 @@ func (c *Client) session(ctx context.Context) (heard bool, err error) {
 		return false, fmt.Errorf("connecting to the gateway: %w", err)
 	}
 	c.count.dials.Add(1)
-	stop := context.AfterFunc(ctx, func() { _ = conn.Close() })
-	defer stop()
 	defer conn.Close()
+	defer onDone(ctx, func() { _ = conn.Close() })()
 	c.link.up(conn)
 
 	buf := make([]byte, MaxPacket)

@@ -50,6 +50,26 @@ func TestClientConnectsAgain(t *testing.T) {
 	})
 }
 
+// TestClientForgivesAConnectionThatWorked: pauses grow over failures in a row
+// only, and whoever was heard has not failed.
+func TestClientForgivesAConnectionThatWorked(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		g := &pipeGateway{answer: respond}
+		c := startClient(t, g, natpmp.ClientConfig{})
+		for range 20 {
+			if _, err := c.ExternalAddress(t.Context()); err != nil {
+				t.Fatal(err)
+			}
+			g.hangUp()
+			synctest.Wait()
+		}
+		if d := time.Since(g.start); d > 2*time.Second {
+			t.Errorf("twenty connections took %v", d)
+		}
+	})
+}
+
 // TestClientSaysWhyThereIsNoConnection to a request that waited for one.
 func TestClientSaysWhyThereIsNoConnection(t *testing.T) {
 	t.Parallel()

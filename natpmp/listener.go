@@ -43,8 +43,7 @@ func NewListener(cfg ListenerConfig) (*Listener, error) {
 // read deadline in the past; it is the caller's to close. The error is one of
 // the connection.
 func (l *Listener) Serve(ctx context.Context, conn net.PacketConn) error {
-	stop := context.AfterFunc(ctx, func() { _ = conn.SetReadDeadline(time.Unix(1, 0)) })
-	defer stop()
+	defer interrupt(ctx, conn)()
 	buf := make([]byte, MaxPacket)
 	for {
 		n, from, err := conn.ReadFrom(buf)

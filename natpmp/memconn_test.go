@@ -28,7 +28,15 @@ type memPacketConn struct {
 	readErr chan error
 	// writeErr is returned by every write unless nil.
 	writeErr error
+	// source makes the addresses that reads return; nil makes UDP addresses.
+	source func(netip.AddrPort) net.Addr
 }
+
+// textAddr is an address of a kind that nobody knows, "address:port" in words.
+type textAddr string
+
+func (textAddr) Network() string  { return "memory" }
+func (a textAddr) String() string { return string(a) }
 
 func newMemPacketConn() *memPacketConn {
 	return &memPacketConn{
@@ -40,6 +48,9 @@ func newMemPacketConn() *memPacketConn {
 func (c *memPacketConn) ReadFrom(b []byte) (int, net.Addr, error) {
 	select {
 	case d := <-c.in:
+		if c.source != nil {
+			return copy(b, d.data), c.source(d.addr), nil
+		}
 		return copy(b, d.data), net.UDPAddrFromAddrPort(d.addr), nil
 	case err := <-c.readErr:
 		return 0, nil, err

@@ -40,7 +40,7 @@ type ServerConfig struct {
 	Epoch *Epoch
 	// Admit is asked first, before anything is answered, about every packet that
 	// is not a response and not malformed. False drops the packet in silence. It
-	// is called by one goroutine at a time and must not block. Nil admits all.
+	// is called by the goroutine that reads and must not block. Nil admits all.
 	//
 	// It is the place for RFC 6886 §3.3: requests that were sent to an external
 	// address, or that came in on an external interface, must not be accepted.
@@ -99,8 +99,7 @@ func NewServer(cfg ServerConfig) (*Server, error) {
 // platform that tells it, also on a wildcard address. The connection stays open,
 // with a read deadline in the past; it is the caller's to close.
 func (s *Server) Serve(ctx context.Context, conn net.PacketConn) error {
-	stop := context.AfterFunc(ctx, func() { _ = conn.SetReadDeadline(time.Unix(1, 0)) })
-	defer stop()
+	defer interrupt(ctx, conn)()
 	var handlers sync.WaitGroup
 	defer handlers.Wait()
 
@@ -209,14 +208,4 @@ func (s *Server) send(ctx context.Context, tr transport, b []byte, to Arrival) {
 // long enough not to spin, short enough not to be missed.
 func readPause(failures int) time.Duration {
 	return min(5*time.Millisecond<<min(failures, 10), time.Second)
-}
-
-// pause waits for the duration or the end of the context.
-func pause(ctx context.Context, d time.Duration) {
-	t := time.NewTimer(d)
-	defer t.Stop()
-	select {
-	case <-t.C:
-	case <-ctx.Done():
-	}
 }

@@ -330,6 +330,28 @@ func TestServeReadErrors(t *testing.T) {
 	})
 }
 
+// TestServeOtherAddresses: a connection may have addresses of its own kind.
+func TestServeOtherAddresses(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		_, conn := serve(t, natpmp.ServerConfig{Handler: natpmp.HandlerFunc(grant)})
+		conn.source = func(a netip.AddrPort) net.Addr { return textAddr("[::ffff:" + a.Addr().String() + "]:40000") }
+		want := []string{"008000000000000005060708"}
+		if diff := cmp.Diff(want, ask(t, conn, []byte{0, 0})); diff != "" {
+			t.Errorf("replies (-want +got):\n%s", diff)
+		}
+		conn.source = func(netip.AddrPort) net.Addr { return textAddr("the house next door") }
+		if got := ask(t, conn, []byte{0, 0}); got != nil {
+			t.Errorf("replies to nowhere: %v", got)
+		}
+		conn.source = nil
+		time.Sleep(time.Second)
+		if diff := cmp.Diff([]string{"008000000000000105060708"}, ask(t, conn, []byte{0, 0})); diff != "" {
+			t.Errorf("replies afterwards (-want +got):\n%s", diff)
+		}
+	})
+}
+
 func TestServeClosedConn(t *testing.T) {
 	t.Parallel()
 	s, err := natpmp.NewServer(natpmp.ServerConfig{Epoch: natpmp.NewEpoch(), Handler: natpmp.HandlerFunc(grant)})
@@ -342,6 +364,16 @@ func TestServeClosedConn(t *testing.T) {
 	}
 	if err := s.Serve(t.Context(), conn); !errors.Is(err, net.ErrClosed) {
 		t.Errorf("Serve = %v, want net.ErrClosed", err)
+	}
+	udp, err := net.ListenUDP("udp4", &net.UDPAddr{IP: net.IPv4(127, 0, 0, 1)})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := udp.Close(); err != nil {
+		t.Fatal(err)
+	}
+	if err := s.Serve(t.Context(), udp); !errors.Is(err, net.ErrClosed) {
+		t.Errorf("Serve on a UDP socket = %v, want net.ErrClosed", err)
 	}
 }
 

@@ -37,7 +37,8 @@ type Config struct {
 	ListenAnnouncements func() (net.PacketConn, error)
 
 	// OnStateLost is called once each time when the gateway lost its mappings
-	// (RFC 6886 §3.6). It must not block. Nil is nobody.
+	// (RFC 6886 §3.6), by whichever goroutine saw the packet. It must not block.
+	// Nil is nobody.
 	OnStateLost func()
 	// OnAddressChange is called when the public address becomes known, changes, or
 	// is taken away by the gateway; the zero Addr stands for none. It must not
