@@ -52,3 +52,16 @@ func BenchmarkRenewal(b *testing.B) {
 		renew(1 + uint16(i%1000))
 	}
 }
+
+// A socket for one request, as Go's NAT-PMP clients make one.
+func BenchmarkDial(b *testing.B) {
+	n := natpmptest.NewNetwork(natpmptest.NetworkConfig{})
+	b.ReportAllocs()
+	for b.Loop() {
+		c, err := n.Dial(netip.AddrPortFrom(routerAddr, 0), gatewayAddr)
+		if err != nil {
+			b.Fatal(err)
+		}
+		_ = c.Close()
+	}
+}

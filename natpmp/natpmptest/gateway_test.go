@@ -193,3 +193,28 @@ func TestGatewayWantsAnIPv4Address(t *testing.T) {
 		t.Error("no error")
 	}
 }
+
+// A symmetric port takes one slot for both protocols, and another client has its own.
+func TestGatewaySymmetricPortTakesOneSlot(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		p := natpmptest.Proton()
+		p.MaxPorts = 1
+		b := newBench(t, natpmptest.Config{Profile: p})
+		a, other := b.dial(t, routerAddr), b.dial(t, otherAddr)
+		udp := request(t, a, natpmp.OpMapUDP, 0, 0, 60)
+		tcp := request(t, a, natpmp.OpMapTCP, 0, 0, 60)
+		if tcp.Result != natpmp.ResultSuccess || tcp.ExternalPort != udp.ExternalPort || tcp.InternalPort != udp.ExternalPort {
+			t.Errorf("UDP got %+v, TCP got %+v", udp, tcp)
+		}
+		if r := request(t, other, natpmp.OpMapTCP, 0, 0, 60); r.Result != natpmp.ResultSuccess || r.ExternalPort == udp.ExternalPort {
+			t.Errorf("another client got %+v", r)
+		}
+		b.MovePorts()
+		for _, m := range b.Mappings() {
+			if m.InternalPort != m.ExternalPort || m.Target.Port() != m.ExternalPort || m.ExternalPort == udp.ExternalPort {
+				t.Errorf("moved to %+v", m)
+			}
+		}
+	})
+}

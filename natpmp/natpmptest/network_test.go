@@ -6,6 +6,8 @@ import (
 	"net"
 	"net/netip"
 	"os"
+	"slices"
+	"sync"
 	"syscall"
 	"testing"
 	"testing/synctest"
@@ -280,4 +282,35 @@ func TestNetworkEphemeralPorts(t *testing.T) {
 	if err != nil || last.LocalAddr().String() != "10.0.0.2:49153" || kept.LocalAddr().String() != "10.0.0.2:49152" {
 		t.Errorf("last %v, kept %v, error %v", last.LocalAddr(), kept.LocalAddr(), err)
 	}
+}
+
+// Packets that came at once wake as many readers as there are.
+func TestNetworkSeveralReaders(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		n := natpmptest.NewNetwork(natpmptest.NetworkConfig{Latency: time.Millisecond})
+		server := listen(t, n, "10.0.0.1:5351")
+		var wg sync.WaitGroup
+		got := make(chan string, 3)
+		for range 3 {
+			wg.Go(func() {
+				s := make([]byte, 10)
+				size, _, err := server.ReadFrom(s)
+				if err != nil {
+					t.Error(err)
+				}
+				got <- string(s[:size])
+			})
+		}
+		client := dial(t, n, "10.0.0.2:0", "10.0.0.1:5351")
+		for _, s := range []string{"a", "b", "c"} {
+			write(t, client, s)
+		}
+		wg.Wait() // a reader that sleeps on is a deadlock of the bubble
+		all := []string{<-got, <-got, <-got}
+		slices.Sort(all)
+		if diff := cmp.Diff([]string{"a", "b", "c"}, all); diff != "" {
+			t.Error(diff)
+		}
+	})
 }

@@ -4,6 +4,7 @@ import (
 	"net"
 	"net/netip"
 	"os"
+	"slices"
 	"sync"
 	"syscall"
 	"time"
@@ -15,14 +16,16 @@ type socket struct {
 	network *Network
 	local   netip.AddrPort
 	remote  netip.AddrPort // valid when connected
-	queue   chan Packet
-	refused chan struct{} // holds the error that ICMP brought, until it is read
+	ready   chan struct{}  // holds one when the queue may have packets
+	refused chan struct{}  // holds the error that ICMP brought, until it is read
 	read    *deadline
 	write   *deadline
 	once    sync.Once
 	done    chan struct{} // closed by Close
 
-	mu sync.Mutex // guards asked, for moments only
+	mu sync.Mutex // guards what follows, for moments only
+	// queue has what arrived, up to NetworkConfig.Queue packets.
+	queue []Packet
 	// asked has the address to which each peer wrote; only on a wildcard socket.
 	asked map[netip.AddrPort]netip.Addr
 }
@@ -38,22 +41,45 @@ func newSocket(n *Network, local, remote netip.AddrPort) *socket {
 		network: n,
 		local:   local,
 		remote:  remote,
-		queue:   make(chan Packet, n.cfg.Queue),
+		ready:   make(chan struct{}, 1),
 		refused: make(chan struct{}, 1),
 		read:    newDeadline(),
 		write:   newDeadline(),
 		done:    make(chan struct{}),
-		asked:   make(map[netip.AddrPort]netip.Addr),
 	}
 }
 
 // push queues a packet that arrived. It returns false when the queue is full.
 func (s *socket) push(p Packet) bool {
-	select {
-	case s.queue <- p:
-		return true
-	default:
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if len(s.queue) >= s.network.cfg.Queue {
 		return false
+	}
+	s.queue = append(s.queue, p)
+	s.signal()
+	return true
+}
+
+// pop takes the next packet off the queue.
+func (s *socket) pop() (Packet, bool) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if len(s.queue) == 0 {
+		return Packet{}, false
+	}
+	p := s.queue[0]
+	if s.queue = slices.Delete(s.queue, 0, 1); len(s.queue) > 0 {
+		s.signal() // there may be another reader
+	}
+	return p, true
+}
+
+// signal wakes a reader, or tells the next one not to wait.
+func (s *socket) signal() {
+	select {
+	case s.ready <- struct{}{}:
+	default:
 	}
 }
 
@@ -96,16 +122,20 @@ func (s *socket) receive(b []byte) (int, netip.AddrPort, error) {
 		return 0, netip.AddrPort{}, s.fail("read", syscall.ECONNREFUSED)
 	default:
 	}
-	select {
-	case p := <-s.queue:
-		s.remember(p)
-		return copy(b, p.Payload), p.From, nil
-	case <-s.refused:
-		return 0, netip.AddrPort{}, s.fail("read", syscall.ECONNREFUSED)
-	case <-passed:
-		return 0, netip.AddrPort{}, s.fail("read", os.ErrDeadlineExceeded)
-	case <-s.done:
-		return 0, netip.AddrPort{}, s.fail("read", net.ErrClosed)
+	for {
+		if p, ok := s.pop(); ok {
+			s.remember(p)
+			return copy(b, p.Payload), p.From, nil
+		}
+		select {
+		case <-s.ready:
+		case <-s.refused:
+			return 0, netip.AddrPort{}, s.fail("read", syscall.ECONNREFUSED)
+		case <-passed:
+			return 0, netip.AddrPort{}, s.fail("read", os.ErrDeadlineExceeded)
+		case <-s.done:
+			return 0, netip.AddrPort{}, s.fail("read", net.ErrClosed)
+		}
 	}
 }
 
@@ -155,8 +185,8 @@ func (s *socket) remember(p Packet) {
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if len(s.asked) >= maxPeers {
-		clear(s.asked)
+	if s.asked == nil || len(s.asked) >= maxPeers {
+		s.asked = make(map[netip.AddrPort]netip.Addr)
 	}
 	s.asked[p.From] = p.To.Addr()
 }
