@@ -3,6 +3,7 @@ package natpmptest_test
 import (
 	"context"
 	"net"
+	"os"
 	"testing"
 	"time"
 
@@ -60,7 +61,10 @@ func TestGatewayOnARealSocket(t *testing.T) {
 // An independent client, which can ask on port 5351 only.
 func TestGatewayForGoNATPMP(t *testing.T) {
 	t.Parallel()
-	conn, err := net.ListenPacket("udp4", "127.53.51.2:5351")
+	// An address of this process alone, so that two test runs do not meet.
+	pid := os.Getpid()
+	ip := net.IPv4(127, 64+byte(pid>>16&63), byte(pid>>8), byte(pid))
+	conn, err := net.ListenUDP("udp4", &net.UDPAddr{IP: ip, Port: natpmp.Port})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -70,7 +74,7 @@ func TestGatewayForGoNATPMP(t *testing.T) {
 	}
 	g.GrantNext(40000)
 	serveUDP(t, g, conn)
-	c := gonatpmp.NewClientWithTimeout(net.IPv4(127, 53, 51, 2), 10*time.Second)
+	c := gonatpmp.NewClientWithTimeout(ip, 10*time.Second)
 	addr, err := c.GetExternalAddress()
 	if err != nil {
 		t.Fatal(err)
