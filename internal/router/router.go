@@ -39,6 +39,9 @@ type Config struct {
 	InInterface string
 	// Gateway is the VPN gateway's address, IPv4.
 	Gateway netip.Addr
+	// OnReady is called each time when rules can be made: after the start, and after
+	// a connection that was lost. It must not block. Nil is nobody.
+	OnReady func()
 	// Logger gets state changes and, at debug level, each command. Nil means no log.
 	Logger *slog.Logger
 }
@@ -183,6 +186,9 @@ func (r *Router) publish(s *site, generation uint64) bool {
 		r.log.Warn("tunnel interface changed", "from", previous, "to", s.iface)
 	}
 	r.log.Info("router connected", "identity", s.identity, "version", s.version, "board", s.board, "in_interface", s.iface)
+	if r.cfg.OnReady != nil {
+		r.cfg.OnReady()
+	}
 	return true
 }
 

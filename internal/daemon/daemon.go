@@ -1,0 +1,219 @@
+package daemon
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"net/netip"
+
+	"golang.org/x/sync/errgroup"
+
+	"doublenat/internal/config"
+	"doublenat/internal/frontend"
+	"doublenat/internal/gateway"
+	"doublenat/internal/nat"
+	"doublenat/internal/router"
+	"doublenat/natpmp"
+	"doublenat/routeros"
+)
+
+// Options is what a [Daemon] is made from.
+type Options struct {
+	// Config says what to do. It has to come from [config.Parse].
+	Config config.Config
+	// Logger gets state changes; nil discards them.
+	Logger *slog.Logger
+	// Version is the program's version, for the log.
+	Version string
+	// OnReady is called once clients are answered. Nil is nobody.
+	OnReady func()
+	// OnEvent is told of what happens to mappings, see [nat.Config]. Nil is nobody.
+	OnEvent func(nat.Event)
+	// Network is how the world is reached; its zero value is the host's network.
+	Network Network
+	// Random returns numbers from 0 up to 1 for jitter, see [nat.Config]. Nil means
+	// a good source.
+	Random func() float64
+}
+
+// Daemon is the whole program below its command line.
+type Daemon struct {
+	cfg     config.Config
+	log     *slog.Logger
+	version string
+	onReady func()
+	net     Network
+
+	epoch     *natpmp.Epoch
+	router    *router.Router
+	gateway   *gateway.Gateway
+	service   *nat.Service
+	frontend  *frontend.Frontend
+	server    *natpmp.Server
+	announcer *announcer
+	observe   func(nat.Event)
+}
+
+// New makes all parts and connects them. It starts nothing.
+func New(opts Options) (*Daemon, error) {
+	if opts.Logger == nil {
+		opts.Logger = slog.New(slog.DiscardHandler)
+	}
+	d := &Daemon{
+		cfg: opts.Config, log: opts.Logger, version: opts.Version, onReady: opts.OnReady,
+		net: opts.Network.withDefaults(opts.Config), epoch: natpmp.NewEpoch(),
+		announcer: newAnnouncer(), observe: opts.OnEvent,
+	}
+	for _, step := range []func(Options) error{d.makeRouter, d.makeGateway, d.makeService, d.makeFrontend} {
+		if err := step(opts); err != nil {
+			return nil, err
+		}
+	}
+	return d, nil
+}
+
+func (d *Daemon) makeRouter(Options) (err error) {
+	d.router, err = router.New(router.Config{
+		API: routeros.Config{
+			Address: d.cfg.Router.String(), Dial: d.net.DialRouter, TLS: tlsFor(d.cfg),
+			User: d.cfg.RouterUser, Password: d.cfg.RouterPassword,
+		},
+		Instance: d.cfg.Instance, InInterface: d.cfg.InInterface, Gateway: d.cfg.Gateway.Addr(),
+		// The first look at the router is the reconciler's own.
+		OnReady: func() { d.service.Reconcile() },
+		Logger:  d.log,
+	})
+	return err
+}
+
+func (d *Daemon) makeGateway(Options) (err error) {
+	d.gateway, err = gateway.New(gateway.Config{
+		Dial: d.net.DialGateway, Window: d.cfg.GatewayWindow,
+		Address: d.cfg.Gateway.Addr(), ListenAnnouncements: d.net.ListenAnnouncements,
+		OnStateLost:     func() { d.service.GatewayLost() },
+		OnAddressChange: d.addressChanged,
+		Logger:          d.log.With("component", "gateway"),
+	})
+	return err
+}
+
+func (d *Daemon) makeService(opts Options) (err error) {
+	d.service, err = nat.New(nat.Config{
+		Router: d.router, Gateway: d.gateway,
+		Logger: d.log.With("component", "nat"), OnEvent: d.mappingChanged,
+		KeepOnShutdown: d.cfg.Shutdown == config.ShutdownKeep,
+		Random:         opts.Random,
+	})
+	return err
+}
+
+func (d *Daemon) makeFrontend(Options) (err error) {
+	d.frontend, err = frontend.New(frontend.Config{
+		Core: d.service, External: d.gateway.External,
+		Allow: d.cfg.AllowedClients, Deny: d.cfg.DeniedClients,
+		Exclude: func(a netip.Addr) bool { return a == d.cfg.Gateway.Addr() },
+		Logger:  d.log.With("component", "frontend"),
+	})
+	if err != nil {
+		return err
+	}
+	d.server, err = natpmp.NewServer(natpmp.ServerConfig{
+		Handler: d.frontend, Epoch: d.epoch, Admit: d.admit,
+		Logger: d.log.With("component", "server"),
+	})
+	return err
+}
+
+// admit drops what was not sent to an internal address, or does not come from a
+// client (RFC 6886 §3.3: requests to the external address must not be accepted).
+func (d *Daemon) admit(a natpmp.Arrival) bool {
+	if to := a.Destination; to.IsValid() && !allowed(d.cfg, to) && to != d.cfg.Listen.Addr() {
+		return false
+	}
+	return d.frontend.Admit(a)
+}
+
+// addressChanged is told by the gateway. The first address is news, a changed one
+// ends everything that clients know (design decision 6).
+func (d *Daemon) addressChanged(before, now netip.Addr) {
+	if before.IsValid() && now.IsValid() {
+		d.epoch.Reset()
+	}
+	d.announcer.Announce()
+}
+
+// mappingChanged is told by the core. A port that changed behind its client's back
+// is announced, so that clients come and ask.
+func (d *Daemon) mappingChanged(ev nat.Event) {
+	if ev.Kind == nat.EventPortChanged && ev.Untold {
+		d.epoch.Reset()
+		d.announcer.Announce()
+	}
+	if d.observe != nil {
+		d.observe(ev)
+	}
+}
+
+// Run answers clients until ctx ends, then takes everything down and returns when
+// nothing of the daemon is left running. An error is a socket that cannot be
+// opened or died, or what could not be taken down; a router or a gateway out of
+// reach is none.
+func (d *Daemon) Run(ctx context.Context) error {
+	conn, err := d.listen(ctx)
+	if err != nil {
+		return err
+	}
+	// It is closed last: to many programs a closed port is a failure for hours.
+	defer conn.Close()
+	d.log.InfoContext(ctx, "starting", "version", d.version, "listen", d.cfg.Listen.String(),
+		"gateway", d.cfg.Gateway.String(), "router", d.cfg.Router.String())
+
+	// The hops are needed until the last rule and lease are gone.
+	hops, stopHops := context.WithCancel(context.WithoutCancel(ctx))
+	defer stopHops()
+	below := new(errgroup.Group)
+	below.Go(func() error { return wrap("router", d.router.Run(hops)) })
+	below.Go(func() error { return wrap("gateway", d.gateway.Run(hops)) })
+
+	above, ctx := errgroup.WithContext(ctx)
+	above.Go(func() error { return wrap("server", d.server.Serve(ctx, conn)) })
+	above.Go(func() error { return wrap("announcements", d.announce(ctx, conn)) })
+	above.Go(func() error { return wrap("shutdown", d.service.Run(ctx)) })
+	if d.onReady != nil {
+		d.onReady()
+	}
+	err = above.Wait()
+	stopHops()
+	err = errors.Join(err, below.Wait())
+	d.log.InfoContext(hops, "stopped", "clean", err == nil)
+	return err
+}
+
+func wrap(what string, err error) error {
+	if err == nil {
+		return nil
+	}
+	return fmt.Errorf("%s: %w", what, err)
+}
+
+// announce tells the clients of the start and of changes until ctx ends.
+func (d *Daemon) announce(ctx context.Context, conn net.PacketConn) error {
+	sender, how := d.net.Announcements(conn, d.cfg)
+	if sender == nil {
+		level := slog.LevelInfo
+		if d.cfg.Announce.Mode == config.AnnounceOn {
+			level = slog.LevelWarn
+		}
+		d.log.Log(ctx, level, "announcements are off, clients learn of changes when they renew", "reason", how)
+		return nil
+	}
+	d.log.InfoContext(ctx, "announcing changes", "where", how)
+	return d.announcer.run(ctx, natpmp.AnnouncerConfig{
+		Sender: sender, Epoch: d.epoch, Address: d.gateway.External, Logger: d.log.With("component", "announcer"),
+	})
+}
+
+// Mappings returns all mappings, ordered by client and port.
+func (d *Daemon) Mappings() []nat.Mapping { return d.service.Mappings() }

@@ -1,0 +1,72 @@
+package daemon
+
+import (
+	"context"
+	"crypto/tls"
+	"fmt"
+	"net"
+	"net/netip"
+
+	"doublenat/internal/config"
+	"doublenat/natpmp"
+)
+
+// Network is how the daemon reaches the world. The zero value is the host's own
+// network; tests and simulations put one in memory in its place, field by field.
+type Network struct {
+	// Listen opens the socket on which clients are answered. Nil means a UDP
+	// socket on the given address.
+	Listen func(ctx context.Context, at netip.AddrPort) (net.PacketConn, error)
+	// DialGateway connects a UDP socket to the gateway. Nil means one of the host's.
+	DialGateway func(ctx context.Context) (net.Conn, error)
+	// DialRouter opens a connection to the router's API. Nil means TCP.
+	DialRouter func(ctx context.Context) (net.Conn, error)
+	// ListenAnnouncements opens a socket for the gateway's announcements. Nil
+	// means one of the host's, where it has such.
+	ListenAnnouncements func() (net.PacketConn, error)
+	// Announcements returns what sends announcements to the clients, or nil where
+	// none can be sent, with the reason. Nil means multicast from the socket on
+	// which clients are answered.
+	Announcements func(conn net.PacketConn, cfg config.Config) (natpmp.AnnouncementSender, string)
+}
+
+// withDefaults returns the network with the host's own ways where none is given.
+func (n Network) withDefaults(cfg config.Config) Network {
+	if n.Listen == nil {
+		n.Listen = func(ctx context.Context, at netip.AddrPort) (net.PacketConn, error) {
+			var lc net.ListenConfig
+			return lc.ListenPacket(ctx, "udp4", at.String())
+		}
+	}
+	if n.DialGateway == nil {
+		n.DialGateway = func(ctx context.Context) (net.Conn, error) {
+			var d net.Dialer
+			return d.DialContext(ctx, "udp4", cfg.Gateway.String())
+		}
+	}
+	if n.ListenAnnouncements == nil {
+		n.ListenAnnouncements = natpmp.ListenAnnouncements
+	}
+	if n.Announcements == nil {
+		n.Announcements = multicast
+	}
+	return n
+}
+
+// tlsFor returns how TLS is spoken with the router; nil for not at all.
+func tlsFor(cfg config.Config) *tls.Config {
+	if !cfg.RouterTLS {
+		return nil
+	}
+	return &tls.Config{ServerName: cfg.Router.Host, MinVersion: tls.VersionTLS12}
+}
+
+// listen opens the clients' socket, and says what to do if it cannot.
+func (d *Daemon) listen(ctx context.Context) (net.PacketConn, error) {
+	conn, err := d.net.Listen(ctx, d.cfg.Listen)
+	if err != nil {
+		return nil, fmt.Errorf("opening LISTEN_ADDR %s (is another NAT-PMP server running here, or is the address not this host's?): %w",
+			d.cfg.Listen, err)
+	}
+	return conn, nil
+}
