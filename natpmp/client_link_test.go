@@ -162,6 +162,34 @@ func TestClientReplacesASilentSocket(t *testing.T) {
 	})
 }
 
+// TestClientKeepsASocketThatWorks: a request without a reply is not silence as
+// long as others get theirs.
+func TestClientKeepsASocketThatWorks(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		g := &pipeGateway{answer: func(send func([]byte), packet []byte) {
+			if packet[1] == byte(natpmp.OpExternalAddress) {
+				respond(send, packet)
+			}
+		}}
+		c := startClient(t, g, natpmp.ClientConfig{})
+		for range 10 {
+			if _, err := c.ExternalAddress(t.Context()); err != nil {
+				t.Fatal(err)
+			}
+			ctx, cancel := context.WithTimeout(t.Context(), 5*time.Second)
+			if _, err := c.Map(ctx, mapTCP()); err == nil {
+				t.Error("no error")
+			}
+			cancel()
+		}
+		synctest.Wait()
+		if n := g.dialCount(); n != 1 {
+			t.Errorf("connected %d times, want 1", n)
+		}
+	})
+}
+
 func TestClientStops(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"strings"
+	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -11,6 +12,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 	"github.com/google/go-cmp/cmp/cmpopts"
 
+	"doublenat/internal/gateway"
 	"doublenat/internal/nat"
 	"doublenat/natpmp"
 	"doublenat/natpmp/natpmptest"
@@ -221,6 +223,53 @@ func TestLeaseWithALostReply(t *testing.T) {
 		mappings := r.remote.Mappings()
 		if err != nil || len(mappings) != 1 || mappings[0].ExternalPort != got.ExternalPort {
 			t.Errorf("lease = %+v, %v; gateway has %+v", got, err, mappings)
+		}
+	})
+}
+
+// TestRenewalIsGentle: it is repeated after a second and not after 250 ms, since
+// some gateways assign another port to what they take for a second request.
+func TestRenewalIsGentle(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		r := newRig(t, silent(), nil)
+		for _, renewal := range []bool{false, true} {
+			req := request()
+			req.Renewal = renewal
+			if _, err := r.lease(t, req, 4*time.Second); err == nil {
+				t.Error("no error")
+			}
+		}
+		var got []int64 // in milliseconds
+		for _, at := range r.asked(natpmp.OpMapTCP) {
+			got = append(got, at.Milliseconds())
+		}
+		if diff := cmp.Diff([]int64{0, 250, 750, 1750, 3750, 4000, 5000, 7000}, got); diff != "" {
+			t.Errorf("packets of a create and of a renewal (-want +got):\n%s", diff)
+		}
+	})
+}
+
+// TestWindow: with a window of one, requests go one after the other.
+func TestWindow(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		r := newRig(t, natpmptest.RFC(), func(_ *rig, cfg *gateway.Config) { cfg.Window = 1 })
+		time.Sleep(time.Second)
+		start := time.Now()
+		var wg sync.WaitGroup
+		for i := range 5 {
+			wg.Go(func() {
+				req := request()
+				req.InnerPort += uint16(i)
+				if _, err := r.lease(t, req, time.Second); err != nil {
+					t.Error(err)
+				}
+			})
+		}
+		wg.Wait()
+		if d := time.Since(start); d != 100*time.Millisecond {
+			t.Errorf("five leases took %v, want five round trips of 20ms", d)
 		}
 	})
 }
