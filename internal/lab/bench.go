@@ -198,8 +198,11 @@ func (b *Bench) Stop() error {
 	}
 	b.daemon = nil
 	p.quit()
-	return <-p.done
+	return p.wait()
 }
+
+// wait returns what the run returned, when it has ended.
+func (p *incarnation) wait() error { return <-p.done }
 
 // Kill ends the daemon as SIGKILL does: not one byte more leaves it.
 func (b *Bench) Kill() {
@@ -217,7 +220,7 @@ func (b *Bench) Kill() {
 		_ = c.Close() // It is cut in any case.
 	}
 	p.quit()
-	b.graves.Go(func() { _ = <-p.done }) // What a killed one returns, nobody hears.
+	b.graves.Go(func() { _ = p.wait() }) // What a killed one returns, nobody hears.
 }
 
 // Close ends everything.
