@@ -59,7 +59,7 @@ func (o owned) check() error {
 		return fmt.Errorf("rule for client %s: not an IPv4 address", o.key.Client)
 	case o.key.InternalPort == 0 || o.inner == 0 || o.external == 0:
 		return fmt.Errorf("rule for %s with a port 0 (inner %d, external %d)", o.key, o.inner, o.external)
-	case seconds < 1 || seconds > 1<<32-1:
+	case seconds < 1 || seconds > 1<<32-1 || o.lifetime%time.Second != 0:
 		return fmt.Errorf("rule for %s with lifetime %s", o.key, o.lifetime)
 	}
 	return nil

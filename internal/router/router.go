@@ -131,33 +131,39 @@ func (r *Router) Run(ctx context.Context) error {
 	return err
 }
 
-// settle surveys each connection as soon as it stands.
+// settle surveys each connection as soon as it stands, but not more often than
+// the pauses allow: a router may end every connection that it gets.
 func (r *Router) settle(ctx context.Context) {
 	pause := surveyPause
 	for ctx.Err() == nil {
+		select {
+		case <-r.lost: // known by now
+		default:
+		}
 		r.mu.Lock()
 		generation := r.generation
 		r.mu.Unlock()
+		start := time.Now()
 		s, err := r.survey(ctx)
 		if ctx.Err() != nil {
 			return
 		}
-		if err == nil && r.publish(s, generation) {
-			pause = surveyPause
+		wait := pause
+		switch {
+		case err != nil:
+			r.fail(err, generation)
+			pause = min(2*pause, surveyPauseMax)
+		case r.publish(s, generation):
 			select {
 			case <-r.lost:
 			case <-ctx.Done():
 			}
-			continue
+			pause = surveyPause
+			wait = pause - time.Since(start)
 		}
-		if err != nil {
-			r.fail(err, generation)
-		}
-		timer := time.NewTimer(pause)
+		timer := time.NewTimer(wait)
 		select {
 		case <-timer.C:
-			pause = min(2*pause, surveyPauseMax)
-		case <-r.lost:
 		case <-ctx.Done():
 		}
 		timer.Stop()

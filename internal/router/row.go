@@ -172,18 +172,18 @@ func (r natRow) match(o owned) (match [2]uint16, ok bool) {
 		return match, false
 	}
 	var inner, external bool
-	ok = list.each(2, func(port uint16) {
+	ports := 0
+	ok = list.each(len(match), func(port uint16) {
+		ports++
 		inner = inner || port == o.inner
 		external = external || port == o.external && port != o.inner
 	})
-	count := 0
+	named := match[:0]
 	if inner {
-		match[count] = o.inner
-		count++
+		named = append(named, o.inner)
 	}
 	if external {
-		match[count] = o.external
-		count++
+		named = append(named, o.external)
 	}
-	return match, ok && count == len(list.ranges)
+	return match, ok && len(named) == ports
 }

@@ -463,6 +463,7 @@ func TestBadRules(t *testing.T) {
 			"no inner port":  func(b *nat.Rule) { b.InnerPort = 0 },
 			"no outer port":  func(b *nat.Rule) { b.ExternalPort = 0 },
 			"no lifetime":    func(b *nat.Rule) { b.Lifetime = 0 },
+			"half a second":  func(b *nat.Rule) { b.Lifetime += time.Second / 2 },
 			"long lifetime":  func(b *nat.Rule) { b.Lifetime = (1 << 32) * time.Second },
 			"matches no one": func(b *nat.Rule) { b.Match = [2]uint16{} },
 		} {

@@ -78,7 +78,9 @@ func (s *site) concerns(r natRow) bool {
 		name, negated := strings.CutPrefix(r.iface, "!")
 		switch name {
 		case s.iface:
-			return !negated
+			if negated {
+				return false
+			}
 		case "all-ethernet", "all-ppp", "all-vlan", "all-wireless":
 			// A tunnel may be one of these or not: either way the row may take its packets.
 		default:
