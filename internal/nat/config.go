@@ -77,6 +77,9 @@ type Config struct {
 	Delivery Delivery
 	// Policy says who renews leases. The zero value is the client.
 	Policy LeasePolicy
+	// Companion maps UDP too for a client that asks for TCP alone. RFC 6886 §3.3
+	// forbids that as a rule: it is for programs that forget to ask.
+	Companion bool
 	// KeepOnShutdown leaves rules and leases standing when Run ends, for an upgrade.
 	KeepOnShutdown bool
 

@@ -43,6 +43,9 @@ func (s *Service) runMap(ctx context.Context, op *mapOp) {
 	defer close(op.done)
 	defer op.cancel()
 	op.grant, op.err = s.mapInTurn(ctx, op.req)
+	if op.err == nil {
+		s.accompany(ctx, op.req)
+	}
 	s.mu.Lock()
 	delete(s.inflight, op.req.Key)
 	s.mu.Unlock()

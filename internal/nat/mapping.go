@@ -24,6 +24,8 @@ type Mapping struct {
 	LeaseUntil time.Time
 	// Adopted is set from a restart until the client's first renewal.
 	Adopted bool
+	// Companion is set on a mapping that its client did not ask for, see [Config.Companion].
+	Companion bool
 	// Closing is set while the router has not yet removed the rule of a mapping that ended.
 	Closing bool
 	// RuleID is the router's handle of the rule.
@@ -42,6 +44,7 @@ type entry struct {
 	requested time.Duration
 	created   time.Time
 	adopted   bool
+	companion bool
 	packets   uint64
 
 	// until is the end of the mapping; leaseUntil that of its lease.
@@ -79,7 +82,7 @@ func (e *entry) mapping() Mapping {
 	return Mapping{
 		Key: e.key, InnerPort: e.inner, ExternalPort: e.external, ToldPort: e.told,
 		Requested: e.requested, Created: e.created, Until: e.until, LeaseUntil: e.leaseUntil,
-		Adopted: e.adopted, Closing: e.closing, RuleID: e.rule.ID, Packets: e.packets,
+		Adopted: e.adopted, Companion: e.companion, Closing: e.closing, RuleID: e.rule.ID, Packets: e.packets,
 	}
 }
 

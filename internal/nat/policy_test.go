@@ -280,3 +280,70 @@ func TestNewRefusesNonsense(t *testing.T) {
 		}
 	}
 }
+
+func TestCompanion(t *testing.T) {
+	t.Parallel()
+	on := func(c *nat.Config, _ *world) { c.Companion = true }
+	t.Run("follows TCP", func(t *testing.T) {
+		t.Parallel()
+		inWorld(t, on, func(w *world) {
+			for range 4 {
+				w.mapped(tcp(alice, 51413))
+				w.agree()
+				m, ok := w.service.Mapping(udp(alice, 51413))
+				other, _ := w.service.Mapping(tcp(alice, 51413))
+				if !ok || !m.Companion || m.ExternalPort != other.ExternalPort {
+					w.t.Fatalf("companion %+v of %+v", m, other)
+				}
+				time.Sleep(30 * time.Second)
+			}
+			if err := w.service.Unmap(w.t.Context(), tcp(alice, 51413)); err != nil {
+				w.t.Error(err)
+			}
+			w.empty()
+		})
+	})
+	t.Run("ends with TCP", func(t *testing.T) {
+		t.Parallel()
+		inWorld(t, on, func(w *world) {
+			w.mapped(tcp(alice, 51413))
+			time.Sleep(62 * time.Second)
+			w.empty()
+		})
+	})
+	t.Run("becomes the client's own", func(t *testing.T) {
+		t.Parallel()
+		inWorld(t, on, func(w *world) {
+			w.mapped(tcp(alice, 51413))
+			time.Sleep(time.Second)
+			w.mapped(udp(alice, 51413))
+			if m, _ := w.service.Mapping(udp(alice, 51413)); m.Companion {
+				w.t.Error("still a companion after its client asked for it")
+			}
+			if err := w.service.Unmap(w.t.Context(), tcp(alice, 51413)); err != nil {
+				w.t.Error(err)
+			}
+			if _, ok := w.service.Mapping(udp(alice, 51413)); !ok {
+				w.t.Error("the client's own UDP mapping went with TCP")
+			}
+			w.agree()
+		})
+	})
+	t.Run("never for UDP, never by default", func(t *testing.T) {
+		t.Parallel()
+		inWorld(t, on, func(w *world) {
+			w.mapped(udp(alice, 51413))
+			time.Sleep(time.Second)
+			if n := len(w.service.Mappings()); n != 1 {
+				w.t.Errorf("%d mappings, want 1", n)
+			}
+			_ = w.stop()
+			w.start(nil)
+			w.mapped(tcp(alice, 51413))
+			time.Sleep(time.Second)
+			if n := len(w.service.Mappings()); n != 1 {
+				w.t.Errorf("%d mappings by default, want 1", n)
+			}
+		})
+	})
+}

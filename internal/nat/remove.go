@@ -27,7 +27,7 @@ func (s *Service) runUnmap(ctx context.Context, key Key) error {
 	}
 	defer unlock()
 	if e := s.lookup(key); e != nil {
-		return s.takeDown(ctx, e, EventDeleted)
+		return errors.Join(s.takeDown(ctx, e, EventDeleted), s.dismissCompanion(ctx, key))
 	}
 	if s.forwarded(func(f Forward) bool { return f.Key == key || f.Key == key.Port().all(key.Protocol) }) {
 		return &Error{Hop: HopRouter, Reason: ReasonDenied, Err: errForeignForward}

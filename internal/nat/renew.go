@@ -27,7 +27,7 @@ func (s *Service) renew(ctx context.Context, e *entry, req MapRequest) (Grant, e
 			return Grant{}, err
 		}
 	}
-	if old, changed := s.renewed(e, lease, now, req.Lifetime); changed {
+	if old, changed := s.renewed(e, lease, now, req); changed {
 		// A client that was answered from the table meanwhile does not know it yet.
 		s.portChanged(ctx, e, old, now.Sub(began) >= s.cfg.AnswerBudget)
 	}
@@ -57,10 +57,11 @@ func (s *Service) leaseAgain(ctx context.Context, key Key, inner, external uint1
 
 // renewed notes what the gateway granted to a client's request, and returns the old
 // port if it is another one now.
-func (s *Service) renewed(e *entry, lease Lease, now time.Time, requested time.Duration) (old uint16, changed bool) {
+func (s *Service) renewed(e *entry, lease Lease, now time.Time, req MapRequest) (old uint16, changed bool) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	e.requested = requested
+	e.requested = req.Lifetime
+	e.companion = e.companion && req.companion
 	e.adopted = false
 	e.pending = true
 	return s.leasedLocked(e, lease, now)

@@ -16,6 +16,9 @@ type MapRequest struct {
 	SuggestedPort uint16
 	// Lifetime is what the client asks for, more than 0. It is cut to [Config.MaxLifetime].
 	Lifetime time.Duration
+
+	// companion marks a request of ours on behalf of the other protocol's.
+	companion bool
 }
 
 // Grant is what a client is told about its mapping.

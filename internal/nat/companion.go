@@ -1,0 +1,29 @@
+package nat
+
+import "context"
+
+// accompany maps UDP too for a client that mapped or renewed TCP, if that is wanted
+// and the client does not do it by itself. It does not wait: what comes of it
+// concerns no request.
+func (s *Service) accompany(ctx context.Context, req MapRequest) {
+	if !s.cfg.Companion || req.companion || req.Key.Protocol != TCP {
+		return
+	}
+	req.Key.Protocol, req.SuggestedPort, req.companion = UDP, 0, true
+	if e, ok := s.Mapping(req.Key); ok && !e.Companion {
+		return
+	}
+	if _, err := s.startMap(ctx, req); err != nil {
+		s.log.DebugContext(ctx, "mapping the other protocol", "client", req.Key.Client.String(), "err", err)
+	}
+}
+
+// dismissCompanion ends the mapping that was made only because of the one that its
+// client deleted. The caller holds the client port's lock.
+func (s *Service) dismissCompanion(ctx context.Context, key Key) error {
+	other := key.Port().With(key.Protocol.Other())
+	if m, ok := s.Mapping(other); !ok || !m.Companion {
+		return nil
+	}
+	return s.takeDown(ctx, s.lookup(other), EventDeleted)
+}
