@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"log/slog"
 	"maps"
 	"net"
 	"net/netip"
@@ -12,7 +11,7 @@ import (
 	"strconv"
 	"sync"
 
-	"doublenat/internal/config"
+	"doublenat/internal/daemon"
 	"doublenat/natpmp"
 	"doublenat/routeros"
 	"doublenat/routeros/routerostest"
@@ -53,16 +52,14 @@ type ask struct {
 // inner is the inner port of a client's port.
 func (a ask) inner() uint16 { return 20000 + a.port%1000 }
 
-// serve runs the daemon; it fits Options.Serve.
-func (c *careless) serve(ctx context.Context, cfg config.Config, _ *slog.Logger) error {
+// run is the daemon; it fits Options.Daemon.
+func (c *careless) run(ctx context.Context, o daemon.Options) error {
+	cfg := o.Config
 	ctx, c.stop = context.WithCancelCause(ctx)
 	defer c.stop(nil)
 	c.rules = make(map[ask]string)
 	var err error
-	if c.gateway, err = natpmp.NewClient(natpmp.ClientConfig{Dial: func(ctx context.Context) (net.Conn, error) {
-		var d net.Dialer
-		return d.DialContext(ctx, "udp4", cfg.Gateway.String())
-	}}); err != nil {
+	if c.gateway, err = natpmp.NewClient(natpmp.ClientConfig{Dial: o.Network.DialGateway}); err != nil {
 		return err
 	}
 	if c.router, err = routeros.New(routeros.Config{Address: cfg.Router.String(), User: cfg.RouterUser, Password: cfg.RouterPassword}); err != nil {

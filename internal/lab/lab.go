@@ -9,14 +9,14 @@ import (
 	"strings"
 	"time"
 
-	"doublenat/internal/config"
+	"doublenat/internal/daemon"
 	"doublenat/natpmp/natpmptest"
 )
 
 // Options is what a [Lab] is made from.
 type Options struct {
-	// Serve runs the daemon until ctx ends. Required.
-	Serve func(ctx context.Context, cfg config.Config, log *slog.Logger) error
+	// Daemon runs the daemon until ctx ends. Required.
+	Daemon func(ctx context.Context, o daemon.Options) error
 	// Out is where the lab tells what happens. Required.
 	Out io.Writer
 	// Color says whether Out shows colors.
@@ -41,7 +41,7 @@ type Lab struct {
 
 // New checks the options and returns a lab in which nothing runs yet.
 func New(o Options) (*Lab, error) {
-	if o.Serve == nil || o.Out == nil {
+	if o.Daemon == nil || o.Out == nil {
 		return nil, errors.New("lab: needs a daemon and somewhere to write")
 	}
 	if o.Logger == nil {

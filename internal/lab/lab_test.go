@@ -14,6 +14,7 @@ import (
 
 	"go.uber.org/goleak"
 
+	"doublenat/internal/daemon"
 	"doublenat/internal/lab"
 )
 
@@ -93,7 +94,7 @@ func TestDemoNotices(t *testing.T) {
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
 			t.Parallel()
-			out, err := demo(t, lab.Options{Serve: tt.daemon.serve})
+			out, err := demo(t, lab.Options{Daemon: tt.daemon.run})
 			if err == nil || !strings.Contains(err.Error(), tt.want) {
 				t.Errorf("got %v, want %q; printed:\n%s", err, tt.want, out)
 			}
@@ -104,17 +105,41 @@ func TestDemoNotices(t *testing.T) {
 	}
 }
 
+// TestDemoPasses shows that TestDemoNotices finds what it changes and nothing else.
 func TestDemoPasses(t *testing.T) {
 	t.Parallel()
-	out, err := demo(t, lab.Options{Serve: (&careless{}).serve})
-	if err != nil {
+	if out, err := demo(t, lab.Options{Daemon: (&careless{}).run}); err != nil {
 		t.Fatalf("%v; printed:\n%s", err, out)
 	}
-	for _, want := range []string{"Hello from a LAN host behind two NATs.", "You said: hello", "All 7 steps went well"} {
-		if !strings.Contains(out, want) {
-			t.Errorf("%q is not in\n%s", want, out)
-		}
+}
+
+// TestDemoOfDoublenat runs the demo with the real daemon and with gateways that
+// grant what they are asked for, each in its own way.
+func TestDemoOfDoublenat(t *testing.T) {
+	t.Parallel()
+	for _, profile := range []string{"proton", "proton-rotate", "rfc", "miniupnpd", "split", "liar"} {
+		t.Run(profile, func(t *testing.T) {
+			t.Parallel()
+			out, err := demo(t, lab.Options{Daemon: doublenat, Profile: profile})
+			if err != nil {
+				t.Fatalf("%v; printed:\n%s", err, out)
+			}
+			for _, want := range []string{"Hello from a LAN host behind two NATs.", "You said: hello", "0 s more, for 1 packet", "All 7 steps went well"} {
+				if !strings.Contains(out, want) {
+					t.Errorf("%q is not in\n%s", want, out)
+				}
+			}
+		})
 	}
+}
+
+// doublenat is the real daemon.
+func doublenat(ctx context.Context, o daemon.Options) error {
+	d, err := daemon.New(o)
+	if err != nil {
+		return err
+	}
+	return d.Run(ctx)
 }
 
 // TestDemoOnOneAddress has all roles on one address, as on systems whose loopback
@@ -128,7 +153,7 @@ func TestDemoOnOneAddress(t *testing.T) {
 	shared.Listen = netip.AddrPortFrom(one, shared.Listen.Port())
 	shared.Client = netip.AddrPortFrom(one, shared.Client.Port())
 	shared.Public, shared.Tunnel, shared.Internet = one, one, one
-	if out, err := demo(t, lab.Options{Serve: (&careless{}).serve, Places: shared}); err != nil {
+	if out, err := demo(t, lab.Options{Daemon: doublenat, Places: shared}); err != nil {
 		t.Errorf("%v; printed:\n%s", err, out)
 	}
 }
@@ -139,7 +164,7 @@ func TestDemoFailsWhenTheGatewayDoes(t *testing.T) {
 	for _, profile := range []string{"unauth", "noaddr"} {
 		t.Run(profile, func(t *testing.T) {
 			t.Parallel()
-			out, err := demo(t, lab.Options{Serve: (&careless{}).serve, Profile: profile, Patience: time.Second})
+			out, err := demo(t, lab.Options{Daemon: (&careless{}).run, Profile: profile, Patience: time.Second})
 			if err == nil || !strings.Contains(err.Error(), "step 1") {
 				t.Errorf("got %v; printed:\n%s", err, out)
 			}
@@ -168,7 +193,7 @@ func TestTakenPorts(t *testing.T) {
 				}
 				defer conn.Close()
 			}
-			out, err := demo(t, lab.Options{Serve: (&careless{}).serve, Places: p})
+			out, err := demo(t, lab.Options{Daemon: (&careless{}).run, Places: p})
 			want := fmt.Sprintf("choose another one with --%s", flag)
 			if err == nil || !strings.Contains(err.Error(), want) || !strings.Contains(err.Error(), place.String()) {
 				t.Errorf("got %v, want %q; printed:\n%s", err, want, out)

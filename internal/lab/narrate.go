@@ -126,6 +126,8 @@ func entryText(e routerostest.Entry) string {
 		return fmt.Sprintf("%s %s: %s %s → %s:%s", text, e.Ret, argument(e, "protocol"), argument(e, "dst-port"), argument(e, "to-addresses"), argument(e, "to-ports"))
 	case e.Command == natTable+"/remove":
 		return text + " " + cmp.Or(argument(e, ".id"), argument(e, "numbers"))
+	case !e.Wrote && e.Rows == 1:
+		return text + ": 1 row"
 	case !e.Wrote && e.Rows > 0:
 		return fmt.Sprintf("%s: %d rows", text, e.Rows)
 	default:

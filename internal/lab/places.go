@@ -8,6 +8,8 @@ import (
 	"net/netip"
 	"strconv"
 	"syscall"
+
+	"doublenat/routeros/routerostest"
 )
 
 // Places says where everybody is. All addresses are in 127.0.0.0/8.
@@ -74,6 +76,15 @@ func sharedPlaces() Places {
 // separate says whether hosts have addresses of their own, so that a relay can
 // keep a sender's address.
 func (p Places) separate() bool { return p.Internet != p.Public }
+
+// known is the gateway's address as doublenat is told. A gateway that shares its
+// address with the clients would make them look like the gateway.
+func (p Places) known() netip.AddrPort {
+	if p.separate() {
+		return p.Gateway
+	}
+	return netip.AddrPortFrom(netip.MustParseAddr(routerostest.GatewayAddress), p.Gateway.Port())
+}
 
 // check refuses addresses at which the lab would touch a network.
 func (p Places) check() error {

@@ -57,7 +57,7 @@ func (s *screen) wait(ctx context.Context, t *testing.T, text string) {
 func TestRun(t *testing.T) {
 	t.Parallel()
 	out, p := newScreen(), places(t)
-	l, err := lab.New(lab.Options{Serve: (&careless{}).serve, Out: out, Color: true, Profile: lab.DefaultProfile, Places: p})
+	l, err := lab.New(lab.Options{Daemon: (&careless{}).run, Out: out, Color: true, Profile: lab.DefaultProfile, Places: p})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -106,13 +106,13 @@ func TestRun(t *testing.T) {
 func TestNewRefuses(t *testing.T) {
 	t.Parallel()
 	good := func() lab.Options {
-		return lab.Options{Serve: (&careless{}).serve, Out: newScreen(), Profile: lab.DefaultProfile, Places: lab.SharedPlaces()}
+		return lab.Options{Daemon: (&careless{}).run, Out: newScreen(), Profile: lab.DefaultProfile, Places: lab.SharedPlaces()}
 	}
 	if _, err := lab.New(good()); err != nil {
 		t.Fatal(err)
 	}
 	tests := map[string]func(*lab.Options){
-		"needs a daemon":       func(o *lab.Options) { o.Serve = nil },
+		"needs a daemon":       func(o *lab.Options) { o.Daemon = nil },
 		"somewhere to write":   func(o *lab.Options) { o.Out = nil },
 		`profile "cisco"`:      func(o *lab.Options) { o.Profile = "cisco" },
 		"not in 127.0.0.0/8":   func(o *lab.Options) { o.Places.Public = publicOne },

@@ -227,7 +227,7 @@ func (s *stage) renew(ctx context.Context) (string, error) {
 	if writes := s.router.StatsSince(m.mark).Writes; writes > 0 {
 		return "", fmt.Errorf("the renewal wrote to the router %d times", writes)
 	}
-	return fmt.Sprintf("%v more: %d packet to the gateway, nothing written on the router", s.tcp.lifetime, s.requests()-m.packets), nil
+	return fmt.Sprintf("%.0f s more, for %d packet to the gateway and no change on the router", s.tcp.lifetime.Seconds(), s.requests()-m.packets), nil
 }
 
 // remove ends a mapping of the client and looks that its port is closed.

@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"doublenat/internal/config"
+	"doublenat/internal/daemon"
 	"doublenat/internal/nat"
 	"doublenat/natpmp"
 	"doublenat/natpmp/natpmptest"
@@ -29,7 +30,7 @@ type world struct {
 	internet internet
 	client   *host
 	trail    *trail
-	serve    func(context.Context, config.Config, *slog.Logger) error
+	daemon   func(context.Context, daemon.Options) error
 	log      *slog.Logger
 
 	// public and tunnel are the two NATs' relays.
@@ -49,7 +50,7 @@ func newWorld(ctx context.Context, o Options, profile natpmptest.Profile) (*worl
 		places:   o.Places,
 		internet: internet{addr: o.Places.Internet},
 		trail:    newTrail(),
-		serve:    o.Serve,
+		daemon:   o.Daemon,
 		log:      o.Logger,
 		troubles: make(chan error, 1),
 	}
@@ -86,7 +87,7 @@ func newRouter(p Places) (*routerostest.Router, error) {
 		return nil, errors.New("lab: the test router has no tunnel")
 	}
 	return r, errors.Join(
-		r.Set("/ip/route", route[".id"], routerostest.Row{"dst-address": p.Gateway.Addr().String() + "/32"}),
+		r.Set("/ip/route", route[".id"], routerostest.Row{"dst-address": p.known().Addr().String() + "/32"}),
 		r.Set("/ip/address", address[".id"], routerostest.Row{"address": p.Tunnel.String() + "/32", "network": p.Tunnel.String()}),
 	)
 }
@@ -127,7 +128,7 @@ func (w *world) open(ctx context.Context) (err error) {
 // environ returns the environment of the daemon, which is all that it knows.
 func (w *world) environ() map[string]string {
 	return map[string]string{
-		"VPN_GATEWAY":           w.places.Gateway.String(),
+		"VPN_GATEWAY":           w.places.known().String(),
 		"MIKROTIK_API_ADDRESS":  w.places.Router.String(),
 		"MIKROTIK_API_USER":     routerostest.LeastUser,
 		"MIKROTIK_API_PASSWORD": routerostest.LeastPassword,
@@ -158,19 +159,25 @@ func (w *world) run(ctx context.Context, act, after func(context.Context) error)
 	part("gateway", func(ctx context.Context) error { return w.gateway.Serve(ctx, w.packets) })
 	part("router", func(ctx context.Context) error { return w.router.Serve(ctx, w.api) })
 	part("client", w.client.run)
-	daemon := w.start(around, cfg, fail)
+	doublenat := w.start(around, cfg, fail)
 
 	err = act(ctx)
 	if cause := context.Cause(ctx); err != nil && cause != nil && !errors.Is(cause, context.Canceled) {
 		err = errors.Join(cause, err)
 	}
-	err = errors.Join(err, daemon.stop(), after(around))
+	err = errors.Join(err, doublenat.stop(), after(around))
 	stopAround()
 	w.cut()
 	w.public.close()
 	w.tunnel.close()
 	others.Wait()
 	return errors.Join(err, w.router.Close(), w.packets.Close())
+}
+
+// dialGateway connects to where the gateway really is.
+func (w *world) dialGateway(ctx context.Context) (net.Conn, error) {
+	var dialer net.Dialer
+	return dialer.DialContext(ctx, "udp4", w.places.Gateway.String())
 }
 
 // process is the daemon as it runs.
@@ -184,7 +191,12 @@ func (w *world) start(ctx context.Context, cfg config.Config, fail context.Cance
 	ctx, cancel := context.WithCancel(ctx)
 	p := &process{cancel: cancel, ended: make(chan error, 1)}
 	go func() {
-		err := w.serve(ctx, cfg, w.log)
+		err := w.daemon(ctx, daemon.Options{
+			Config:  cfg,
+			Logger:  w.log,
+			Version: "lab",
+			Network: daemon.Network{DialGateway: w.dialGateway},
+		})
 		if ctx.Err() == nil {
 			fail(fmt.Errorf("doublenat ended by itself: %w", err))
 		}
