@@ -1,0 +1,37 @@
+// Command doublenat is a NAT-PMP server (RFC 6886) for a LAN behind a MikroTik
+// router and a VPN gateway. `doublenat help` tells the rest.
+package main
+
+import (
+	"context"
+	"io"
+	"os"
+
+	"doublenat/internal/daemon"
+)
+
+func main() {
+	os.Exit(run(os.Args[1:], os.Environ(), os.Stdin, os.Stdout, os.Stderr))
+}
+
+// run does what the arguments say and returns the exit code. Nothing but main
+// and this function knows of a process.
+func run(args, environ []string, stdin io.Reader, stdout, stderr io.Writer) int {
+	p := &process{
+		environ: environment(environ),
+		stdin:   stdin,
+		stdout:  stdout,
+		stderr:  stderr,
+		daemon:  runDaemon,
+	}
+	return interruptible(func(ctx context.Context) int { return p.run(ctx, args) })
+}
+
+// runDaemon runs the real daemon until ctx ends.
+func runDaemon(ctx context.Context, o daemon.Options) error {
+	d, err := daemon.New(o)
+	if err != nil {
+		return err
+	}
+	return d.Run(ctx)
+}
