@@ -3,6 +3,7 @@ package routeros_test
 import (
 	"context"
 	"errors"
+	"fmt"
 	"slices"
 	"strconv"
 	"sync"
@@ -332,6 +333,93 @@ func TestOwedForEver(t *testing.T) {
 		time.Sleep(2 * time.Second)
 		if r.Stats().Connected {
 			t.Error("the connection to a silent router was kept")
+		}
+	})
+}
+
+// TestPatience gives up on a silent router neither before the time of the last
+// command that was sent, nor later because of an earlier one with more time.
+func TestPatience(t *testing.T) {
+	t.Parallel()
+	for _, last := range []bool{true, false} {
+		t.Run(fmt.Sprintf("with a last command %v", last), func(t *testing.T) {
+			t.Parallel()
+			synctest.Test(t, func(t *testing.T) {
+				r := newRig(t, routeros.Config{CommandTimeout: 10 * time.Second}, func(p *peer) {
+					p.login()
+					p.send("!done", tagOf(p.recv()))
+					p.hang()
+				})
+				if _, err := r.Do(t.Context(), routeros.Command{Path: "/patient", Timeout: time.Hour}); err != nil {
+					t.Fatal(err)
+				}
+				ctx, cancel := context.WithTimeout(t.Context(), 100*time.Millisecond)
+				defer cancel()
+				if _, err := r.Do(ctx, routeros.Command{Path: "/left"}); !routeros.Ambiguous(err) {
+					t.Errorf("got error %v, want outcome unknown", err)
+				}
+				if last {
+					time.Sleep(900 * time.Millisecond)
+					start := time.Now()
+					_, err := r.Do(t.Context(), routeros.Command{Path: "/last"})
+					if took := time.Since(start); !errors.Is(err, routeros.ErrTimeout) || took != 10*time.Second {
+						t.Errorf("got error %v after %v, want %v after 10s", err, took, routeros.ErrTimeout)
+					}
+				} else {
+					time.Sleep(10 * time.Second)
+				}
+				synctest.Wait()
+				if r.Stats().Connected {
+					t.Error("the connection to a silent router was kept")
+				}
+			})
+		})
+	}
+}
+
+// TestLateRepliesEndTheDebt abandons more commands than may be owed at a time,
+// but the router answers each of them in the end.
+func TestLateRepliesEndTheDebt(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		r := newRig(t, routeros.Config{MaxInFlight: 2}, func(p *peer) {
+			p.login()
+			for cmd := p.recv(); cmd != nil; cmd = p.recv() {
+				time.Sleep(time.Second)
+				p.send("!re", tagOf(cmd), "=a=b")
+				p.send("!done", tagOf(cmd))
+			}
+		})
+		for range 10 {
+			ctx, cancel := context.WithTimeout(t.Context(), 500*time.Millisecond)
+			if _, err := r.Do(ctx, routeros.Command{Path: "/x"}); !routeros.Ambiguous(err) {
+				t.Errorf("got error %v, want outcome unknown", err)
+			}
+			cancel()
+			time.Sleep(time.Second)
+		}
+		want := routeros.Stats{Connected: true, Connects: 1, Commands: 10, Abandoned: 10, Late: 20}
+		if diff := cmp.Diff(want, r.Stats()); diff != "" {
+			t.Errorf("stats (-want +got):\n%s", diff)
+		}
+	})
+}
+
+// TestReplyBeforeCommand has a router that answers a command before it got it.
+func TestReplyBeforeCommand(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		r := newRig(t, routeros.Config{}, func(p *peer) {
+			p.login()
+			time.Sleep(time.Second) // both commands wait, the first one in the write
+			p.send("!done", ".tag=2")
+			p.echo()
+		})
+		go func() { _, _ = r.Do(t.Context(), routeros.Command{Path: "/first"}) }()
+		synctest.Wait()
+		r.get(t, "/second")
+		if got := r.Stats().Late; got != 1 {
+			t.Errorf("%d sentences dropped, want 1", got)
 		}
 	})
 }

@@ -14,6 +14,7 @@ import (
 	"log/slog"
 	"math/big"
 	"net"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -138,6 +139,24 @@ func TestBackoff(t *testing.T) {
 		time.Sleep(time.Hour)
 		if n := len(r.dialed()); n > len(dials)+1 {
 			t.Errorf("dialed %d times more while no command waited", n-len(dials))
+		}
+	})
+}
+
+// TestBackoffAfterUselessLogins has a router that accepts the login and then ends
+// the connection, again and again.
+func TestBackoffAfterUselessLogins(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		useless := func(p *peer) { p.login() }
+		r := newRig(t, routeros.Config{}, slices.Repeat([]script{useless}, 1000)...)
+		ctx, cancel := context.WithTimeout(t.Context(), 10*time.Minute)
+		defer cancel()
+		for ctx.Err() == nil {
+			_, _ = r.Do(ctx, routeros.Command{Path: "/x"})
+		}
+		if n := len(r.dialed()); n < 20 || n > 60 {
+			t.Errorf("dialed %d times in ten minutes", n)
 		}
 	})
 }

@@ -8,10 +8,10 @@ import (
 	"doublenat/routeros"
 )
 
-// writeTimeout is how long a change may take. A router that works takes
-// milliseconds; whoever waits for the mapping has a few seconds, in which a lost
-// reply has to be noticed and looked into.
-const writeTimeout = 3 * time.Second
+// changeTimeout is how long each command of a change may take. A router that
+// works takes milliseconds; whoever waits for the mapping has a few seconds, in
+// which a lost reply has to be noticed and looked into.
+const changeTimeout = 3 * time.Second
 
 // do sends a command and keeps the books. A refusal for want of a right comes
 // back as a PermissionError.

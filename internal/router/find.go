@@ -24,7 +24,9 @@ func (r *Router) find(ctx context.Context, s *site, wanted ...owned) ([]natRule,
 			queries = append(queries, "?#|")
 		}
 	}
-	reply, err := r.do(ctx, routeros.Command{Path: natPath + "/print", Properties: rowProperties(), Queries: queries})
+	reply, err := r.do(ctx, routeros.Command{
+		Path: natPath + "/print", Properties: rowProperties(), Queries: queries, Timeout: changeTimeout,
+	})
 	if err != nil {
 		return nil, err
 	}

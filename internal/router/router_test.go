@@ -127,6 +127,7 @@ func TestReboots(t *testing.T) {
 				if len(got) != 1 || got[0].Key != wanted("192.168.88.11", 6882).Key {
 					t.Errorf("got rules %v, want the new one", got)
 				}
+				synctest.Wait() // the log is written beside
 				if n := len(r.log.lines("router connected")); n != 2 {
 					t.Errorf("the log tells of %d connections, want 2:\n%s", n, r.log)
 				}

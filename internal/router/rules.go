@@ -90,7 +90,9 @@ func (r *Router) change(ctx context.Context, op string, try func(again bool) (wr
 	return fault(op, err, unknown)
 }
 
-// AddRule makes the rule. In the ordinary case that is one command.
+// AddRule makes the rule. In the ordinary case that is one command. A router so
+// slow that it carries out an add after we looked for it in vain has the rule
+// twice; the next read shows both.
 func (r *Router) AddRule(ctx context.Context, want nat.Rule) (nat.Rule, error) {
 	op := "adding the rule for " + want.Key.String()
 	o := ownedBy(r.cfg.Instance, want)
@@ -185,7 +187,7 @@ func addCommand(iface string, o owned, want nat.Rule, before string) routeros.Co
 	if before != "" {
 		args = append(args, routeros.Attr{Name: "place-before", Value: before})
 	}
-	return routeros.Command{Path: natPath + "/add", Args: args, Timeout: writeTimeout}
+	return routeros.Command{Path: natPath + "/add", Args: args, Timeout: changeTimeout}
 }
 
 // suspect makes settle look for the tunnel interface again when the router does
@@ -233,7 +235,7 @@ func (r *Router) UpdateRule(ctx context.Context, found, want nat.Rule) error {
 				{Name: "dst-port", Value: matcher(want.Match)},
 				{Name: "comment", Value: o.String()},
 			},
-			Timeout: writeTimeout,
+			Timeout: changeTimeout,
 		})
 		if routeros.IsNoSuchItem(err) {
 			err = errLookAgain // somebody was faster
@@ -265,7 +267,7 @@ func (r *Router) RemoveRule(ctx context.Context, rule nat.Rule) error {
 		_, err = r.do(ctx, routeros.Command{
 			Path:    natPath + "/remove",
 			Args:    []routeros.Attr{{Name: ".id", Value: strings.Join(ids, ",")}},
-			Timeout: writeTimeout,
+			Timeout: changeTimeout,
 		})
 		switch {
 		case !routeros.IsNoSuchItem(err):

@@ -376,6 +376,75 @@ func TestSomebodyWasFaster(t *testing.T) {
 	})
 }
 
+// TestLostLook loses the reply to the look before a removal, and then the router:
+// nothing was changed, and that is known.
+func TestLostLook(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		r := newRig(t, routerostest.Config{}).settled(t)
+		made := r.add(t, wanted("192.168.88.10", 6881))
+		r.box.Inject(routerostest.Fault{Kind: routerostest.FaultVanish, Times: -1})
+		ctx, cancel := context.WithTimeout(t.Context(), 8*time.Second)
+		defer cancel()
+		if e := natError(t, r.RemoveRule(ctx, made)); e.Ambiguous || !errors.Is(e, context.DeadlineExceeded) {
+			t.Errorf("got %v, want no doubt and the context's error", e)
+		}
+	})
+}
+
+// TestStoredOtherwise has somebody edit the rule before we look whether it was made.
+func TestStoredOtherwise(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		r := newRig(t, routerostest.Config{}).settled(t)
+		r.box.Inject(routerostest.Fault{Kind: routerostest.FaultCloseReply, Command: natPath + "/add"})
+		want := wanted("192.168.88.10", 6881)
+		r.box.Inject(routerostest.Fault{Command: natPath + "/print", Do: func(box *routerostest.Router) {
+			row, _ := box.Find(natPath, "dst-port", "20881")
+			if err := box.Set(natPath, row[".id"], routerostest.Row{"to-ports": "22"}); err != nil {
+				t.Error(err)
+			}
+		}})
+		if made, err := r.AddRule(t.Context(), want); !natError(t, err).Ambiguous {
+			t.Errorf("got %+v, %v, want an error that has the core look after it", made, err)
+		}
+	})
+}
+
+// TestLateAdd has a router that is busy with others' commands and carries out an
+// add only after we have given it up, looked in vain and made the rule again. The
+// second rule cannot be avoided; it must be seen, and can be removed.
+func TestLateAdd(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		r := newRig(t, routerostest.Config{}).settled(t)
+		r.box.Inject(routerostest.Fault{Kind: routerostest.FaultDelay, Command: natPath + "/add", Delay: 4 * time.Second})
+		done := make(chan nat.Rule, 1)
+		go func() {
+			made, err := r.AddRule(t.Context(), wanted("192.168.88.10", 6881))
+			if err != nil {
+				t.Error(err)
+			}
+			done <- made
+		}()
+		for range 6 {
+			time.Sleep(time.Second)
+			r.rules(t) // the connection is not silent
+		}
+		made := <-done
+		rules := r.rules(t)
+		if len(rules) != 2 || rules[0] != made {
+			t.Fatalf("got rules %v, want %v and its double", rules, made)
+		}
+		if err := r.RemoveRule(t.Context(), rules[1]); err != nil {
+			t.Fatal(err)
+		}
+		if diff := cmp.Diff([]nat.Rule{made}, r.rules(t), cmp.Comparer(sameRule)); diff != "" {
+			t.Errorf("rules (-want +got):\n%s", diff)
+		}
+	})
+}
+
 func TestPermissions(t *testing.T) {
 	t.Parallel()
 	tests := map[string]struct {
