@@ -251,6 +251,9 @@ func (r *Router) getLocked(t *table, c *command) outcome {
 
 // targetsLocked finds the items that a command names.
 func (r *Router) targetsLocked(t *table, c *command) ([]*item, traps) {
+	if t.menu.singleton {
+		return t.items, nil
+	}
 	refs, given := c.arg(".id")
 	if !given {
 		refs, given = c.arg("numbers")

@@ -18,6 +18,8 @@ type menu struct {
 	order map[string]int
 	// defaults are the properties that every new item has.
 	defaults []property
+	// marks are those of an item that a client made.
+	marks []property
 	// named lets items be addressed by name.
 	named bool
 	// unique are the properties that no two items may have in common, all of them
@@ -66,10 +68,30 @@ func (m *menu) taking(lists ...[]argument) *menu {
 
 // starting sets the properties of a new item, given as "name=value" words.
 func (m *menu) starting(words string) *menu {
+	m.defaults = append(m.defaults, properties(words)...)
+	return m
+}
+
+// marking sets the properties of an item that a client adds, over the defaults.
+func (m *menu) marking(words string) *menu {
+	m.marks = append(m.marks, properties(words)...)
+	return m
+}
+
+// properties reads "name=value" words.
+func properties(words string) []property {
+	var list []property
 	for word := range strings.FieldsSeq(words) {
 		name, value, _ := strings.Cut(word, "=")
-		m.defaults = append(m.defaults, property{name: name, value: value})
+		list = append(list, property{name: name, value: value})
 	}
+	return list
+}
+
+// only lets no two items have the given properties in common; already is what is
+// said then.
+func (m *menu) only(names, already string) *menu {
+	m.unique, m.already = strings.Fields(names), already
 	return m
 }
 
@@ -112,64 +134,10 @@ func require(list []argument) []argument {
 // menus lists what version v has.
 func menus(v version, b behavior) map[string]*menu {
 	found := make(map[string]*menu)
-	for _, m := range slices.Concat(firewallMenus(b), networkMenus(v, b), systemMenus(b)) {
+	for _, m := range slices.Concat(firewallMenus(b), networkMenus(b), systemMenus(b)) {
 		if m.span.has(v) {
 			found[m.path] = m
 		}
 	}
 	return found
-}
-
-// firewallMenus are those below /ip/firewall.
-func firewallMenus(b behavior) []*menu {
-	const matchers = "src-address dst-address src-address-list dst-address-list dst-address-type in-interface in-interface-list " +
-		"out-interface out-interface-list src-port dst-port connection-state connection-nat-state connection-mark routing-mark packet-mark"
-	const flags = "bytes packets invalid dynamic disabled comment about"
-	counters := "bytes=0 packets=0 invalid=false dynamic=false disabled=false"
-	rules := func(path string) *menu {
-		return newMenu(path, "chain action protocol "+matchers+" new-connection-mark new-routing-mark passthrough log log-prefix", flags).starting(counters)
-	}
-	nat := newMenu("/ip/firewall/nat", "chain action to-addresses to-ports protocol "+matchers+" log log-prefix", flags).
-		with(writeCommands + " move reset-counters reset-counters-all").
-		taking(natArguments()...).starting("action=accept " + counters)
-	if b.logFields {
-		nat.starting("log=false log-prefix=")
-	}
-	if b.emptyMatchers {
-		nat.starting("in-interface-list= dst-address-list=")
-	}
-	addressList := newMenu("/ip/firewall/address-list", "list address creation-time timeout", "dynamic disabled comment").
-		with(writeCommands).starting("dynamic=false disabled=false").
-		taking(require(args(checkName, "list address")), args(checkBool, "disabled"), args(nil, "comment timeout"))
-	addressList.unique, addressList.already = []string{"list", "address"}, "already have such entry"
-	connection := newMenu("/ip/firewall/connection",
-		"protocol src-address dst-address reply-src-address reply-dst-address tcp-state timeout", "").with("remove")
-	return []*menu{nat, rules("/ip/firewall/filter"), rules("/ip/firewall/mangle"), addressList, connection}
-}
-
-// natArguments are the arguments of /ip/firewall/nat, RouterOS 6.49 to 7.24.
-func natArguments() [][]argument {
-	return [][]argument{
-		require(args(checkChain, "chain")),
-		args(checkAction, "action"),
-		args(checkProtocol, "protocol"),
-		args(checkPorts, "dst-port src-port port"),
-		args(checkAddress, "to-addresses dst-address src-address"),
-		args(checkPortRange, "to-ports"),
-		args(checkInterface, "in-interface out-interface"),
-		args(checkInterfaceList, "in-interface-list out-interface-list"),
-		args(checkBool, "disabled log"),
-		args(checkName, "dst-address-list src-address-list connection-mark routing-mark packet-mark jump-target limit time"),
-		args(checkName, "dst-address-type src-address-type address-list address-list-timeout same-not-by-dst connection-type "+
-			"connection-bytes connection-limit connection-rate content dscp dst-limit fragment hotspot icmp-options "+
-			"in-bridge-port in-bridge-port-list out-bridge-port out-bridge-port-list ingress-priority ipsec-policy ipv4-options "+
-			"layer7-protocol nth packet-size per-connection-classifier priority psd random realm routing-table "+
-			"src-mac-address tcp-mss ttl"),
-		args(nil, "comment"),
-		args(checkLogPrefix, "log-prefix"),
-		argsIn(span{since: v710}, checkBool, "randomise-ports"), //nolint:misspell // RouterOS spells it so
-		argsIn(span{before: v716}, checkName, "tls-host"),
-		argsIn(span{since: v720}, checkName, "socks5-server socks5-port socks5-user socks5-password socksify-service"),
-		argsIn(span{since: v721}, checkName, "tos"),
-	}
 }

@@ -7,39 +7,54 @@ import (
 )
 
 // networkMenus are interfaces, addresses and routes.
-func networkMenus(v version, b behavior) []*menu {
+func networkMenus(b behavior) []*menu {
 	iface := newMenu("/interface", "name default-name type mtu actual-mtu l2mtu mac-address rx-byte tx-byte", "running slave dynamic disabled comment").
 		starting("mtu=1500 actual-mtu=1500 running=true disabled=false")
 	iface.named = true
-	list := newMenu("/interface/list", "name include exclude", "builtin dynamic comment").starting("include= exclude= builtin=false dynamic=false")
+	list := newMenu("/interface/list", "name include exclude", "builtin dynamic comment").with("add set remove comment").
+		starting("include= exclude= builtin=false dynamic=false").only("name", "already have such entry").
+		taking(require(args(checkName, "name")), args(nil, "include exclude comment"))
 	list.named = true
-	member := newMenu("/interface/list/member", "list interface", "dynamic disabled comment").starting("dynamic=false disabled=false")
+	member := newMenu("/interface/list/member", "list interface", "dynamic disabled comment").with(writeCommands).
+		starting("dynamic=false disabled=false").only("list interface", "already have such entry").
+		taking(require(args(checkInterfaceList, "list")), require(args(checkInterface, "interface")), args(checkBool, "disabled"), args(nil, "comment"))
 	wireGuard := newMenu("/interface/wireguard", "name mtu listen-port private-key public-key", "running disabled comment").
 		starting("mtu=1420 running=true disabled=false")
 	wireGuard.named, wireGuard.span, wireGuard.sensitive = true, span{since: v701}, "private-key"
 	address := newMenu("/ip/address", "address network interface actual-interface", "invalid dynamic disabled comment").
 		starting("invalid=false dynamic=false disabled=false")
+	return append(routeMenus(b), iface, list, member, wireGuard, address)
+}
 
-	const routeFlags = "active static connect dhcp vpn dynamic inactive disabled comment"
-	route := newMenu("/ip/route", "dst-address routing-table pref-src gateway immediate-gw distance scope target-scope", routeFlags).
-		starting("distance=1 scope=30 target-scope=10 disabled=false")
+// routeMenus are routes, their tables and the rules that choose one.
+func routeMenus(b behavior) []*menu {
+	fields, table := "dst-address routing-table pref-src gateway immediate-gw distance scope target-scope", "routing-table"
 	if !b.immediateGateway {
-		route = newMenu("/ip/route", "dst-address pref-src gateway gateway-status distance scope target-scope routing-mark", routeFlags).
-			starting("distance=1 scope=30 target-scope=10 disabled=false")
+		fields, table = "dst-address pref-src gateway gateway-status distance scope target-scope routing-mark", "routing-mark"
+	}
+	route := newMenu("/ip/route", fields, "active static connect dhcp vpn dynamic inactive disabled comment").with(writeCommands).
+		starting("distance=1 scope=30 target-scope=10 disabled=false").marking("static=true dynamic=false").
+		taking(require(args(checkAddress, "dst-address")), require(args(checkName, "gateway")), args(checkName, table),
+			args(checkInteger, "distance scope target-scope"), args(checkAddress, "pref-src"), args(checkBool, "disabled"), args(nil, "check-gateway comment"))
+	if b.immediateGateway {
+		route.marking("routing-table=main")
 	}
 	if b.routeCheck {
 		route.with("check")
 	}
-	rule := newMenu("/routing/rule", "dst-address src-address interface routing-mark action table", "inactive disabled comment").
-		starting("disabled=false")
-	rule.span = span{since: v701}
-	menus := []*menu{iface, list, member, wireGuard, address, route, rule}
-	if v < v701 {
-		old := newMenu("/ip/route/rule", "dst-address src-address interface routing-mark action table", "inactive disabled comment").
-			starting("disabled=false")
-		menus = append(menus, old)
+	rule := func(path string, in span) *menu {
+		m := newMenu(path, "dst-address src-address interface routing-mark action table", "inactive disabled comment").with(writeCommands+" move").
+			starting("action=lookup disabled=false").
+			taking(args(checkAddress, "dst-address src-address"), args(checkInterface, "interface"), args(checkName, "routing-mark table"),
+				args(checkChoice("lookup", "lookup-only-in-table", "drop", "unreachable"), "action"), args(checkBool, "disabled"), args(nil, "comment"))
+		m.span = in
+		return m
 	}
-	return menus
+	tables := newMenu("/routing/table", "name fib", "invalid dynamic disabled comment").with(writeCommands).
+		starting("disabled=false invalid=false dynamic=false").only("name", "already have such entry").
+		taking(require(args(checkName, "name")), args(nil, "fib comment"), args(checkBool, "disabled"))
+	tables.named, tables.span = true, span{since: v701}
+	return []*menu{route, rule("/routing/rule", span{since: v701}), rule("/ip/route/rule", span{before: v701}), tables}
 }
 
 // systemMenus are the router's own services, users and state.
@@ -57,7 +72,7 @@ func systemMenus(b behavior) []*menu {
 		taking(require(args(checkName, "name")), require(args(checkNamed("/user/group"), "group")),
 			args(checkAddressOrNone, "address"), args(checkBool, "disabled"), args(nil, "password comment"))
 	user.named, user.secret, user.policy = true, "password", "policy"
-	user.unique, user.already = []string{"name"}, "user with the same name already exists"
+	user.only("name", "user with the same name already exists")
 	if b.maxSessions {
 		user.taking(args(checkChoice("none", "lockscreen", "logout"), "inactivity-policy"), args(checkDuration, "inactivity-timeout")).
 			starting("inactivity-timeout=10m inactivity-policy=none")
@@ -65,7 +80,7 @@ func systemMenus(b behavior) []*menu {
 	group := newMenu("/user/group", "name policy skin", "comment").with("add set remove comment").starting("skin=default").
 		taking(require(args(checkName, "name")), args(nil, "policy skin comment"))
 	group.named, group.policy = true, "policy"
-	group.unique, group.already = []string{"name"}, "group with the same name already exists"
+	group.only("name", "group with the same name already exists")
 
 	menus := []*menu{service, user, group}
 	for _, m := range []struct {
@@ -81,7 +96,7 @@ func systemMenus(b behavior) []*menu {
 		single.singleton, single.refresh = true, m.refresh
 		menus = append(menus, single)
 	}
-	natPMP := newMenu("/ip/nat-pmp", "enabled", "")
+	natPMP := newMenu("/ip/nat-pmp", "enabled", "").with("set").taking(args(checkBool, "enabled"))
 	natPMP.singleton, natPMP.span = true, span{since: v713}
 	natPMPInterfaces := newMenu("/ip/nat-pmp/interfaces", "interface type forced-ip", "disabled")
 	natPMPInterfaces.span = span{since: v713}

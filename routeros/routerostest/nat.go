@@ -39,15 +39,6 @@ func checkLogPrefix(r *Router, name, value string) traps {
 	return nil
 }
 
-// checkPortsNeedProtocol refuses ports in a rule whose protocol has none.
-func (r *Router) checkPortsNeedProtocol(get func(string) string) traps {
-	ported := slices.ContainsFunc([]string{"dst-port", "src-port", "port", "to-ports"}, func(name string) bool { return get(name) != "" })
-	if ported && !slices.Contains([]string{"tcp", "udp", "udp-lite", "dccp", "sctp"}, protocolName(get("protocol"))) {
-		return r.behavior.refusePorts()
-	}
-	return nil
-}
-
 // Match says where the first packet of a new connection goes that came in on an
 // interface for a port of the router's own address there. It walks the dstnat
 // chain in order as the router does: protocols, port lists, ranges, negation,

@@ -101,6 +101,8 @@ func (r *Router) furnishNetwork() {
 	if !r.behavior.immediateGateway {
 		main, vpn = "", " routing-mark=vpn"
 	}
+	r.put("/routing/table", "name=main fib= dynamic=true")
+	r.put("/routing/table", "name=vpn fib=")
 	r.put("/ip/route", "dst-address=0.0.0.0/0 gateway=198.51.100.1 static=true dynamic=false"+main)
 	r.put("/ip/route", "dst-address="+GatewayAddress+"/32 gateway="+TunnelInterface+" static=true dynamic=false"+main)
 	r.put("/ip/route", "dst-address=0.0.0.0/0 gateway="+TunnelInterface+" static=true dynamic=false"+vpn)

@@ -78,6 +78,11 @@ func (r *Router) addLocked(t *table, c *command) outcome {
 	if refused := r.checkRowLocked(t, nil, props); refused != nil {
 		return failed(refused)
 	}
+	for _, mark := range t.menu.marks {
+		if _, given := props[mark.name]; !given {
+			props[mark.name] = mark.value
+		}
+	}
 	it := t.newItem(time.Now(), props)
 	t.insert(it, t.belowDynamic(position))
 	r.storedLocked(t, it)
@@ -122,7 +127,7 @@ func (r *Router) checkRowLocked(t *table, changed *item, props Row) traps {
 			return refuseMissing(missing)
 		}
 	}
-	if t.menu.path == natPath {
+	if _, rules := t.menu.order["chain"]; rules {
 		return r.checkPortsNeedProtocol(get)
 	}
 	if len(t.menu.unique) == 0 {
