@@ -4,7 +4,9 @@ import (
 	"log/slog"
 	"net/netip"
 	"strings"
+	"time"
 
+	"doublenat/internal/nat"
 	"doublenat/routeros"
 )
 
@@ -17,6 +19,8 @@ type Config struct {
 	// GatewayWindow is how many requests may be in flight to the gateway at the
 	// same time (GATEWAY_WINDOW), from 1 to 256. 1 is the strict order of RFC 6886 §3.1.
 	GatewayWindow int
+	// Delivery is the port on which the gateway's packets reach the router (GATEWAY_DELIVERY).
+	Delivery nat.Delivery
 
 	// Router is where the router's API listens (MIKROTIK_API_ADDRESS). The port is never 0.
 	Router Endpoint
@@ -42,6 +46,27 @@ type Config struct {
 	DeniedClients []netip.Prefix
 	// Announce says where changes of the external address are multicast (ANNOUNCE).
 	Announce Announce
+
+	// LeasePolicy says who keeps leases alive (LEASE_POLICY).
+	LeasePolicy nat.LeasePolicy
+	// MaxLifetime cuts the lifetimes that clients ask for (MAX_LIFETIME), in whole
+	// seconds, from a minute to a day.
+	MaxLifetime time.Duration
+	// Companion maps UDP too for a client that asks for TCP alone (COMPANION).
+	Companion bool
+	// MaxMappings bounds the mappings in all, MaxMappingsPerClient those of each
+	// client (MAX_MAPPINGS, MAX_MAPPINGS_PER_CLIENT); both are at least 1.
+	MaxMappings, MaxMappingsPerClient int
+	// Static are the mappings that doublenat holds itself (STATIC_MAPPINGS), each
+	// key once, in the order given. They fit the two limits. Nil means none.
+	Static []StaticMapping
+
+	// OnChangeURL is told of changes (ON_CHANGE_URL): an absolute http or https URL,
+	// secret because it may hold credentials. The empty text means nobody.
+	OnChangeURL routeros.Secret
+	// OnChangeExec is run at changes (ON_CHANGE_EXEC): the absolute path of a program
+	// and its arguments. Nil means nothing.
+	OnChangeExec []string
 
 	// Instance is the owner name in the comments of our rules (INSTANCE).
 	Instance string

@@ -10,6 +10,7 @@ import (
 	"net/netip"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/google/go-cmp/cmp"
 	"go.uber.org/goleak"
@@ -80,6 +81,8 @@ func defaults() config.Config {
 	return config.Config{
 		Gateway:        netip.MustParseAddrPort("10.2.0.1:5351"),
 		GatewayWindow:  16,
+		MaxLifetime:    2 * time.Hour,
+		MaxMappings:    1024,
 		Router:         config.Endpoint{Host: "192.168.88.1", Port: 8728},
 		RouterUser:     "admin",
 		RouterPassword: routeros.NewSecret("hunter2"),
@@ -90,6 +93,8 @@ func defaults() config.Config {
 		Shutdown:       config.ShutdownClean,
 		LogLevel:       slog.LevelInfo,
 		LogFormat:      config.LogAuto,
+
+		MaxMappingsPerClient: 64,
 	}
 }
 
@@ -193,6 +198,7 @@ var nonsense = map[string][][2]string{
 		{"[fd00::1", "host:port"},
 		{"[]", "brackets"},
 		{"fd00::1::2", "host:port"},
+		{"fe80::1%]", "zone"},
 		{strings.Repeat("a", 64), "neither a host name"},
 		{strings.Repeat("a.", 128), "longer"},
 	},
@@ -236,18 +242,49 @@ var nonsense = map[string][][2]string{
 		{"on:eth0 br0", "cannot be an interface"},
 		{"on:a/b", "cannot be an interface"},
 	},
-	"GATEWAY_WINDOW": {{"0", "1 to 256"}, {"257", "1 to 256"}, {"-1", "1 to 256"}, {"16.0", "1 to 256"}, {"many", "1 to 256"}},
-	"INSTANCE":       {{strings.Repeat("x", 33), "32"}, {"nl 1", "A-Z"}, {"nl;1", "A-Z"}, {"é", "A-Z"}},
-	"SHUTDOWN":       {{"dirty", "neither clean nor keep"}},
-	"LOG_LEVEL":      {{"TRACE", "log level"}, {"INFO+2", "log level"}, {"0", "log level"}},
-	"LOG_FORMAT":     {{"xml", "none of auto, text and json"}},
+	"GATEWAY_WINDOW":          {{"0", "1 to 256"}, {"257", "1 to 256"}, {"-1", "1 to 256"}, {"16.0", "1 to 256"}, {"many", "1 to 256"}},
+	"GATEWAY_DELIVERY":        {{"outer", "none of internal, external and both"}},
+	"LEASE_POLICY":            {{"keep", "neither client nor hold"}},
+	"MAX_LIFETIME":            {{"59s", "1m to 24h"}, {"25h", "1m to 24h"}, {"1h0.5s", "whole seconds"}, {"-1", "1m to 24h"}, {"two hours", "duration"}, {"99999999999999999999", "duration"}},
+	"COMPANION":               {{"both", "neither true nor false"}},
+	"MAX_MAPPINGS":            {{"0", "1 to 16384"}, {"16385", "1 to 16384"}, {"all", "1 to 16384"}},
+	"MAX_MAPPINGS_PER_CLIENT": {{"0", "1 to 16384"}, {"1e3", "1 to 16384"}},
+	"STATIC_MAPPINGS": {
+		{"192.168.88.10:8080", "tcp, udp or both"},
+		{"sctp:192.168.88.10:8080", "tcp, udp or both"},
+		{"tcp:192.168.88.10", "address and port"},
+		{"tcp:nas.lan:80", "address and port"},
+		{"tcp:[fd00::1]:80", "address and port"},
+		{"tcp:0.0.0.0:80", "address and port"},
+		{"tcp:224.0.0.1:80", "address and port"},
+		{"tcp:192.168.88.10:0", "address and port"},
+		{"tcp:192.168.88.10:80=", "external port"},
+		{"tcp:192.168.88.10:80=0", "external port"},
+		{"tcp:192.168.88.10:80=70000", "external port"},
+		{"tcp:192.168.88.10:80,", "tcp, udp or both"},
+		{"tcp:192.168.88.10:80,both:192.168.88.10:80", "twice"},
+	},
+	"ON_CHANGE_EXEC": {
+		{"notify", "absolute path"},
+		{"./notify", "absolute path"},
+		{"/bin/echo 'a", "quote that does not end"},
+		{`/bin/echo "a`, "quote that does not end"},
+		{`/bin/echo a\`, "backslash at the end"},
+		{"'' a", "absolute path"},
+		{" ", "absolute path"},
+		{"/bin/echo \x00", "cannot be printed"},
+	},
+	"INSTANCE":   {{strings.Repeat("x", 33), "32"}, {"nl 1", "A-Z"}, {"nl;1", "A-Z"}, {"é", "A-Z"}},
+	"SHUTDOWN":   {{"dirty", "neither clean nor keep"}},
+	"LOG_LEVEL":  {{"TRACE", "log level"}, {"INFO+2", "log level"}, {"0", "log level"}},
+	"LOG_FORMAT": {{"xml", "none of auto, text and json"}},
 }
 
 func TestParseRejectsNonsense(t *testing.T) {
 	t.Parallel()
 	for _, v := range config.Reference() {
 		if v.Secret {
-			continue // every text is a password
+			continue // every text is a password, and the others' tests are their own
 		}
 		t.Run(v.Name, func(t *testing.T) {
 			t.Parallel()
@@ -301,6 +338,9 @@ func TestParseReportsAllErrors(t *testing.T) {
 	var want []string
 	for _, v := range config.Reference() {
 		switch {
+		case v.Name == "ON_CHANGE_URL":
+			environ[v.Name] = "no url"
+			want = append(want, v.Name)
 		case v.Secret:
 			want = append(want, v.Name) // missing
 		case v.Name == "MIKROTIK_API_PASSWORD_FILE":

@@ -32,10 +32,12 @@ func parseEndpoint(s string) (Endpoint, error) {
 	if err != nil {
 		return Endpoint{}, err
 	}
-	if _, err := netip.ParseAddr(host); err != nil {
+	if addr, err := netip.ParseAddr(host); err != nil {
 		if err := checkName(host); err != nil {
 			return Endpoint{}, err
 		}
+	} else if strings.ContainsAny(addr.Zone(), "[]%:") {
+		return Endpoint{}, errors.New("has a zone that is no name of an interface")
 	}
 	return Endpoint{Host: host, Port: port}, nil
 }

@@ -67,10 +67,21 @@ func Parse(environ map[string]string, readFile func(name string) ([]byte, error)
 		DeniedClients:  value(p, "DENIED_CLIENTS", given.DeniedClients, parsePrefixes),
 		Announce:       value(p, "ANNOUNCE", given.Announce, parseAnnounce),
 		GatewayWindow:  value(p, "GATEWAY_WINDOW", given.GatewayWindow, parseWindow),
-		Instance:       value(p, "INSTANCE", given.Instance, parseInstance),
-		Shutdown:       value(p, "SHUTDOWN", given.Shutdown, parseShutdown),
-		LogLevel:       value(p, "LOG_LEVEL", given.LogLevel, parseLevel),
-		LogFormat:      value(p, "LOG_FORMAT", given.LogFormat, parseFormat),
+		Delivery:       value(p, "GATEWAY_DELIVERY", given.Delivery, parseDelivery),
+		LeasePolicy:    value(p, "LEASE_POLICY", given.LeasePolicy, parsePolicy),
+		MaxLifetime:    value(p, "MAX_LIFETIME", given.MaxLifetime, parseLifetime),
+		Companion:      value(p, "COMPANION", given.Companion, parseBool),
+		MaxMappings:    value(p, "MAX_MAPPINGS", given.MaxMappings, parseLimit),
+
+		MaxMappingsPerClient: value(p, "MAX_MAPPINGS_PER_CLIENT", given.MaxMappingsPerClient, parseLimit),
+
+		Static:       value(p, "STATIC_MAPPINGS", given.Static, parseStatic),
+		OnChangeURL:  value(p, "ON_CHANGE_URL", given.OnChangeURL, parseHookURL),
+		OnChangeExec: value(p, "ON_CHANGE_EXEC", given.OnChangeExec, parseCommand),
+		Instance:     value(p, "INSTANCE", given.Instance, parseInstance),
+		Shutdown:     value(p, "SHUTDOWN", given.Shutdown, parseShutdown),
+		LogLevel:     value(p, "LOG_LEVEL", given.LogLevel, parseLevel),
+		LogFormat:    value(p, "LOG_FORMAT", given.LogFormat, parseFormat),
 	}
 	if cfg.Router.Port == 0 {
 		cfg.Router.Port = apiPort
@@ -80,6 +91,9 @@ func Parse(environ map[string]string, readFile func(name string) ([]byte, error)
 	}
 	if cfg.Listen.IsValid() && cfg.Listen == cfg.Gateway {
 		p.fail("LISTEN_ADDR", given.Listen, "is the address of VPN_GATEWAY, which is another host's")
+	}
+	if reason := tooMany(cfg); reason != "" {
+		p.fail("STATIC_MAPPINGS", given.Static, reason)
 	}
 	if len(p.errs) > 0 {
 		return Config{}, errors.Join(p.errs...)

@@ -30,6 +30,24 @@ type raw struct {
 
 	GatewayWindow string `env:"GATEWAY_WINDOW" envDefault:"16" allowed:"number from 1 to 256" example:"1" help:"Requests in flight to the gateway at the same time. 1 is the strict order of RFC 6886."`
 
+	Delivery string `env:"GATEWAY_DELIVERY" envDefault:"internal" allowed:"internal, external or both" example:"both" help:"On which port the gateway's packets reach the router: the internal port of the lease (RFC 6886), the external one, or either. It decides what the rules match."`
+
+	LeasePolicy string `env:"LEASE_POLICY" envDefault:"client" allowed:"client or hold" example:"hold" help:"Who keeps leases alive. client: the client's renewals. hold: doublenat, for as long as the client asked for, also when it comes back late."`
+
+	MaxLifetime string `env:"MAX_LIFETIME" envDefault:"2h" allowed:"duration such as 90m, or seconds, from 1m to 24h" example:"3600" help:"Longest lifetime of a mapping. Longer wishes are cut to it."`
+
+	Companion string `env:"COMPANION" envDefault:"off" allowed:"on or off (also true, false, yes, no, 1, 0)" example:"on" help:"Map UDP too, with the same ports, for a client that asks for TCP alone."`
+
+	MaxMappings string `env:"MAX_MAPPINGS" envDefault:"1024" allowed:"number from 1 to 16384" example:"200" help:"Most mappings in all. TCP and UDP of one port are two."`
+
+	MaxMappingsPerClient string `env:"MAX_MAPPINGS_PER_CLIENT" envDefault:"64" allowed:"number from 1 to 16384" example:"8" help:"Most mappings of one client, its static ones included."`
+
+	Static string `env:"STATIC_MAPPINGS" allowed:"list of tcp|udp|both:IPv4 address:port, each with =external port if one is preferred, separated by commas" example:"tcp:192.168.88.10:8080, both:192.168.88.20:51413=51413" help:"Mappings that doublenat holds itself from start to stop, for hosts that cannot ask."`
+
+	OnChangeURL string `env:"ON_CHANGE_URL" secret:"true" allowed:"http or https URL, with user:password@ if needed" example:"https://hooks.example.com/doublenat" help:"Each change of a mapping or of the external address is sent there as JSON in a POST (docs/events.md)."`
+
+	OnChangeExec string `env:"ON_CHANGE_EXEC" allowed:"absolute path of a program and its arguments, quoted as in a shell" example:"/usr/local/bin/set-port --app 'my app'" help:"Program that is run at each change of a mapping or of the external address (docs/events.md). No shell is involved."`
+
 	Instance string `env:"INSTANCE" envDefault:"default" allowed:"1 to 32 of A-Z a-z 0-9 _ -" example:"proton-nl" help:"Name in the comments of our rules. Two doublenats on one router need two names."`
 
 	Shutdown string `env:"SHUTDOWN" envDefault:"clean" allowed:"clean or keep" example:"keep" help:"On a stop, remove all rules and leases, or keep them for the next start."`

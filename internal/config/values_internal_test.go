@@ -18,6 +18,7 @@ func FuzzValues(f *testing.F) {
 	for _, seed := range []string{
 		"", ":", "[", "]", "[]:1", "[::1]:80", "[fe80::1%eth0]:1", "fe80::1%25", "1.2.3.4:65535", "a:1:2", "on:", "on:a,b", "0.0.0.0/0",
 		"10.0.0.0/8, 10.1.2.3", "::ffff:1.2.3.4", "::ffff:1.2.3.4/128", "\xff", "on:\xff",
+		"tcp:1.2.3.4:5=6, udp:1.2.3.4:5", "both:1.2.3.4:5", `/a 'b c' "d\"e" f\ g`, "/a ''",
 	} {
 		f.Add(seed)
 	}
@@ -42,6 +43,22 @@ func FuzzValues(f *testing.F) {
 				t.Errorf("%q: %v, then %v (%v)", text, a, second, err)
 			}
 		}
+		if list, err := parseStatic(text); err == nil {
+			texts := make([]string, len(list))
+			for i, m := range list {
+				texts[i] = m.String()
+			}
+			second, err := parseStatic(strings.Join(texts, ","))
+			if err != nil || !slices.Equal(list, second) {
+				t.Errorf("%q: %v, then %v (%v)", text, list, second, err)
+			}
+		}
+		if argv, err := parseCommand(text); err == nil {
+			second, err := parseCommand(quoted(argv))
+			if err != nil || !slices.Equal(argv, second) {
+				t.Errorf("%q: %q, then %q (%v)", text, argv, second, err)
+			}
+		}
 		// The others have one spelling or a closed set of values: they must not panic.
 		_, _ = parseUser(text)
 		_, _ = parseInterface(text)
@@ -51,10 +68,24 @@ func FuzzValues(f *testing.F) {
 		_, _ = parseLevel(text)
 		_, _ = parseShutdown(text)
 		_, _ = parseFormat(text)
+		_, _ = parseDelivery(text)
+		_, _ = parsePolicy(text)
+		_, _ = parseLifetime(text)
+		_, _ = parseLimit(text)
+		_, _ = parseHookURL(text)
 		if nearest(text, []string{"LOG_LEVEL"}) != "" && len(text) > len("LOG_LEVEL")+2 {
 			t.Errorf("%q is near LOG_LEVEL", text)
 		}
 	})
+}
+
+// quoted writes a command so that its words can be read again.
+func quoted(argv []string) string {
+	words := make([]string, len(argv))
+	for i, word := range argv {
+		words[i] = "'" + strings.ReplaceAll(word, "'", `'\''`) + "'"
+	}
+	return strings.Join(words, " ")
 }
 
 // endpointWithPort is parseEndpoint with the default port, as Parse uses it.

@@ -103,6 +103,8 @@ func (d *Daemon) makeService(opts Options) (err error) {
 	d.service, err = nat.New(nat.Config{
 		Router: d.router, Gateway: d.gateway,
 		Logger: d.log.With("component", "nat"), OnEvent: d.mappingChanged,
+		Delivery: d.cfg.Delivery, Policy: d.cfg.LeasePolicy, Companion: d.cfg.Companion,
+		MaxLifetime: d.cfg.MaxLifetime, MaxMappings: d.cfg.MaxMappings, MaxMappingsPerClient: d.cfg.MaxMappingsPerClient,
 		KeepOnShutdown: d.cfg.Shutdown == config.ShutdownKeep,
 		Random:         opts.Random,
 	})
