@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"net"
+	"net/http"
 	"strings"
 	"sync"
 	"testing"
@@ -96,11 +97,34 @@ func TestRun(t *testing.T) {
 		t.Fatal(err)
 	}
 	out.wait(ctx, t, "→ 127.0.0.1:9000")
+	fetch(ctx, t, out.String())
+	out.wait(ctx, t, "came in on tcp")
 	out.wait(ctx, t, "the client renews")
 	if err := visitor.Unmap(ctx, natpmp.OpMapTCP, 9000); err != nil {
 		t.Fatal(err)
 	}
 	out.wait(ctx, t, "  - tcp ")
+}
+
+// fetch gets the page at the address that the lab invites to.
+func fetch(ctx context.Context, t *testing.T, invitation string) {
+	t.Helper()
+	_, after, _ := strings.Cut(invitation, "curl ")
+	address, _, _ := strings.Cut(after, "\n")
+	request, err := http.NewRequestWithContext(ctx, http.MethodGet, address, http.NoBody)
+	if err != nil {
+		t.Fatal(err)
+	}
+	request.Close = true
+	client := http.Client{Transport: &http.Transport{DisableKeepAlives: true}}
+	response, err := client.Do(request)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer response.Body.Close()
+	if response.StatusCode != http.StatusOK {
+		t.Errorf("%s: %s", address, response.Status)
+	}
 }
 
 func TestNewRefuses(t *testing.T) {

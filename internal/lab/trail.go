@@ -35,11 +35,13 @@ func (t *trail) add(c crossing) {
 	}
 }
 
-// clear forgets what was kept.
-func (t *trail) clear() {
+// take returns what was kept, oldest first, and forgets it.
+func (t *trail) take() []crossing {
 	t.mu.Lock()
 	defer t.mu.Unlock()
+	list := t.list
 	t.list = nil
+	return list
 }
 
 // find returns the crossing of a relay's port, once there is one, or false when

@@ -28,6 +28,7 @@ const defaultNATPMPPort = 5351
 // leases of others, until ctx ends.
 func (s *stage) watch(ctx context.Context) error {
 	known := s.others()
+	s.trail.take() // what came before is told
 	look := time.NewTicker(time.Second)
 	defer look.Stop()
 	renewal := time.NewTimer(s.tcp.lifetime / 2)
@@ -38,11 +39,23 @@ func (s *stage) watch(ctx context.Context) error {
 			return nil
 		case <-look.C:
 			known = s.compare(known, s.others())
+		case <-s.trail.news:
+			s.traffic()
 		case <-renewal.C:
 			if err := s.renewBoth(ctx); err != nil {
 				return err
 			}
 			renewal.Reset(s.tcp.lifetime / 2)
+		}
+	}
+}
+
+// traffic tells of the connections that came in from the Internet.
+func (s *stage) traffic() {
+	clock := time.Now().Format(time.TimeOnly)
+	for _, c := range s.trail.take() {
+		if c.at == s.public.name {
+			s.line("%s  %v came in on %s: %d bytes in, %d bytes out", clock, c.from, c.on, c.up, c.down)
 		}
 	}
 }
