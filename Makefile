@@ -33,6 +33,19 @@ test: ## run the tests
 race: ## run the tests with the race detector
 	$(GO) test -race ./...
 
+.PHONY: e2e
+e2e: ## send real packets through namespaces (Linux, root; see e2e/doc.go)
+	$(GO) test -tags e2e -count=1 ./e2e/...
+
+E2E_PACKAGES := iproute2 nftables conntrack wireguard-go wireguard-tools miniupnpd-nftables natpmpc python3-libtorrent
+
+.PHONY: e2e-deps
+e2e-deps: ## install what make e2e needs (Debian, root)
+	apt-get update -q
+	DEBIAN_FRONTEND=noninteractive apt-get install -y -q --no-install-recommends $(E2E_PACKAGES) \
+		$$(command -v npm >/dev/null || echo nodejs npm)
+	cd e2e && npm ci
+
 .PHONY: fmt
 fmt: ## format the code
 	$(LINT) fmt
