@@ -45,7 +45,7 @@ type Config struct {
 	// without and on 8729 with TLS.
 	Address string
 	// Dial opens the connection in place of Address when it is not nil. With TLS
-	// set the handshake is done on what it returns.
+	// set the handshake is done on what it returns. TCP keepalive is then up to Dial.
 	Dial func(ctx context.Context) (net.Conn, error)
 	// TLS turns TLS on. An empty ServerName becomes the host of Address. Nil means
 	// no TLS.

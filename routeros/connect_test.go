@@ -255,13 +255,20 @@ func certificate(t *testing.T) (tls.Certificate, *x509.CertPool) {
 	return tls.Certificate{Certificate: [][]byte{der}, PrivateKey: key}, pool
 }
 
+// secure does the TLS handshake and returns the peer inside, nil if it failed.
+func (p *peer) secure(cert tls.Certificate) *peer {
+	conn := tls.Server(p.conn, &tls.Config{Certificates: []tls.Certificate{cert}, MinVersion: tls.VersionTLS12})
+	if conn.HandshakeContext(p.t.Context()) != nil {
+		return nil
+	}
+	return &peer{t: p.t, conn: conn, reader: routeros.NewReader(conn, routeros.Limits{})}
+}
+
 func TestTLS(t *testing.T) {
 	t.Parallel()
 	cert, pool := certificate(t)
 	secure := func(p *peer) {
-		conn := tls.Server(p.conn, &tls.Config{Certificates: []tls.Certificate{cert}, MinVersion: tls.VersionTLS12})
-		q := &peer{t: p.t, conn: conn, reader: routeros.NewReader(conn, routeros.Limits{})}
-		if conn.HandshakeContext(t.Context()) == nil {
+		if q := p.secure(cert); q != nil {
 			q.login()
 			q.echo()
 		}
@@ -288,34 +295,46 @@ func TestTLS(t *testing.T) {
 	for name, tt := range tests {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			// crypto/x509 looks at the clock: with a virtual one, the certificate is not valid yet.
-			cfg := routeros.Config{Address: "127.0.0.1:8729", TLS: tt.cfg, ConnectTimeout: 2 * time.Second}
-			if name == "silent" {
-				cfg.ConnectTimeout = 10 * time.Millisecond
-			}
-			r := newRig(t, cfg, tt.play)
-			if tt.want == "" {
-				r.get(t, "/x")
-				return
-			}
-			ctx, cancel := context.WithCancel(t.Context())
-			defer cancel()
-			go func() {
-				for ctx.Err() == nil && len(r.failures()) == 0 {
-					time.Sleep(time.Millisecond)
+			synctest.Test(t, func(t *testing.T) {
+				r := newRig(t, routeros.Config{Address: "127.0.0.1:8729", TLS: tt.cfg}, tt.play)
+				if tt.want == "" {
+					r.get(t, "/x")
+					return
 				}
-				cancel()
-			}()
-			_, _ = r.Do(ctx, routeros.Command{Path: "/x"})
-			errs := r.failures()
-			if len(errs) == 0 || !strings.Contains(errs[0].Error(), tt.want) {
-				t.Errorf("got errors %v, want one with %q", errs, tt.want)
-			}
-			if _, ok := errors.AsType[*routeros.TLSError](errs[0]); !ok && name != "silent" {
-				t.Errorf("got %T, want a TLSError", errs[0])
-			}
+				ctx, cancel := context.WithTimeout(t.Context(), 12*time.Second)
+				defer cancel()
+				_, _ = r.Do(ctx, routeros.Command{Path: "/x"})
+				errs := r.failures()
+				if len(errs) == 0 || !strings.Contains(errs[0].Error(), tt.want) {
+					t.Fatalf("got errors %v, want one with %q", errs, tt.want)
+				}
+				if _, ok := errors.AsType[*routeros.TLSError](errs[0]); !ok && name != "silent" {
+					t.Errorf("got %T, want a TLSError", errs[0])
+				}
+			})
 		})
 	}
+}
+
+// TestDeadTLS has a router that dies while the connection is secure. Closing TLS
+// in order means to write to it, which nobody must wait for.
+func TestDeadTLS(t *testing.T) {
+	t.Parallel()
+	cert, pool := certificate(t)
+	synctest.Test(t, func(t *testing.T) {
+		cfg := routeros.Config{Address: "127.0.0.1:8729", TLS: &tls.Config{RootCAs: pool}, CommandTimeout: 3 * time.Second}
+		r := newRig(t, cfg, func(p *peer) {
+			q := p.secure(cert)
+			q.login()
+			q.recv()
+			time.Sleep(time.Hour)
+		})
+		start := time.Now()
+		_, err := r.Do(t.Context(), routeros.Command{Path: "/x"})
+		if took := time.Since(start); !errors.Is(err, routeros.ErrTimeout) || took != 3*time.Second {
+			t.Errorf("got error %v after %v, want %v after 3s", err, took, routeros.ErrTimeout)
+		}
+	})
 }
 
 // TestAddress connects over TCP, without a dial function.

@@ -39,11 +39,11 @@ func (c *Client) connect(ctx context.Context) (*session, error) {
 	}
 	reader := NewReader(conn, c.cfg.Limits)
 	if err := c.login(conn, reader); err != nil {
-		_ = conn.Close()
+		_ = closer(conn)()
 		return nil, connectError(ctx, "logging in", err)
 	}
 	if !stop() {
-		_ = conn.Close()
+		_ = closer(conn)()
 		return nil, connectError(ctx, "logging in", context.Cause(ctx))
 	}
 	return newSession(c, conn, reader), nil

@@ -2,6 +2,7 @@ package routeros
 
 import (
 	"context"
+	"crypto/tls"
 	"errors"
 	"fmt"
 	"net"
@@ -46,6 +47,7 @@ type result struct {
 type session struct {
 	client *Client
 	conn   net.Conn
+	close  func() error // see closer
 	reader *Reader
 	queue  chan *call    // commands to be written
 	over   chan struct{} // closed when the session has failed
@@ -64,22 +66,37 @@ type session struct {
 // newSession returns a session on a connection that is logged in. It starts nothing.
 func newSession(c *Client, conn net.Conn, reader *Reader) *session {
 	return &session{
-		client: c, conn: conn, reader: reader,
+		client: c, conn: conn, close: closer(conn), reader: reader,
 		queue: make(chan *call, c.cfg.MaxInFlight),
 		over:  make(chan struct{}),
 		calls: make(map[uint32]*call),
 	}
 }
 
+// closer returns what closes the connection at once. Closing TLS in order is to
+// write to the router, which may be dead, and takes up to five seconds then.
+func closer(conn net.Conn) func() error {
+	if secure, ok := conn.(*tls.Conn); ok {
+		return secure.NetConn().Close
+	}
+	return conn.Close
+}
+
 // run reads and writes until the session fails or ctx ends, and returns why.
 // When it returns the connection is closed and every call has its result.
 func (s *session) run(ctx context.Context) error {
-	stop := context.AfterFunc(ctx, func() { s.fail(ErrClosed) })
-	defer stop()
-	var writer sync.WaitGroup
-	writer.Go(s.write)
+	var others sync.WaitGroup
+	others.Add(1)
+	stop := context.AfterFunc(ctx, func() {
+		defer others.Done()
+		s.fail(ErrClosed)
+	})
+	others.Go(s.write)
 	s.fail(s.read())
-	writer.Wait()
+	if stop() {
+		others.Done()
+	}
+	others.Wait()
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	return s.err
@@ -101,7 +118,7 @@ func (s *session) fail(err error) {
 	}
 	close(s.over)
 	s.mu.Unlock()
-	_ = s.conn.Close()
+	_ = s.close()
 }
 
 // lostLocked returns the error for a call that the session's end leaves without reply.
@@ -115,9 +132,9 @@ func (s *session) lostLocked(k *call) error {
 // do sends the command and waits for its reply.
 //
 // A command that is not answered in time is abandoned and the connection goes on:
-// the late reply is known by its tag and dropped. (A client without tags has to drop the
-// connection, or the next command gets the reply.) Only a router that was silent
-// all that time loses the connection.
+// the late reply is known by its tag and dropped. (A client without tags has to
+// drop the connection, or its next command gets that reply.) Only a router that
+// was silent all the time loses the connection.
 func (s *session) do(ctx context.Context, cmd Command) (*Reply, error) {
 	k := &call{cmd: cmd, timeout: cmd.Timeout, result: make(chan result, 1), reply: new(Reply)}
 	if k.timeout == 0 {
