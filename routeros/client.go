@@ -83,6 +83,7 @@ func (c *Client) do(ctx context.Context, cmd Command) (*Reply, error) {
 		if !errors.Is(err, errNotSent) {
 			return reply, err
 		}
+		// Run may not have noticed yet that this session is over.
 		c.drop(s)
 	}
 }
@@ -128,6 +129,8 @@ func (c *Client) Run(ctx context.Context) error {
 	}
 	defer c.close()
 	pause := backoff{least: c.cfg.BackoffMin, most: c.cfg.BackoffMax}
+	// Without a command that waits there is no connection: a router that logs idle
+	// users out, or is switched off on purpose, is left in peace.
 	for c.awaitDemand(ctx) {
 		s, err := c.connect(ctx)
 		if err == nil {

@@ -85,6 +85,7 @@ func closer(conn net.Conn) func() error {
 // run reads and writes until the session fails or ctx ends, and returns why.
 // When it returns the connection is closed and every call has its result.
 func (s *session) run(ctx context.Context) error {
+	// The end of ctx closes the connection, which ends the reader and with it all else.
 	var others sync.WaitGroup
 	others.Add(1)
 	stop := context.AfterFunc(ctx, func() {
@@ -140,6 +141,7 @@ func (s *session) do(ctx context.Context, cmd Command) (*Reply, error) {
 	if k.timeout == 0 {
 		k.timeout = s.client.cfg.CommandTimeout
 	}
+	// Registered before it is queued, so that the session's end finds it in either place.
 	if !s.register(k) {
 		return nil, errNotSent
 	}

@@ -7,6 +7,7 @@ import (
 	"net/netip"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -114,7 +115,10 @@ func TestReboots(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			synctest.Test(t, func(t *testing.T) {
-				r := newRig(t, routerostest.Config{ReuseIDs: true}).settled(t)
+				var ready atomic.Int32
+				r := newRig(t, routerostest.Config{ReuseIDs: true}, func(cfg *router.Config) {
+					cfg.OnReady = func() { ready.Add(1) }
+				}).settled(t)
 				made := r.add(t, wanted("192.168.88.10", 6881))
 				r.box.Reboot(how)
 				ctx, cancel := context.WithTimeout(t.Context(), 3*time.Minute)
@@ -128,6 +132,9 @@ func TestReboots(t *testing.T) {
 					t.Errorf("got rules %v, want the new one", got)
 				}
 				synctest.Wait() // the log is written beside
+				if n := ready.Load(); n != 2 {
+					t.Errorf("OnReady was called %d times, want 2", n)
+				}
 				if n := len(r.log.lines("router connected")); n != 2 {
 					t.Errorf("the log tells of %d connections, want 2:\n%s", n, r.log)
 				}

@@ -46,7 +46,7 @@ func (r *Router) look(ctx context.Context, s *site) (view, error) {
 	v := s.view(r.cfg.Instance, parseRows(rows))
 	r.mu.Lock()
 	before := r.layout.strays
-	if r.site == s {
+	if r.site == s { // else the connection is another by now, on which ids may be too
 		r.layout = layout{known: true, catchAll: v.catchAll, strays: v.strays}
 	}
 	r.mu.Unlock()
@@ -82,6 +82,7 @@ func (r *Router) change(ctx context.Context, op string, try func(again bool) (wr
 			return nil
 		}
 		lost := routeros.Ambiguous(err)
+		// A look whose reply got lost has changed nothing. It is repeated all the same.
 		unknown = unknown || wrote && lost
 		if ctx.Err() != nil || !lost && !errors.Is(err, errLookAgain) {
 			break
@@ -217,6 +218,7 @@ func (r *Router) UpdateRule(ctx context.Context, found, want nat.Rule) error {
 		return fault(op, err, false)
 	}
 	return r.change(ctx, op, func(bool) (wrote bool, err error) {
+		// The new comment is searched for as well: a former try may have written it.
 		rows, err := r.find(ctx, s, old, o)
 		if err != nil {
 			return false, err
