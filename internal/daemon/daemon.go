@@ -15,6 +15,7 @@ import (
 	"doublenat/internal/gateway"
 	"doublenat/internal/nat"
 	"doublenat/internal/router"
+	"doublenat/internal/static"
 	"doublenat/natpmp"
 	"doublenat/routeros"
 )
@@ -50,6 +51,7 @@ type Daemon struct {
 	router    *router.Router
 	gateway   *gateway.Gateway
 	service   *nat.Service
+	static    *static.Keeper
 	frontend  *frontend.Frontend
 	server    *natpmp.Server
 	announcer *announcer
@@ -66,7 +68,7 @@ func New(opts Options) (*Daemon, error) {
 		net: opts.Network.withDefaults(opts.Config), epoch: natpmp.NewEpoch(),
 		announcer: newAnnouncer(), observe: opts.OnEvent,
 	}
-	for _, step := range []func(Options) error{d.makeRouter, d.makeGateway, d.makeService, d.makeFrontend} {
+	for _, step := range []func(Options) error{d.makeRouter, d.makeGateway, d.makeService, d.makeStatic, d.makeFrontend} {
 		if err := step(opts); err != nil {
 			return nil, err
 		}
@@ -113,7 +115,7 @@ func (d *Daemon) makeService(opts Options) (err error) {
 
 func (d *Daemon) makeFrontend(Options) (err error) {
 	d.frontend, err = frontend.New(frontend.Config{
-		Core: d.service, External: d.gateway.External,
+		Core: d.static, External: d.gateway.External,
 		Allow: d.cfg.AllowedClients, Deny: d.cfg.DeniedClients,
 		Exclude: func(a netip.Addr) bool { return a == d.cfg.Gateway.Addr() },
 		Logger:  d.log.With("component", "frontend"),
@@ -149,6 +151,7 @@ func (d *Daemon) addressChanged(before, now netip.Addr) {
 // mappingChanged is told by the core. A port that changed behind its client's back
 // is announced, so that clients come and ask.
 func (d *Daemon) mappingChanged(ev nat.Event) {
+	d.static.Observe(ev)
 	if ev.Kind == nat.EventPortChanged && ev.Untold {
 		d.epoch.Reset()
 		d.announcer.Announce()
@@ -182,6 +185,7 @@ func (d *Daemon) Run(ctx context.Context) error {
 	above, ctx := errgroup.WithContext(ctx)
 	above.Go(func() error { return wrap("server", d.server.Serve(ctx, conn)) })
 	above.Go(func() error { return wrap("announcements", d.announce(ctx, conn)) })
+	above.Go(func() error { return wrap("static mappings", d.static.Run(ctx)) })
 	above.Go(func() error { return wrap("shutdown", d.service.Run(ctx)) })
 	if d.onReady != nil {
 		d.onReady()
