@@ -1,0 +1,83 @@
+//go:build e2e && linux
+
+package e2e_test
+
+import (
+	"context"
+	"errors"
+	"net/netip"
+	"testing"
+
+	"doublenat/natpmp"
+)
+
+// startLiar puts a server into doublenat's place that answers success to
+// everything and does nothing.
+func startLiar(ctx context.Context, t *testing.T, ns *namespace) {
+	t.Helper()
+	conn, err := ns.listenUDP(ctx, netip.MustParseAddrPort("0.0.0.0:5351"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		buf := make([]byte, 1100)
+		for {
+			n, from, err := conn.ReadFrom(buf)
+			if err != nil {
+				return
+			}
+			// UDP: an answer that cannot be sent is lost.
+			_, _ = conn.WriteTo(lie(buf[:n]), from)
+		}
+	}()
+	t.Cleanup(func() {
+		_ = conn.Close() // ends the loop
+		<-done
+	})
+}
+
+// lie returns the answer that a client hopes for, or that lets it fall back to
+// NAT-PMP; nil for none.
+func lie(packet []byte) []byte {
+	const epoch = 9
+	if len(packet) >= 2 && packet[0] != 0 {
+		return natpmp.AppendVersionError(nil, natpmp.Opcode(packet[1]), epoch)
+	}
+	request, err := natpmp.ParseRequest(packet)
+	if err != nil {
+		return nil
+	}
+	response := natpmp.Response{Opcode: request.Opcode, Epoch: epoch}
+	switch {
+	case request.Opcode == natpmp.OpExternalAddress:
+		response.Address = netip.MustParseAddr(publicAddress)
+	case request.Lifetime > 0:
+		response.ExternalPort, response.Lifetime = request.InternalPort, request.Lifetime
+		fallthrough
+	default:
+		response.InternalPort = request.InternalPort
+	}
+	return response.Append(nil)
+}
+
+// TestFlowsNoticeALiar runs every flow without doublenat. Each has to notice that
+// what it was promised is not so.
+func TestFlowsNoticeALiar(t *testing.T) {
+	t.Parallel()
+	requireSandbox(t)
+	for _, f := range flows() {
+		t.Run(f.name, func(t *testing.T) {
+			t.Parallel()
+			ctx, w := newWorld(t, f.site)
+			ctx, cancel := context.WithTimeout(ctx, flowTimeout)
+			defer cancel()
+			startLiar(ctx, t, w.box)
+			err := f.run(ctx, w)
+			if promise := (*promiseError)(nil); !errors.As(err, &promise) {
+				t.Errorf("the flow ends with %v, want a broken promise", err)
+			}
+		})
+	}
+}

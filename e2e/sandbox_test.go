@@ -1,0 +1,139 @@
+//go:build e2e && linux
+
+package e2e_test
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"runtime"
+	"strings"
+	"syscall"
+	"testing"
+
+	"golang.org/x/sys/unix"
+)
+
+const (
+	// sandboxVariable is set in the sandbox, to the path of the doublenat binary.
+	sandboxVariable = "E2E_SANDBOX"
+	// routerVariable names a real router. The tests that need no sandbox run then,
+	// on the host's network.
+	routerVariable = "E2E_ROUTER"
+	// debianPython is where python3-libtorrent can be imported, whatever other
+	// python comes first in PATH.
+	debianPython = "/usr/bin/python3"
+)
+
+// inSandbox says whether this process is the one that runs the flows.
+func inSandbox() bool { return os.Getenv(sandboxVariable) != "" }
+
+// doublenatPath is the binary under test.
+func doublenatPath() string { return os.Getenv(sandboxVariable) }
+
+// requireSandbox skips a test that needs namespaces where there are none. In CI
+// the run has failed before it could come here.
+func requireSandbox(t *testing.T) {
+	t.Helper()
+	if !inSandbox() {
+		t.Skip("needs root, namespaces and the programs of `make e2e-deps`")
+	}
+}
+
+// missing says what this machine lacks for the flows, all at once.
+func missing() error {
+	if os.Getenv(routerVariable) != "" {
+		return errors.New(routerVariable + " is set: the tests talk to that router only")
+	}
+	var lacks []string
+	if os.Geteuid() != 0 {
+		lacks = append(lacks, "root")
+	}
+	if _, err := os.Stat("/dev/net/tun"); err != nil {
+		lacks = append(lacks, "/dev/net/tun")
+	}
+	for _, p := range []struct{ program, source string }{
+		{"ip", "iproute2"},
+		{"nft", "nftables"},
+		{"conntrack", "conntrack"},
+		{"wireguard-go", "wireguard-go"},
+		{"wg", "wireguard-tools"},
+		{"miniupnpd", "miniupnpd-nftables"},
+		{"natpmpc", "natpmpc"},
+		{"node", "nodejs"},
+	} {
+		if _, err := exec.LookPath(p.program); err != nil {
+			lacks = append(lacks, p.program+" (Debian package "+p.source+")")
+		}
+	}
+	if err := exec.Command(debianPython, "-c", "import libtorrent").Run(); err != nil {
+		lacks = append(lacks, "libtorrent for "+debianPython+" (Debian package python3-libtorrent)")
+	}
+	if _, err := os.Stat("node_modules/nat-pmp"); err != nil {
+		lacks = append(lacks, "e2e/node_modules (npm ci in e2e/)")
+	}
+	if lacks == nil {
+		return nil
+	}
+	return fmt.Errorf("this machine lacks %s; `make e2e-deps` installs what can be installed", strings.Join(lacks, ", "))
+}
+
+// runSandbox builds doublenat, runs this program in a sandbox, and returns its
+// exit code. When ctx ends the sandbox is destroyed.
+func runSandbox(ctx context.Context) (code int, err error) {
+	dir, err := os.MkdirTemp("", "doublenat-e2e-")
+	if err != nil {
+		return 1, err
+	}
+	defer func() { err = errors.Join(err, os.RemoveAll(dir)) }()
+	binary := filepath.Join(dir, "doublenat")
+	build := exec.CommandContext(ctx, "go", "build", "-o", binary, "doublenat/cmd/doublenat")
+	build.Stderr = os.Stderr
+	if err := build.Run(); err != nil {
+		return 1, fmt.Errorf("building doublenat: %w", err)
+	}
+
+	// The kernel sends Pdeathsig when the thread ends that started the child.
+	runtime.LockOSThread()
+	defer runtime.UnlockOSThread()
+	child := exec.CommandContext(ctx, "/proc/self/exe", os.Args[1:]...)
+	child.Stdout, child.Stderr = os.Stdout, os.Stderr
+	child.Env = append(os.Environ(), sandboxVariable+"="+binary)
+	child.SysProcAttr = &syscall.SysProcAttr{
+		Cloneflags: syscall.CLONE_NEWNS | syscall.CLONE_NEWPID | syscall.CLONE_NEWNET,
+		Pdeathsig:  syscall.SIGKILL,
+	}
+	if err := child.Run(); err != nil {
+		if exit := (*exec.ExitError)(nil); errors.As(err, &exit) && exit.Exited() {
+			return exit.ExitCode(), nil
+		}
+		return 1, fmt.Errorf("running the sandbox: %w", err)
+	}
+	return 0, nil
+}
+
+// furnishSandbox makes this process at home in its namespaces: nothing that is
+// mounted from here on is seen outside, /proc shows its own processes, and /run,
+// where ip and wireguard-go keep their things and the tests their temporary
+// files, is empty and gone afterwards.
+func furnishSandbox() error {
+	if err := unix.Mount("", "/", "", unix.MS_REC|unix.MS_PRIVATE, ""); err != nil {
+		return fmt.Errorf("making mounts private: %w", err)
+	}
+	if err := unix.Mount("proc", "/proc", "proc", 0, ""); err != nil {
+		return fmt.Errorf("mounting /proc: %w", err)
+	}
+	if err := unix.Mount("tmpfs", "/run", "tmpfs", 0, "mode=0755"); err != nil {
+		return fmt.Errorf("mounting /run: %w", err)
+	}
+	if err := os.Mkdir("/run/tmp", 0o700); err != nil {
+		return err
+	}
+	if err := os.Setenv("TMPDIR", "/run/tmp"); err != nil {
+		return err
+	}
+	return run(exec.Command("ip", "link", "set", "lo", "up"))
+}

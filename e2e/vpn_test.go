@@ -1,0 +1,182 @@
+//go:build e2e && linux
+
+package e2e_test
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net/netip"
+	"os"
+	"path/filepath"
+	"strings"
+	"sync"
+	"testing"
+
+	"doublenat/natpmp"
+	"doublenat/natpmp/natpmptest"
+)
+
+// vpnNAT is the VPN gateway before it has leases: its clients get out, and nobody
+// gets in. The chains with miniupnpd in their names are miniupnpd's, those of
+// the table leases are the test gateway's.
+const vpnNAT = `
+table inet filter {
+	chain miniupnpd { }
+	chain prerouting_miniupnpd { }
+	chain postrouting_miniupnpd { }
+	chain forward {
+		type filter hook forward priority 0; policy drop;
+		ct state established,related accept;
+		iifname "wgv" accept;
+		jump miniupnpd;
+		meta mark 1 accept;
+	}
+	chain prerouting { type nat hook prerouting priority -100; jump prerouting_miniupnpd; }
+	chain postrouting { type nat hook postrouting priority 100; jump postrouting_miniupnpd; }
+}
+table ip leases {
+	chain forwards { }
+	chain prerouting { type nat hook prerouting priority -99; jump forwards; }
+	chain forward { type filter hook forward priority -1; iifname "eth0" ct status dnat meta mark set 1; }
+	chain postrouting { type nat hook postrouting priority 101; oifname "eth0" masquerade; }
+}`
+
+// vpn is the VPN gateway: NAT-PMP on one side, the kernel's NAT on the other.
+type vpn interface {
+	// leases returns how many there are.
+	leases() (int, error)
+	// restart is a power cut: all leases are lost.
+	restart() error
+	// trouble returns what went wrong since the start, or nil.
+	trouble() error
+}
+
+// miniupnpd is Debian's, with a NAT that follows by itself.
+type miniupnpd struct {
+	t       *testing.T
+	ctx     context.Context //nolint:containedctx // the life of the world, as t has it too
+	ns      *namespace
+	process *process
+}
+
+var _ vpn = (*miniupnpd)(nil)
+
+// startMiniupnpd starts miniupnpd.
+func startMiniupnpd(ctx context.Context, t *testing.T, ns *namespace) vpn {
+	t.Helper()
+	m := &miniupnpd{t: t, ctx: ctx, ns: ns}
+	m.start()
+	return m
+}
+
+// start starts the program.
+func (m *miniupnpd) start() {
+	m.t.Helper()
+	dir := m.t.TempDir()
+	config := filepath.Join(dir, "miniupnpd.conf")
+	text := strings.Join([]string{
+		"ext_ifname=eth0", "ext_ip=" + publicAddress, "listening_ip=wgv",
+		"enable_natpmp=yes", "enable_upnp=no", "secure_mode=yes", "uuid=6a1b2c3d-0000-4000-8000-000000000001",
+		"upnp_table_name=filter", "upnp_nat_table_name=filter", "upnp_forward_chain=miniupnpd",
+		"upnp_nat_chain=prerouting_miniupnpd", "upnp_nat_postrouting_chain=postrouting_miniupnpd",
+		"allow 1024-65535 0.0.0.0/0 1024-65535", "",
+	}, "\n")
+	if err := os.WriteFile(config, []byte(text), 0o600); err != nil {
+		m.t.Fatal(err)
+	}
+	m.process = startProcess(m.t, "miniupnpd", m.ns.command(m.ctx, "miniupnpd", "-d", "-f", config, "-P", filepath.Join(dir, "pid")))
+}
+
+func (m *miniupnpd) leases() (int, error) {
+	rules, err := output(m.ns.command(m.ctx, "nft", "list", "chain", "inet", "filter", "prerouting_miniupnpd"))
+	return strings.Count(rules, "dnat "), err
+}
+
+func (m *miniupnpd) restart() error {
+	m.process.kill()
+	err := m.ns.nft(m.ctx, "flush chain inet filter miniupnpd\nflush chain inet filter prerouting_miniupnpd\nflush chain inet filter postrouting_miniupnpd")
+	m.start()
+	return err
+}
+
+func (m *miniupnpd) trouble() error {
+	select {
+	case <-m.process.ended:
+		return fmt.Errorf("miniupnpd ended: %w", m.process.err)
+	default:
+		return nil
+	}
+}
+
+// testGateway is the NAT-PMP gateway for tests, whose leases the kernel follows.
+type testGateway struct {
+	*natpmptest.Gateway
+
+	ns *namespace
+
+	mu    sync.Mutex // guards fault
+	fault error
+}
+
+var _ vpn = (*testGateway)(nil)
+
+// withProfile returns what starts a test gateway that behaves like this.
+func withProfile(profile natpmptest.Profile) func(context.Context, *testing.T, *namespace) vpn {
+	return func(ctx context.Context, t *testing.T, ns *namespace) vpn {
+		t.Helper()
+		g := &testGateway{ns: ns}
+		var err error
+		g.Gateway, err = natpmptest.New(natpmptest.Config{
+			Profile: profile, Address: netip.MustParseAddr(publicAddress), Seed: uint64(ns.fd),
+			OnChange: func() { g.follow(ctx) },
+		})
+		if err != nil {
+			t.Fatal(err)
+		}
+		conn, err := ns.listenUDP(ctx, netip.MustParseAddrPort("10.2.0.1:5351"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		serving, stop := context.WithCancel(ctx)
+		served := make(chan error, 1)
+		go func() { served <- g.Serve(serving, conn) }()
+		t.Cleanup(func() {
+			stop()
+			if err := errors.Join(<-served, conn.Close()); err != nil {
+				t.Errorf("gateway: %v", err)
+			}
+		})
+		return g
+	}
+}
+
+// follow makes the kernel's NAT what the leases say, at once.
+func (g *testGateway) follow(ctx context.Context) {
+	script := []string{"flush chain ip leases forwards"}
+	for _, m := range g.Mappings() {
+		protocol := "udp"
+		if m.Protocol == natpmp.OpMapTCP {
+			protocol = "tcp"
+		}
+		script = append(script, fmt.Sprintf("add rule ip leases forwards iifname eth0 ip daddr %s %s dport %d dnat to %s",
+			g.Address(), protocol, m.ExternalPort, m.Target))
+	}
+	err := g.ns.nft(ctx, strings.Join(script, "\n"))
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	g.fault = errors.Join(g.fault, err)
+}
+
+func (g *testGateway) leases() (int, error) { return len(g.Mappings()), nil }
+
+func (g *testGateway) restart() error {
+	g.Restart(false)
+	return g.trouble()
+}
+
+func (g *testGateway) trouble() error {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	return g.fault
+}
