@@ -1,6 +1,7 @@
 package natpmp
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"log/slog"
@@ -11,9 +12,15 @@ import (
 	"time"
 )
 
-// DefaultMaxConcurrent is how many requests a [Server] works on at once, unless
-// told otherwise.
-const DefaultMaxConcurrent = 256
+// The bounds of a [Server] unless it is told otherwise.
+const (
+	// DefaultMaxConcurrent is how many requests are worked on at once.
+	DefaultMaxConcurrent = 256
+	// DefaultMaxPerClient is how many of them may be one client's.
+	DefaultMaxPerClient = 64
+	// DefaultMaxWaiting is how many further requests may wait.
+	DefaultMaxWaiting = 1024
+)
 
 // Handler decides about requests. It is called from several goroutines at once.
 type Handler interface {
@@ -45,9 +52,19 @@ type ServerConfig struct {
 	// It is the place for RFC 6886 §3.3: requests that were sent to an external
 	// address, or that came in on an external interface, must not be accepted.
 	Admit func(Arrival) bool
-	// MaxConcurrent bounds the requests in work; what comes beyond is dropped and
-	// counted. 0 means [DefaultMaxConcurrent].
+	// MaxConcurrent bounds the requests in work; what comes beyond waits. 0 means
+	// [DefaultMaxConcurrent].
 	MaxConcurrent int
+	// MaxPerClient bounds the requests in work of one client. 0 means
+	// [DefaultMaxPerClient].
+	MaxPerClient int
+	// MaxWaiting bounds the requests that wait; a client may have a quarter of them
+	// waiting. What comes beyond is dropped and counted. 0 means [DefaultMaxWaiting].
+	MaxWaiting int
+	// Favored says whether a client goes before others: one that has something to
+	// lose, as a mapping to be renewed. A quarter of MaxConcurrent is kept for such.
+	// It is called as Admit is. Nil favors nobody, and keeps nothing.
+	Favored func(netip.Addr) bool
 	// Logger gets a debug line for each drop, and panics of the handler as errors.
 	// Nil discards.
 	Logger *slog.Logger
@@ -58,7 +75,8 @@ type Server struct {
 	handler Handler
 	epoch   *Epoch
 	admit   func(Arrival) bool
-	slots   chan struct{}
+	favored func(netip.Addr) bool
+	queue   *queue
 	log     *slog.Logger
 	count   serverCounters
 }
@@ -70,11 +88,8 @@ func NewServer(cfg ServerConfig) (*Server, error) {
 		return nil, errors.New("natpmp: server needs a handler")
 	case cfg.Epoch == nil:
 		return nil, errors.New("natpmp: server needs an epoch")
-	case cfg.MaxConcurrent < 0:
-		return nil, errors.New("natpmp: MaxConcurrent is negative")
-	}
-	if cfg.MaxConcurrent == 0 {
-		cfg.MaxConcurrent = DefaultMaxConcurrent
+	case cfg.MaxConcurrent < 0, cfg.MaxPerClient < 0, cfg.MaxWaiting < 0:
+		return nil, errors.New("natpmp: a bound is negative")
 	}
 	if cfg.Logger == nil {
 		cfg.Logger = slog.New(slog.DiscardHandler)
@@ -82,11 +97,23 @@ func NewServer(cfg ServerConfig) (*Server, error) {
 	if cfg.Admit == nil {
 		cfg.Admit = func(Arrival) bool { return true }
 	}
+	limits := queueLimits{
+		working:   cmp.Or(cfg.MaxConcurrent, DefaultMaxConcurrent),
+		perClient: cmp.Or(cfg.MaxPerClient, DefaultMaxPerClient),
+		waiting:   cmp.Or(cfg.MaxWaiting, DefaultMaxWaiting),
+	}
+	limits.strangers = limits.working
+	if cfg.Favored == nil {
+		cfg.Favored = func(netip.Addr) bool { return false }
+	} else {
+		limits.strangers -= limits.working / 4
+	}
 	return &Server{
 		handler: cfg.Handler,
 		epoch:   cfg.Epoch,
 		admit:   cfg.Admit,
-		slots:   make(chan struct{}, cfg.MaxConcurrent),
+		favored: cfg.Favored,
+		queue:   newQueue(limits),
 		log:     cfg.Logger,
 	}, nil
 }
@@ -127,7 +154,7 @@ func (s *Server) Serve(ctx context.Context, conn net.PacketConn) error {
 }
 
 // receive deals with one packet: it answers at once what needs no handler, and
-// hands over the rest if there is room. It keeps nothing of the buffer.
+// queues the rest if there is room. It keeps nothing of the buffer.
 func (s *Server) receive(ctx context.Context, tr transport, b []byte, from Arrival, handlers *sync.WaitGroup) {
 	s.count.received.Add(1)
 	if len(b) > MaxPacket {
@@ -160,22 +187,40 @@ func (s *Server) receive(ctx context.Context, tr transport, b []byte, from Arriv
 		s.send(ctx, tr, AppendOpcodeError(nil, b, s.epoch.Seconds()), from)
 		return
 	}
-	select {
-	case s.slots <- struct{}{}:
-	default:
-		s.drop(ctx, &s.count.overload, "too many requests in work", from)
+	s.enqueue(ctx, tr, req, from, handlers)
+}
+
+// enqueue hands a request to the queue, which calls the handler when its turn has come.
+func (s *Server) enqueue(ctx context.Context, tr transport, req Request, from Arrival, handlers *sync.WaitGroup) {
+	handlers.Add(1)
+	v := s.queue.submit(job{
+		from: from.Client,
+		req:  req,
+		run:  func() { s.work(ctx, tr, req, from) },
+		done: handlers.Done,
+	}, s.favored(from.Client.Addr()))
+	switch v {
+	case repeated:
+		s.drop(ctx, &s.count.repeated, "the same request is waiting", from)
+	case overload:
+		s.drop(ctx, &s.count.overload, "too many requests waiting", from)
+	case accepted:
+	}
+}
+
+// work lets the handler decide and sends the reply. A request whose turn comes
+// when the server stops is dropped.
+func (s *Server) work(ctx context.Context, tr transport, req Request, from Arrival) {
+	if ctx.Err() != nil {
 		return
 	}
-	handlers.Go(func() {
-		defer func() { <-s.slots }()
-		reply := s.handle(ctx, from.Client, req)
-		resp, ok := reply.response(req, s.epoch.Seconds())
-		if !ok {
-			s.count.silenced.Add(1)
-			return
-		}
-		s.send(ctx, tr, resp.Append(nil), from)
-	})
+	reply := s.handle(ctx, from.Client, req)
+	resp, ok := reply.response(req, s.epoch.Seconds())
+	if !ok {
+		s.count.silenced.Add(1)
+		return
+	}
+	s.send(ctx, tr, resp.Append(nil), from)
 }
 
 // handle calls the handler and turns a panic into no decision. One request that

@@ -25,7 +25,9 @@ type ServerStats struct {
 	Responses uint64
 	// NotAdmitted is requests dropped by Admit, or sent to a multicast address.
 	NotAdmitted uint64
-	// Overload is requests dropped because too many were in work.
+	// Repeated is requests dropped because the same one of the same client was waiting.
+	Repeated uint64
+	// Overload is requests dropped because too many were waiting.
 	Overload uint64
 	// SendErrors is replies that the connection did not take.
 	SendErrors uint64
@@ -35,8 +37,9 @@ type ServerStats struct {
 
 // serverCounters is ServerStats while it grows.
 type serverCounters struct {
-	received, replies, versionErrors, opcodeErrors, silenced              atomic.Uint64
-	short, oversize, responses, notAdmitted, overload, sendErrors, panics atomic.Uint64
+	received, replies, versionErrors, opcodeErrors, silenced                atomic.Uint64
+	short, oversize, responses, notAdmitted, repeated, overload, sendErrors atomic.Uint64
+	panics                                                                  atomic.Uint64
 }
 
 // Stats returns the counts so far. It may be called at any time.
@@ -51,6 +54,7 @@ func (s *Server) Stats() ServerStats {
 		Oversize:      s.count.oversize.Load(),
 		Responses:     s.count.responses.Load(),
 		NotAdmitted:   s.count.notAdmitted.Load(),
+		Repeated:      s.count.repeated.Load(),
 		Overload:      s.count.overload.Load(),
 		SendErrors:    s.count.sendErrors.Load(),
 		Panics:        s.count.panics.Load(),

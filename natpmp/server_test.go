@@ -6,7 +6,6 @@ import (
 	"net"
 	"net/netip"
 	"strings"
-	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -183,42 +182,6 @@ func TestServerEpochIsReadWhenSending(t *testing.T) {
 	})
 }
 
-func TestServerBoundsConcurrency(t *testing.T) {
-	t.Parallel()
-	synctest.Test(t, func(t *testing.T) {
-		var working, most atomic.Int64
-		block := make(chan struct{})
-		s, conn := serve(t, natpmp.ServerConfig{MaxConcurrent: 3, Handler: natpmp.HandlerFunc(
-			func(context.Context, netip.AddrPort, natpmp.Request) natpmp.Reply {
-				most.Store(max(most.Load(), working.Add(1)))
-				defer working.Add(-1)
-				<-block
-				return natpmp.Address(address5678())
-			})})
-		for range 10 {
-			conn.in <- datagram{data: []byte{0, 0}, addr: lanClient()}
-		}
-		synctest.Wait()
-		want := natpmp.ServerStats{Received: 10, Overload: 7}
-		if diff := cmp.Diff(want, s.Stats()); diff != "" {
-			t.Errorf("while blocked (-want +got):\n%s", diff)
-		}
-		// What needs no handler is still answered.
-		if diff := cmp.Diff([]string{"0080000100000000"}, ask(t, conn, []byte{2, 0})); diff != "" {
-			t.Errorf("version error while busy (-want +got):\n%s", diff)
-		}
-		close(block)
-		synctest.Wait()
-		want = natpmp.ServerStats{Received: 11, Overload: 7, Replies: 4, VersionErrors: 1}
-		if diff := cmp.Diff(want, s.Stats()); diff != "" {
-			t.Errorf("afterwards (-want +got):\n%s", diff)
-		}
-		if most.Load() != 3 {
-			t.Errorf("%d requests at once, want 3", most.Load())
-		}
-	})
-}
-
 func TestServerStats(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
@@ -384,6 +347,7 @@ func TestNewServerChecks(t *testing.T) {
 		"no handler":       {Epoch: epoch},
 		"no epoch":         {Handler: handler},
 		"negative maximum": {Handler: handler, Epoch: epoch, MaxConcurrent: -1},
+		"negative queue":   {Handler: handler, Epoch: epoch, MaxWaiting: -1},
 	} {
 		if _, err := natpmp.NewServer(cfg); err == nil {
 			t.Errorf("%s: no error", name)
