@@ -11,6 +11,8 @@ import (
 	"strings"
 	"syscall"
 	"time"
+
+	"doublenat/internal/nat"
 )
 
 // attempt bounds everything that the Internet host tries once.
@@ -33,8 +35,8 @@ type fetched struct {
 func (i internet) fetch(ctx context.Context, at netip.AddrPort) (fetched, error) {
 	ctx, cancel := context.WithTimeout(ctx, attempt)
 	defer cancel()
-	dialer := net.Dialer{LocalAddr: &net.TCPAddr{IP: i.addr.AsSlice()}}
-	client := http.Client{Transport: &http.Transport{DialContext: dialer.DialContext, DisableKeepAlives: true}}
+	dial := func(ctx context.Context, _, _ string) (net.Conn, error) { return i.dial(ctx, at, nat.TCP) }
+	client := http.Client{Transport: &http.Transport{DialContext: dial, DisableKeepAlives: true}}
 	request, err := http.NewRequestWithContext(ctx, http.MethodGet, "http://"+at.String()+"/", http.NoBody)
 	if err != nil {
 		return fetched{}, err
@@ -58,8 +60,7 @@ func (i internet) fetch(ctx context.Context, at netip.AddrPort) (fetched, error)
 // say sends a datagram to an address on the public side and returns the answer.
 // Datagrams get lost, so it says it three times.
 func (i internet) say(ctx context.Context, at netip.AddrPort, text string) (string, error) {
-	dialer := net.Dialer{LocalAddr: &net.UDPAddr{IP: i.addr.AsSlice()}}
-	conn, err := dialer.DialContext(ctx, "udp4", at.String())
+	conn, err := i.dial(ctx, at, nat.UDP)
 	if err != nil {
 		return "", err
 	}
@@ -90,14 +91,15 @@ func refused(err error) bool {
 	return errors.Is(err, syscall.ECONNREFUSED)
 }
 
-// closed returns nil if the port of the public address refuses, and else what
-// happened instead.
-func (i internet) closed(ctx context.Context, at netip.AddrPort, protocol string) error {
-	var err error
-	if protocol == "udp" {
-		_, err = i.say(ctx, at, "anybody there?")
-	} else {
-		_, err = i.fetch(ctx, at)
+// refuses returns nil if the port of the public address refuses the first packet
+// that comes, and else what happened instead.
+func (i internet) refuses(ctx context.Context, at netip.AddrPort, protocol nat.Protocol) error {
+	ctx, cancel := context.WithTimeout(ctx, attempt)
+	defer cancel()
+	conn, err := i.dial(ctx, at, protocol)
+	if err == nil {
+		defer conn.Close()
+		err = poke(ctx, conn)
 	}
 	switch {
 	case err == nil:
@@ -107,4 +109,20 @@ func (i internet) closed(ctx context.Context, at netip.AddrPort, protocol string
 	default:
 		return fmt.Errorf("%s port %s does not refuse: %w", protocol, at, err)
 	}
+}
+
+// poke writes something and waits for an answer.
+func poke(ctx context.Context, conn net.Conn) error {
+	stop := context.AfterFunc(ctx, func() { _ = conn.Close() })
+	defer stop()
+	if _, err := conn.Write([]byte("anybody there?")); err != nil {
+		return err
+	}
+	_, err := conn.Read(make([]byte, 1))
+	return err
+}
+
+// dial connects to the public side.
+func (i internet) dial(ctx context.Context, at netip.AddrPort, protocol nat.Protocol) (net.Conn, error) {
+	return dialFrom(ctx, i.addr, at, protocol)
 }

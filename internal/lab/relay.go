@@ -171,16 +171,26 @@ func (r *relay) openPort(ctx context.Context, p port) error {
 
 // dial connects to the next hop, in the sender's name where that is possible.
 func (r *relay) dial(ctx context.Context, p port, from, to netip.AddrPort) (net.Conn, error) {
-	dialer := net.Dialer{Timeout: dialTimeout}
+	ctx, cancel := context.WithTimeout(ctx, dialTimeout)
+	defer cancel()
+	source := netip.Addr{}
 	if r.keepSource {
-		source := net.IP(from.Addr().AsSlice())
-		if p.protocol == nat.TCP {
-			dialer.LocalAddr = &net.TCPAddr{IP: source}
-		} else {
-			dialer.LocalAddr = &net.UDPAddr{IP: source}
-		}
+		source = from.Addr()
 	}
-	return dialer.DialContext(ctx, p.protocol.String()+"4", to.String())
+	return dialFrom(ctx, source, to, p.protocol)
+}
+
+// dialFrom connects from an address, or from any if it is the zero value.
+func dialFrom(ctx context.Context, source netip.Addr, to netip.AddrPort, protocol nat.Protocol) (net.Conn, error) {
+	var dialer net.Dialer
+	switch {
+	case !source.IsValid():
+	case protocol == nat.UDP:
+		dialer.LocalAddr = &net.UDPAddr{IP: source.AsSlice()}
+	default:
+		dialer.LocalAddr = &net.TCPAddr{IP: source.AsSlice()}
+	}
+	return dialer.DialContext(ctx, protocol.String()+"4", to.String())
 }
 
 // addrPortOf returns the address of one end of a socket, without the IPv6 form

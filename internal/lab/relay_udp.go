@@ -28,10 +28,15 @@ func (r *relay) listenUDP(ctx context.Context, p port) (func(), error) {
 	ctx, cancel := context.WithCancel(ctx)
 	context.AfterFunc(ctx, u.close)
 	r.working.Go(func() { u.read(ctx) })
-	return cancel, nil
+	// The port has to refuse when this returns: a lease is gone before the
+	// gateway's reply, and not soon after.
+	return func() {
+		cancel()
+		u.close()
+	}, nil
 }
 
-// close closes the port and all its flows.
+// close closes the port and all its flows. It may be called more than once.
 func (u *udpPort) close() {
 	_ = u.conn.Close() // nothing can be lost with a datagram socket
 	u.mu.Lock()

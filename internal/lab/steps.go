@@ -251,7 +251,7 @@ func (s *stage) remove(ctx context.Context, m *mapping) error {
 	if h, ok := s.rule(port{gone.port.protocol, lease.to.Port()}); ok {
 		return fmt.Errorf("the router still has the %s for %s port %d", h.by, gone.port.protocol, lease.to.Port())
 	}
-	return s.internet.closed(ctx, s.reach(gone.external), gone.port.protocol.String())
+	return s.internet.refuses(ctx, s.reach(gone.external), gone.port.protocol)
 }
 
 // removeTCP ends the mapping of the client's web port.
@@ -271,7 +271,7 @@ func (s *stage) finale(ctx context.Context, stopped moment) (string, error) {
 	}
 	text := "no lease and no rule is left"
 	if s.udp.external != 0 {
-		if err := s.internet.closed(ctx, s.reach(s.udp.external), nat.UDP.String()); err != nil {
+		if err := s.internet.refuses(ctx, s.reach(s.udp.external), nat.UDP); err != nil {
 			return "", err
 		}
 		text += fmt.Sprintf(", public port %d refuses over UDP too", s.udp.external)
