@@ -29,6 +29,7 @@ func flows() []flow {
 		{"address_changes", site{
 			gateway: withProfile(old(natpmptest.RFC())), onLAN: true, environ: map[string]string{"ANNOUNCE": "on"},
 		}, addressChanges},
+		{"libtorrent", site{gateway: withProfile(brief(natpmptest.Proton()))}, withLibtorrent},
 		{"natpmpc_tcp", site{gateway: startMiniupnpd}, withNATPMPC("tcp")},
 		{"natpmpc_udp", site{gateway: startMiniupnpd}, withNATPMPC("udp")},
 		{"natpmpc_proton", site{gateway: withProfile(natpmptest.Proton())}, withNATPMPC("tcp")},
@@ -47,6 +48,12 @@ func flows() []flow {
 // (RFC 6886 §3.6).
 func old(p natpmptest.Profile) natpmptest.Profile {
 	p.EpochStart = 1_000_000
+	return p
+}
+
+// brief makes a gateway grant eight seconds only.
+func brief(p natpmptest.Profile) natpmptest.Profile {
+	p.Lifetime = 8 * time.Second
 	return p
 }
 
