@@ -11,7 +11,7 @@ import (
 	"doublenat/natpmp"
 )
 
-// lan is one of this host's links on which clients may live.
+// lan is one of this host's addresses on a link on which clients may live.
 type lan struct {
 	name   string
 	index  int
@@ -64,9 +64,9 @@ func lans() ([]lan, error) {
 			continue // It went away just now.
 		}
 		for _, a := range addrs {
+			// Of several addresses each may be some clients' gateway.
 			if p, err := netip.ParsePrefix(a.String()); err == nil && p.Addr().Is4() {
 				found = append(found, lan{name: i.Name, index: i.Index, prefix: p})
-				break
 			}
 		}
 	}
@@ -75,7 +75,7 @@ func lans() ([]lan, error) {
 
 // choose returns the links to announce on, or why there is none.
 //
-// Chosen by itself is a link on which clients can be: from its own addresses
+// Chosen by itself is a link on which clients can be: from some of its addresses
 // requests are allowed, the gateway is not on it, requests to its address come in
 // on our socket, and it has room for more hosts than this one and a router. The
 // routed pair of a RouterOS container has not: what is multicast there never
@@ -83,28 +83,30 @@ func lans() ([]lan, error) {
 func choose(links []lan, cfg config.Config) ([]lan, string) {
 	if named := cfg.Announce.Interfaces; len(named) > 0 {
 		links = slices.DeleteFunc(slices.Clone(links), func(l lan) bool { return !slices.Contains(named, l.name) })
-		if len(links) < len(named) {
-			return nil, fmt.Sprintf("ANNOUNCE names %s, of which only %q can send multicast", strings.Join(named, ", "), names(links))
+		if found := names(links); len(found) < len(named) {
+			return nil, fmt.Sprintf("ANNOUNCE names %s, of which only %q can send multicast", strings.Join(named, ", "), found)
 		}
 		return links, ""
 	}
 	links = slices.DeleteFunc(slices.Clone(links), func(l lan) bool {
 		served := cfg.Listen.Addr().IsUnspecified() || cfg.Listen.Addr() == l.prefix.Addr()
-		return !served || l.prefix.Masked().Contains(cfg.Gateway.Addr()) || !allowed(cfg, l.prefix.Addr()) ||
+		return !served || l.prefix.Masked().Contains(cfg.Gateway.Addr()) || !hasClients(cfg, l.prefix.Masked()) ||
 			(cfg.Announce.Mode == config.AnnounceAuto && l.prefix.Bits() >= 30)
 	})
 	return links, "no interface of this host is on a LAN with clients"
 }
 
-func allowed(cfg config.Config, a netip.Addr) bool {
-	has := func(p netip.Prefix) bool { return p.Contains(a) }
-	return slices.ContainsFunc(cfg.AllowedClients, has) && !slices.ContainsFunc(cfg.DeniedClients, has)
+// hasClients says whether a host on the link may ask.
+func hasClients(cfg config.Config, link netip.Prefix) bool {
+	covers := func(p netip.Prefix) bool { return p.Bits() <= link.Bits() && p.Overlaps(link) }
+	return slices.ContainsFunc(cfg.AllowedClients, link.Overlaps) && !slices.ContainsFunc(cfg.DeniedClients, covers)
 }
 
+// names returns the names of the links, each once.
 func names(links []lan) []string {
 	var all []string
 	for _, l := range links {
 		all = append(all, l.name)
 	}
-	return all
+	return slices.Compact(all)
 }

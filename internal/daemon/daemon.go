@@ -7,6 +7,8 @@ import (
 	"log/slog"
 	"net"
 	"net/netip"
+	"slices"
+	"sync/atomic"
 
 	"golang.org/x/sync/errgroup"
 
@@ -56,6 +58,10 @@ type Daemon struct {
 	server    *natpmp.Server
 	announcer *announcer
 	observe   func(nat.Event)
+	// internal has the addresses at which clients may ask.
+	internal []netip.Prefix
+	// address is the last public address that was known, nil for none so far.
+	address atomic.Pointer[netip.Addr]
 }
 
 // New makes all parts and connects them. It starts nothing.
@@ -123,6 +129,8 @@ func (d *Daemon) makeFrontend(Options) (err error) {
 	if err != nil {
 		return err
 	}
+	listen := d.cfg.Listen.Addr()
+	d.internal = slices.Concat(frontend.DefaultAllow(), d.cfg.AllowedClients, []netip.Prefix{netip.PrefixFrom(listen, listen.BitLen())})
 	d.server, err = natpmp.NewServer(natpmp.ServerConfig{
 		Handler: d.frontend, Epoch: d.epoch, Admit: d.admit,
 		Logger: d.log.With("component", "server"),
@@ -132,27 +140,34 @@ func (d *Daemon) makeFrontend(Options) (err error) {
 
 // admit drops what was not sent to an internal address, or does not come from a
 // client (RFC 6886 §3.3: requests to the external address must not be accepted).
+// Internal is more than the clients' networks: the container that we run in has a
+// network of its own, and our own address may be among those that are denied.
 func (d *Daemon) admit(a natpmp.Arrival) bool {
-	if to := a.Destination; to.IsValid() && !allowed(d.cfg, to) && to != d.cfg.Listen.Addr() {
+	has := func(p netip.Prefix) bool { return p.Contains(a.Destination) }
+	if a.Destination.IsValid() && !slices.ContainsFunc(d.internal, has) {
 		return false
 	}
 	return d.frontend.Admit(a)
 }
 
-// addressChanged is told by the gateway. The first address is news, a changed one
-// ends everything that clients know (design decision 6).
-func (d *Daemon) addressChanged(before, now netip.Addr) {
-	if before.IsValid() && now.IsValid() {
-		d.epoch.Reset()
+// addressChanged is told by the gateway. The first address is news, one that differs
+// from the last ends everything that clients know (design decision 6), also when
+// there was none for a while in between.
+func (d *Daemon) addressChanged(_, now netip.Addr) {
+	if now.IsValid() {
+		if last := d.address.Swap(&now); last != nil && *last != now {
+			d.epoch.Reset()
+		}
 	}
 	d.announcer.Announce()
 }
 
-// mappingChanged is told by the core. A port that changed behind its client's back
-// is announced, so that clients come and ask.
+// mappingChanged is told by the core. A port that changed behind its client's back,
+// or a mapping that was lost, is announced, so that clients come and ask (RFC 6886
+// §3.6: state that is lost for any reason is a new epoch).
 func (d *Daemon) mappingChanged(ev nat.Event) {
 	d.static.Observe(ev)
-	if ev.Kind == nat.EventPortChanged && ev.Untold {
+	if ev.Kind == nat.EventLost || ev.Kind == nat.EventPortChanged && ev.Untold {
 		d.epoch.Reset()
 		d.announcer.Announce()
 	}
