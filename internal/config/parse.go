@@ -39,8 +39,7 @@ func (e *Error) Error() string {
 	return b.String()
 }
 
-// Parse makes a Config from the environment. readFile reads the file that
-// MIKROTIK_API_PASSWORD_FILE names and is not called otherwise.
+// Parse makes a Config from the environment. readFile reads the files that it names.
 //
 // The error joins an [*Error] for each variable that cannot be used, in the
 // order of [Reference], so that an operator corrects all of them in one go. The
@@ -55,16 +54,23 @@ func Parse(environ map[string]string, readFile func(name string) ([]byte, error)
 	}
 
 	p := newParser()
+	mode := p.tls(environ, given)
 	cfg := Config{
 		Gateway:        value(p, "VPN_GATEWAY", given.Gateway, parseGateway),
 		Router:         value(p, "MIKROTIK_API_ADDRESS", given.Router, parseEndpoint),
 		RouterPassword: p.password(environ, given, readFile),
 		RouterUser:     value(p, "MIKROTIK_API_USER", given.User, parseUser),
-		RouterTLS:      value(p, "MIKROTIK_API_TLS", given.TLS, parseBool),
+		RouterTLS:      mode != tlsOff,
+		RouterInsecure: mode == tlsInsecure,
+		RouterCA:       p.authorities(given.CAFile, readFile),
 		InInterface:    value(p, "MIKROTIK_IN_INTERFACE", given.InInterface, parseInterface),
 		Listen:         value(p, "LISTEN_ADDR", given.Listen, parseListen),
 		AllowedClients: value(p, "ALLOWED_CLIENTS", given.AllowedClients, parsePrefixes),
 		DeniedClients:  value(p, "DENIED_CLIENTS", given.DeniedClients, parsePrefixes),
+		ClientRate:     value(p, "CLIENT_RATE", given.ClientRate, parseRate),
+		NewClientRate:  value(p, "NEW_CLIENT_RATE", given.NewClientRate, parseRate),
+		AllowedPorts:   value(p, "ALLOWED_PORTS", given.AllowedPorts, parsePorts),
+		DeniedPorts:    value(p, "DENIED_PORTS", given.DeniedPorts, parsePorts),
 		Announce:       value(p, "ANNOUNCE", given.Announce, parseAnnounce),
 		GatewayWindow:  value(p, "GATEWAY_WINDOW", given.GatewayWindow, parseWindow),
 		Delivery:       value(p, "GATEWAY_DELIVERY", given.Delivery, parseDelivery),
@@ -73,6 +79,7 @@ func Parse(environ map[string]string, readFile func(name string) ([]byte, error)
 		Companion:      value(p, "COMPANION", given.Companion, parseBool),
 		MaxMappings:    value(p, "MAX_MAPPINGS", given.MaxMappings, parseLimit),
 
+		RouterFingerprint:    value(p, "MIKROTIK_API_TLS_FINGERPRINT", given.Fingerprint, parseFingerprint),
 		MaxMappingsPerClient: value(p, "MAX_MAPPINGS_PER_CLIENT", given.MaxMappingsPerClient, parseLimit),
 
 		Static:       value(p, "STATIC_MAPPINGS", given.Static, parseStatic),
@@ -80,9 +87,12 @@ func Parse(environ map[string]string, readFile func(name string) ([]byte, error)
 		OnChangeExec: value(p, "ON_CHANGE_EXEC", given.OnChangeExec, parseCommand),
 		Instance:     value(p, "INSTANCE", given.Instance, parseInstance),
 		Shutdown:     value(p, "SHUTDOWN", given.Shutdown, parseShutdown),
+		Pprof:        value(p, "PPROF_ADDR", given.PprofAddr, parseLoopback),
 		LogLevel:     value(p, "LOG_LEVEL", given.LogLevel, parseLevel),
 		LogFormat:    value(p, "LOG_FORMAT", given.LogFormat, parseFormat),
 	}
+	readOnly, dryRun := value(p, "READ_ONLY", given.ReadOnly, parseBool), value(p, "DRY_RUN", given.DryRun, parseBool)
+	cfg.ReadOnly = readOnly || dryRun
 	if cfg.Router.Port == 0 {
 		cfg.Router.Port = apiPort
 		if cfg.RouterTLS {
@@ -144,38 +154,13 @@ func value[T any](p *parser, name, text string, parse func(string) (T, error)) T
 	return v
 }
 
-// password finds the password in one of its two places. A variable that is set
-// and empty is the empty password, which RouterOS users may have; an empty file
-// is a mistake.
-func (p *parser) password(environ map[string]string, given raw, readFile func(string) ([]byte, error)) routeros.Secret {
-	const inline, file = "MIKROTIK_API_PASSWORD", "MIKROTIK_API_PASSWORD_FILE"
-	if given.PasswordFile == "" {
-		if _, ok := environ[inline]; !ok {
-			p.fail(inline, "", "is not set, nor is "+file)
-		}
-		return routeros.NewSecret(given.Password)
-	}
-	if given.Password != "" {
-		p.fail(inline, given.Password, "is set together with "+file)
-		return routeros.Secret{}
-	}
-	content, err := readFile(given.PasswordFile)
-	if err != nil {
-		p.fail(file, given.PasswordFile, "cannot be read: "+err.Error())
-		return routeros.Secret{}
-	}
-	text := strings.TrimSuffix(strings.TrimSuffix(string(content), "\n"), "\r")
-	switch {
-	case text == "":
-		p.fail(file, given.PasswordFile, "is an empty file")
-	case strings.ContainsAny(text, "\r\n\x00"):
-		p.fail(file, given.PasswordFile, "is a file with more than one line")
-	}
-	return routeros.NewSecret(text)
-}
-
-// exposed warns of a password that would cross a public network in the clear.
+// exposed warns of a password that others may read on its way to the router.
 func exposed(cfg Config) []string {
+	if cfg.RouterInsecure {
+		return []string{
+			"MIKROTIK_API_TLS is insecure: who stands between here and the router can take its place and read the password",
+		}
+	}
 	addr, err := netip.ParseAddr(cfg.Router.Host)
 	if err != nil || cfg.RouterTLS || addr.IsPrivate() || addr.IsLoopback() || addr.IsLinkLocalUnicast() ||
 		netip.MustParsePrefix("100.64.0.0/10").Contains(addr) {

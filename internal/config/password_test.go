@@ -57,3 +57,46 @@ func TestParsePassword(t *testing.T) {
 		})
 	}
 }
+
+// Under systemd the password is among the service's credentials; a variable that
+// is set goes before it.
+func TestParsePasswordFromSystemd(t *testing.T) {
+	t.Parallel()
+	readFile := func(name string) ([]byte, error) {
+		if name != "/run/credentials/doublenat.service/router-password" {
+			return nil, fs.ErrNotExist
+		}
+		return []byte("from systemd\n"), nil
+	}
+	for _, tt := range []struct {
+		name      string
+		inline    *string
+		directory string
+		want, err string
+	}{
+		{name: "credential", directory: "/run/credentials/doublenat.service", want: "from systemd"},
+		{name: "variable first", directory: "/run/credentials/doublenat.service", inline: new("inline"), want: "inline"},
+		{name: "empty variable first", directory: "/run/credentials/doublenat.service", inline: new(""), want: ""},
+		{name: "no such credential", directory: "/run/credentials/other", err: "/run/credentials/other/router-password"},
+		{name: "neither", err: "MIKROTIK_API_PASSWORD is not set, nor is MIKROTIK_API_PASSWORD_FILE"},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			t.Parallel()
+			environ := minimal("CREDENTIALS_DIRECTORY", tt.directory)
+			delete(environ, "MIKROTIK_API_PASSWORD")
+			if tt.inline != nil {
+				environ["MIKROTIK_API_PASSWORD"] = *tt.inline
+			}
+			got, err := config.Parse(environ, readFile)
+			if tt.err != "" {
+				if err == nil || !strings.Contains(err.Error(), tt.err) {
+					t.Errorf("got %v, want %q", err, tt.err)
+				}
+				return
+			}
+			if err != nil || got.RouterPassword.Reveal() != tt.want {
+				t.Errorf("got %q, %v, want %q", got.RouterPassword.Reveal(), err, tt.want)
+			}
+		})
+	}
+}

@@ -12,11 +12,15 @@ type raw struct {
 
 	Password string `env:"MIKROTIK_API_PASSWORD" secret:"true" allowed:"text; set and empty for a user without a password" example:"correct horse" help:"Password of the API user. Exactly one of this and MIKROTIK_API_PASSWORD_FILE is needed."`
 
-	PasswordFile string `env:"MIKROTIK_API_PASSWORD_FILE" allowed:"path of a file with one line" example:"/run/secrets/router" help:"File with the password of the API user; one line end after it is ignored."`
+	PasswordFile string `env:"MIKROTIK_API_PASSWORD_FILE" allowed:"path of a file with one line" example:"/run/secrets/router" help:"File with the password of the API user; one line end after it is ignored. Under systemd the credential router-password is taken by itself."`
 
 	User string `env:"MIKROTIK_API_USER" envDefault:"admin" allowed:"printable text without surrounding blanks" example:"doublenat" help:"User of the API. It needs the policies read, write, api and test."`
 
-	TLS string `env:"MIKROTIK_API_TLS" envDefault:"false" allowed:"true or false (also yes, no, on, off, 1, 0)" example:"true" help:"Speak TLS to the API (service api-ssl)."`
+	TLS string `env:"MIKROTIK_API_TLS" envDefault:"false" allowed:"true, false (also yes, no, on, off, 1, 0) or insecure" example:"true" help:"Speak TLS to the API (service api-ssl). insecure: without looking at the router's certificate. On by itself with one of the two settings below."`
+
+	CAFile string `env:"MIKROTIK_API_CA_FILE" allowed:"path of a file with certificates in PEM form" example:"/etc/doublenat/router-ca.pem" help:"Authorities that may vouch for the router's certificate, or the certificate itself. Empty: those of the system."`
+
+	Fingerprint string `env:"MIKROTIK_API_TLS_FINGERPRINT" allowed:"64 hexadecimal digits, with or without colons" example:"7d5ac9c4f8c9a13b0c3fd4b1a54cd31e9b6e4f1f6b0a8d8f26a4a0c1b2c3d4e5" help:"SHA-256 sum of the router's public key. Without MIKROTIK_API_CA_FILE it alone decides; with it, both must be right."`
 
 	InInterface string `env:"MIKROTIK_IN_INTERFACE" allowed:"name of an interface of the router" example:"wireguard1" help:"The router's tunnel interface. Empty: found from the router's route to VPN_GATEWAY."`
 
@@ -25,6 +29,18 @@ type raw struct {
 	AllowedClients string `env:"ALLOWED_CLIENTS" envDefault:"10.0.0.0/8,172.16.0.0/12,192.168.0.0/16,100.64.0.0/10,127.0.0.0/8" allowed:"list of IPv4 prefixes and addresses, separated by commas" example:"192.168.88.0/24,192.168.90.7" help:"Who may ask. Requests from others are dropped without an answer."`
 
 	DeniedClients string `env:"DENIED_CLIENTS" allowed:"list of IPv4 prefixes and addresses, separated by commas" example:"192.168.88.64/26" help:"Who may not ask although ALLOWED_CLIENTS has them."`
+
+	ClientRate string `env:"CLIENT_RATE" envDefault:"50" allowed:"number from 0 to 10000" example:"20" help:"Requests of one client a second, four times as many at once. The rest is dropped. 0: no bound."`
+
+	NewClientRate string `env:"NEW_CLIENT_RATE" envDefault:"50" allowed:"number from 0 to 10000" example:"10" help:"Clients a second that were not seen lately and hold no mapping, four times as many at once. It bounds what a flood of forged addresses can do. 0: no bound."`
+
+	AllowedPorts string `env:"ALLOWED_PORTS" envDefault:"1-65535" allowed:"list of ports and ranges of ports, separated by commas" example:"1024-65535" help:"Internal ports that clients may map. Requests for others are refused (result 2)."`
+
+	DeniedPorts string `env:"DENIED_PORTS" allowed:"list of ports and ranges of ports, separated by commas" example:"22,3389,5900-5910" help:"Internal ports that clients may not map although ALLOWED_PORTS has them."`
+
+	ReadOnly string `env:"READ_ONLY" envDefault:"false" allowed:"true or false (also yes, no, on, off, 1, 0)" example:"true" help:"Change nothing on the router or the gateway; log what would be done. Clients are refused (result 2)."`
+
+	DryRun string `env:"DRY_RUN" envDefault:"false" allowed:"true or false (also yes, no, on, off, 1, 0)" example:"true" help:"Another name of READ_ONLY."`
 
 	Announce string `env:"ANNOUNCE" envDefault:"auto" allowed:"auto, off, on, or on: with a list of interfaces" example:"on:eth0,br0" help:"Multicast changes of the external address to the LAN (RFC 6886 §3.2.1)."`
 
@@ -51,6 +67,8 @@ type raw struct {
 	Instance string `env:"INSTANCE" envDefault:"default" allowed:"1 to 32 of A-Z a-z 0-9 _ -" example:"proton-nl" help:"Name in the comments of our rules. Two doublenats on one router need two names."`
 
 	Shutdown string `env:"SHUTDOWN" envDefault:"clean" allowed:"clean or keep" example:"keep" help:"On a stop, remove all rules and leases, or keep them for the next start."`
+
+	PprofAddr string `env:"PPROF_ADDR" allowed:"loopback address and port" example:"127.0.0.1:6060" help:"Serve profiles for developers there (net/http/pprof). Empty: nowhere."`
 
 	LogLevel string `env:"LOG_LEVEL" envDefault:"INFO" allowed:"DEBUG, INFO, WARN or ERROR, in either case" example:"DEBUG" help:"Least level that is logged. DEBUG shows each request."`
 

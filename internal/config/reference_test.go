@@ -104,7 +104,13 @@ func TestReferenceIsComplete(t *testing.T) {
 // would type it.
 func TestReferenceIsAccepted(t *testing.T) {
 	t.Parallel()
-	read := func(string) ([]byte, error) { return []byte("from a file\n"), nil }
+	authority := authority(t)
+	read := func(name string) ([]byte, error) {
+		if strings.HasSuffix(name, ".pem") {
+			return authority, nil
+		}
+		return []byte("from a file\n"), nil
+	}
 	for _, v := range config.Reference() {
 		for _, text := range []string{v.Example, v.Default} {
 			environ := minimal(v.Name, text)
