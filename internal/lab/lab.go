@@ -35,7 +35,7 @@ type Options struct {
 type Lab struct {
 	options Options
 	profile natpmptest.Profile
-	// meddle, if set, is called between the start of everybody and the first step.
+	// meddle, if set, is called once everybody is made, before anybody runs.
 	meddle func(*world)
 }
 
@@ -110,7 +110,7 @@ func (l *Lab) Run(ctx context.Context) error {
 		err := s.open(ctx)
 		if err == nil {
 			s.invite()
-			err = s.watch(ctx)
+			s.watch(ctx)
 		}
 		if s.tcp.external == 0 {
 			return err
@@ -140,6 +140,9 @@ func (l *Lab) perform(ctx context.Context, play func(context.Context, *stage) er
 	if err != nil {
 		return err
 	}
+	if l.meddle != nil {
+		l.meddle(w)
+	}
 	s := &stage{
 		world:    w,
 		printer:  &printer{out: l.options.Out, color: l.options.Color},
@@ -147,9 +150,6 @@ func (l *Lab) perform(ctx context.Context, play func(context.Context, *stage) er
 		foreign:  w.router.Fingerprint(natTable, nil),
 	}
 	s.introduce(l.profile.Name)
-	if l.meddle != nil {
-		l.meddle(w)
-	}
 	var stopped moment
 	err = w.run(ctx,
 		func(ctx context.Context) error {

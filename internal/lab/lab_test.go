@@ -16,6 +16,8 @@ import (
 
 	"doublenat/internal/daemon"
 	"doublenat/internal/lab"
+	"doublenat/natpmp/natpmptest"
+	"doublenat/routeros/routerostest"
 )
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
@@ -52,8 +54,9 @@ func places(t *testing.T) lab.Places {
 	}
 }
 
-// demo runs a demo and returns what it printed.
-func demo(t *testing.T, o lab.Options) (string, error) {
+// demo runs a demo and returns what it printed. Those who meddle see gateway and
+// router before anybody runs.
+func demo(t *testing.T, o lab.Options, meddle ...func(*natpmptest.Gateway, *routerostest.Router)) (string, error) {
 	t.Helper()
 	var out bytes.Buffer
 	o.Out = &out
@@ -66,6 +69,9 @@ func demo(t *testing.T, o lab.Options) (string, error) {
 	l, err := lab.New(o)
 	if err != nil {
 		t.Fatal(err)
+	}
+	for _, f := range meddle {
+		l.Meddle(f)
 	}
 	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 	defer cancel()
@@ -128,6 +134,32 @@ func TestDemoOfDoublenat(t *testing.T) {
 				if !strings.Contains(out, want) {
 					t.Errorf("%q is not in\n%s", want, out)
 				}
+			}
+		})
+	}
+}
+
+// TestDemoOfDoublenatOnBrokenLayers breaks one layer under the real daemon.
+func TestDemoOfDoublenatOnBrokenLayers(t *testing.T) {
+	t.Parallel()
+	tests := []struct {
+		name  string
+		spoil func(*natpmptest.Gateway, *routerostest.Router)
+		want  string
+	}{
+		{"gateway is full", func(g *natpmptest.Gateway, _ *routerostest.Router) {
+			g.Adjust(func(p *natpmptest.Profile) { p.MaxLeases, p.Companion = 1, natpmptest.CompanionAny })
+		}, "step 4 (The same over UDP)"},
+		{"router refuses rules", func(_ *natpmptest.Gateway, r *routerostest.Router) {
+			r.Inject(routerostest.Fault{Kind: routerostest.FaultTrap, Command: "/ip/firewall/nat/add", Times: -1, Message: "not enough permissions (9)"})
+		}, "step 2 (The client asks for its web port)"},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			t.Parallel()
+			out, err := demo(t, lab.Options{Daemon: doublenat}, tt.spoil)
+			if err == nil || !strings.Contains(err.Error(), tt.want) {
+				t.Errorf("got %v, want %q; printed:\n%s", err, tt.want, out)
 			}
 		})
 	}

@@ -13,6 +13,7 @@ import (
 	"doublenat/internal/lab"
 	"doublenat/natpmp"
 	"doublenat/natpmp/natpmptest"
+	"doublenat/routeros/routerostest"
 )
 
 // screen is a writer that a test can wait on.
@@ -63,6 +64,8 @@ func TestRun(t *testing.T) {
 		t.Fatal(err)
 	}
 	l.AdjustProfile(func(p *natpmptest.Profile) { p.Lifetime = 2 * time.Second }) // renewed after one
+	var gateway *natpmptest.Gateway
+	l.Meddle(func(g *natpmptest.Gateway, _ *routerostest.Router) { gateway = g })
 	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 	defer cancel()
 	ended := make(chan error, 1)
@@ -100,6 +103,9 @@ func TestRun(t *testing.T) {
 	fetch(ctx, t, out.String())
 	out.wait(ctx, t, "came in on tcp")
 	out.wait(ctx, t, "the client renews")
+	gateway.Adjust(func(p *natpmptest.Profile) { p.Result = natpmp.ResultOutOfResources })
+	out.wait(ctx, t, "could not be renewed; the client will try again")
+	gateway.Adjust(func(p *natpmptest.Profile) { p.Result = natpmp.ResultSuccess })
 	if err := visitor.Unmap(ctx, natpmp.OpMapTCP, 9000); err != nil {
 		t.Fatal(err)
 	}

@@ -26,7 +26,7 @@ const defaultNATPMPPort = 5351
 
 // watch renews the client's mappings at half of their lifetime and tells of the
 // leases of others, until ctx ends.
-func (s *stage) watch(ctx context.Context) error {
+func (s *stage) watch(ctx context.Context) {
 	known := s.others()
 	s.trail.take() // what came before is told
 	look := time.NewTicker(time.Second)
@@ -36,16 +36,13 @@ func (s *stage) watch(ctx context.Context) error {
 	for {
 		select {
 		case <-ctx.Done():
-			return nil
+			return
 		case <-look.C:
 			known = s.compare(known, s.others())
 		case <-s.trail.news:
 			s.traffic()
 		case <-renewal.C:
-			if err := s.renewBoth(ctx); err != nil {
-				return err
-			}
-			renewal.Reset(s.tcp.lifetime / 2)
+			renewal.Reset(s.renewBoth(ctx))
 		}
 	}
 }
@@ -60,15 +57,18 @@ func (s *stage) traffic() {
 	}
 }
 
-// renewBoth renews the client's two mappings and prints what it took.
-func (s *stage) renewBoth(ctx context.Context) error {
+// renewBoth renews the client's two mappings and prints what it took. It returns
+// when to do so again: at half of the lifetime, and sooner if a renewal failed.
+func (s *stage) renewBoth(ctx context.Context) time.Duration {
 	s.line("%s  the client renews", time.Now().Format(time.TimeOnly))
+	next := s.tcp.lifetime / 2
 	for _, m := range []*mapping{&s.tcp, &s.udp} {
 		if err := s.request(ctx, m, m.port.protocol); err != nil && ctx.Err() == nil {
-			return fmt.Errorf("renewing %s: %w", m.port, err)
+			s.failed(fmt.Errorf("%s could not be renewed; the client will try again", m.port))
+			next = s.tcp.lifetime / 4
 		}
 	}
-	return nil
+	return next
 }
 
 // lent is a lease of somebody else than the lab's client.
