@@ -175,13 +175,21 @@ func (s *Service) undo(ctx context.Context, key Key, inner uint16, lease Lease, 
 func (s *Service) wantedRule(key Key, inner, external uint16, lifetime time.Duration) Rule {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	return s.wantedRuleLocked(key, inner, external, lifetime)
-}
-
-func (s *Service) wantedRuleLocked(key Key, inner, external uint16, lifetime time.Duration) Rule {
 	return Rule{
 		Key: key, InnerPort: inner, ExternalPort: external, Lifetime: lifetime,
-		Match: s.ports.match(key, inner, external, s.cfg.Delivery),
+		Match: s.ports.match(key, inner, external, 0, s.cfg.Delivery),
+	}
+}
+
+// ruleOfLocked returns the rule as it should be for a mapping in the table.
+func (s *Service) ruleOfLocked(e *entry) Rule {
+	former := e.former
+	if !time.Now().Before(e.formerUntil) || s.ports.outer[outerPort{e.key.Protocol, former}] != (Key{}) {
+		former = 0
+	}
+	return Rule{
+		Key: e.key, InnerPort: e.inner, ExternalPort: e.external, Lifetime: e.rule.Lifetime,
+		Match: s.ports.match(e.key, e.inner, e.external, former, s.cfg.Delivery),
 	}
 }
 

@@ -40,6 +40,7 @@ type entry struct {
 	key       Key
 	inner     uint16
 	external  uint16
+	former    uint16 // external before it changed last, 0 for none
 	told      uint16
 	requested time.Duration
 	created   time.Time
@@ -49,6 +50,8 @@ type entry struct {
 
 	// until is the end of the mapping; leaseUntil that of its lease.
 	until, leaseUntil time.Time
+	// formerUntil is until when packets for former may come.
+	formerUntil time.Time
 	// pending is set while a renewal that somebody asked for waits for the gateway:
 	// the client, or the adoption after a restart.
 	pending bool

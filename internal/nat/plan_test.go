@@ -13,7 +13,7 @@ import (
 )
 
 func ruleFor(id string, key nat.Key, inner, external uint16) nat.Rule {
-	return nat.Rule{ID: id, Key: key, InnerPort: inner, ExternalPort: external, Lifetime: time.Hour, Match: [2]uint16{inner}}
+	return nat.Rule{ID: id, Key: key, InnerPort: inner, ExternalPort: external, Lifetime: time.Hour, Match: nat.MatchPorts{inner}}
 }
 
 func TestPlan(t *testing.T) {

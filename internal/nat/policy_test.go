@@ -130,19 +130,19 @@ func TestSameInnerPortAfterLossOfAllState(t *testing.T) {
 
 func TestDelivery(t *testing.T) {
 	t.Parallel()
-	match := func(w *world) [2]uint16 {
+	match := func(w *world) nat.MatchPorts {
 		w.router.mu.Lock()
 		defer w.router.mu.Unlock()
 		return w.router.rules[0].Match
 	}
 	for _, tt := range []struct {
 		delivery nat.Delivery
-		want     func(m nat.Mapping) [2]uint16
+		want     func(m nat.Mapping) nat.MatchPorts
 		writes   []string // for a changed port
 	}{
-		{nat.DeliverInternal, func(m nat.Mapping) [2]uint16 { return [2]uint16{m.InnerPort} }, nil},
-		{nat.DeliverExternal, func(m nat.Mapping) [2]uint16 { return [2]uint16{m.ExternalPort} }, []string{"update"}},
-		{nat.DeliverBoth, func(m nat.Mapping) [2]uint16 { return [2]uint16{m.InnerPort, m.ExternalPort} }, []string{"update"}},
+		{nat.DeliverInternal, func(m nat.Mapping) nat.MatchPorts { return nat.MatchPorts{m.InnerPort} }, nil},
+		{nat.DeliverExternal, func(m nat.Mapping) nat.MatchPorts { return nat.MatchPorts{m.ExternalPort} }, []string{"update"}},
+		{nat.DeliverBoth, func(m nat.Mapping) nat.MatchPorts { return nat.MatchPorts{m.InnerPort, m.ExternalPort} }, []string{"update"}},
 	} {
 		t.Run(tt.delivery.String(), func(t *testing.T) {
 			t.Parallel()
@@ -152,6 +152,7 @@ func TestDelivery(t *testing.T) {
 				if got := match(w); got != tt.want(m) {
 					w.t.Errorf("the rule matches %v, want %v", got, tt.want(m))
 				}
+				before := m.ExternalPort
 				time.Sleep(20 * time.Second)
 				w.router.commands()
 				w.gateway.edit(func(g *gateway) { g.granted = []uint16{40404} })
@@ -160,8 +161,21 @@ func TestDelivery(t *testing.T) {
 					w.t.Errorf("commands for a changed port (-want +got):\n%s", diff)
 				}
 				m, _ = w.service.Mapping(tcp(alice, 80))
-				if got := match(w); m.ExternalPort != 40404 || got != tt.want(m) {
-					w.t.Errorf("the rule matches %v, want %v", got, tt.want(m))
+				// The old port stays matched until its lease would have ended.
+				old := tt.want(m)
+				if tt.writes != nil {
+					old[slices.Index(old[:], 0)] = before
+				}
+				if got := match(w); m.ExternalPort != 40404 || got != old {
+					w.t.Errorf("the rule matches %v, want %v", got, old)
+				}
+				w.agree()
+				for range 3 { // past the old lease and the reconcile after it
+					time.Sleep(35 * time.Second)
+					w.mapped(tcp(alice, 80))
+				}
+				if got := match(w); got != tt.want(m) {
+					w.t.Errorf("the rule matches %v after the old lease, want %v", got, tt.want(m))
 				}
 				w.agree()
 			})
@@ -194,7 +208,7 @@ func TestDeliveryAvoidsForeignPorts(t *testing.T) {
 		inWorld(t, setUp(nat.DeliverBoth), func(w *world) {
 			w.mapped(tcp(alice, 80))
 			m, _ := w.service.Mapping(tcp(alice, 80))
-			if m.ExternalPort != 8080 || w.router.rules[0].Match != [2]uint16{m.InnerPort} {
+			if m.ExternalPort != 8080 || w.router.rules[0].Match != (nat.MatchPorts{m.InnerPort}) {
 				w.t.Errorf("mapping %+v, rule matches %v", m, w.router.rules[0].Match)
 			}
 			w.agree()

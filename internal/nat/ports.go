@@ -4,6 +4,7 @@ import (
 	"encoding/binary"
 	"errors"
 	"hash/fnv"
+	"slices"
 )
 
 var (
@@ -126,14 +127,28 @@ func (p *ports) unclaim(key Key, external uint16) {
 	}
 }
 
-// match returns the ports that the rule has to match.
-func (p *ports) match(key Key, inner, external uint16, d Delivery) [2]uint16 {
-	switch {
-	case d == DeliverExternal:
-		return [2]uint16{external}
-	case d == DeliverBoth && external != inner && p.usable(external, key.Port(), key.Protocol):
-		return [2]uint16{inner, external}
-	default:
-		return [2]uint16{inner}
+// match returns the ports that the rule has to match. Former is the external port
+// before it changed while packets for it may still come, else 0. An external port
+// that somebody else's rule takes is left out.
+func (p *ports) match(key Key, inner, external, former uint16, d Delivery) (match MatchPorts) {
+	n := 0
+	add := func(port uint16) {
+		if port != 0 && !slices.Contains(match[:n], port) {
+			match[n] = port
+			n++
+		}
 	}
+	if d != DeliverExternal {
+		add(inner)
+	}
+	if d == DeliverInternal {
+		return match
+	}
+	if d == DeliverExternal || p.usable(external, key.Port(), key.Protocol) {
+		add(external)
+	}
+	if p.usable(former, key.Port(), key.Protocol) {
+		add(former)
+	}
+	return match
 }

@@ -91,7 +91,7 @@ func (s *Service) takeIn(snap Snapshot, number uint64) (want, found []Rule) {
 	defer s.mu.Unlock()
 	for _, e := range s.sortedLocked() {
 		if e.standing < number && !e.closing {
-			r := s.wantedRuleLocked(e.key, e.inner, e.external, e.rule.Lifetime)
+			r := s.ruleOfLocked(e)
 			want = append(want, withID(r, e.rule.ID))
 		}
 	}
@@ -212,7 +212,7 @@ func (s *Service) applyWant(ctx context.Context, c Change, number uint64) (bool,
 		s.mu.Unlock()
 		return false, nil
 	}
-	want := s.wantedRuleLocked(e.key, e.inner, e.external, e.rule.Lifetime)
+	want := s.ruleOfLocked(e)
 	c.Want = withID(want, c.Found.ID)
 	early := c.CommentOnly() && time.Since(e.written) < commentInterval
 	s.mu.Unlock()

@@ -211,7 +211,7 @@ func TestAdoptedMappingThatTheGatewayDenies(t *testing.T) {
 func TestAdoptionOfRulesThatContradictEachOther(t *testing.T) {
 	t.Parallel()
 	rule := func(key nat.Key, inner, external uint16) nat.Rule {
-		return nat.Rule{Key: key, InnerPort: inner, ExternalPort: external, Lifetime: time.Hour, Match: [2]uint16{inner}}
+		return nat.Rule{Key: key, InnerPort: inner, ExternalPort: external, Lifetime: time.Hour, Match: nat.MatchPorts{inner}}
 	}
 	altered := rule(tcp(alice, 4), 20004, 40004)
 	altered.Altered = true

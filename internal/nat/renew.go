@@ -74,6 +74,8 @@ func (s *Service) leasedLocked(e *entry, lease Lease, now time.Time) (old uint16
 	old = e.external
 	if old != lease.ExternalPort {
 		s.ports.unclaim(e.key, old)
+		// Packets for the old port may come as long as its lease would have stood.
+		e.former, e.formerUntil = old, e.leaseUntil
 		e.external = lease.ExternalPort
 		changed = true
 	}
@@ -193,7 +195,7 @@ func (s *Service) refreshFailed(ctx context.Context, e *entry, err error, now ti
 func (s *Service) portChanged(ctx context.Context, e *entry, old uint16, untold bool) {
 	s.mu.Lock()
 	found := e.rule
-	want := s.wantedRuleLocked(e.key, e.inner, e.external, e.rule.Lifetime)
+	want := s.ruleOfLocked(e)
 	m := e.mapping()
 	s.mu.Unlock()
 	if found.Match != want.Match {

@@ -86,6 +86,11 @@ func (c ClientPort) With(p Protocol) Key {
 	return Key{Client: c.Client, Protocol: p, InternalPort: c.InternalPort}
 }
 
+// MatchPorts are the one to three destination ports that a rule matches, without
+// repetition and with zeros behind the last: the inner port or the external port or
+// both, in this order, and for a while the external port before it changed.
+type MatchPorts [3]uint16
+
 // Rule is a dst-nat rule of ours on the router, wanted or found.
 // It is comparable.
 type Rule struct {
@@ -101,9 +106,8 @@ type Rule struct {
 	// Lifetime is what the client asked for when the rule was made, in whole
 	// seconds. After a restart the lease is asked for again with it.
 	Lifetime time.Duration
-	// Match holds the one or two destination ports that the rule matches, which
-	// depend on [Delivery]. The second is 0 where there is one only.
-	Match [2]uint16
+	// Match holds the destination ports that the rule matches, which depend on [Delivery].
+	Match MatchPorts
 	// Altered is set on a rule that was found with our comment and whose other
 	// fields do not say what the comment says: somebody edited it, or switched it off.
 	Altered bool

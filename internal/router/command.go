@@ -47,8 +47,8 @@ func (r *Router) deny(policy string, err error) {
 	r.lastErr = err
 	r.mu.Unlock()
 	if !known {
-		_, hint := remedy(err)
-		r.log.Error("router denies permission", "policy", policy, "error", err, "remedy", hint)
+		advice, _ := advise(err)
+		r.log.Error("router denies permission", "policy", policy, "error", err, "remedy", advice)
 	}
 }
 

@@ -5,7 +5,7 @@ import (
 	"fmt"
 
 	"doublenat/internal/nat"
-	"doublenat/routeros"
+	"doublenat/internal/remedy"
 )
 
 // PermissionError is a command that the router's user may not do.
@@ -24,8 +24,8 @@ func (e *PermissionError) Error() string {
 // Unwrap returns the cause.
 func (e *PermissionError) Unwrap() error { return e.Err }
 
-// kindConnection is the kind of trouble that passes by itself, more often than not.
-const kindConnection = "connection"
+// Advice says which policy to add.
+func (e *PermissionError) Advice() remedy.Advice { return remedy.Permission("", e.Policy) }
 
 // fault turns what went wrong while doing op into the core's error. Ambiguous
 // says that the router may have changed something.
@@ -37,23 +37,19 @@ func fault(op string, err error, ambiguous bool) error {
 	return &nat.Error{Hop: nat.HopRouter, Reason: reason, Ambiguous: ambiguous, Err: fmt.Errorf("%s: %w", op, err)}
 }
 
-// remedy returns what kind of trouble err is and what the operator can do about
-// it. The kind tells whether the trouble is the same as before.
-func remedy(err error) (kind, hint string) {
-	if auth, ok := errors.AsType[*routeros.AuthError](err); ok {
-		return "login: " + auth.Message, "check user and password; the user's group needs the policies api, read and write"
+// troubleConnection stands for all troubles that may pass by themselves: they come
+// in turns while a router reboots, which is one event.
+const troubleConnection = "connection"
+
+// advise returns what the operator can do about err, and what kind of trouble it
+// is. The kind tells whether the trouble is the same as before.
+func advise(err error) (advice remedy.Advice, trouble string) {
+	advice, ok := remedy.For(err)
+	if !ok {
+		advice = remedy.Unreachable()
 	}
-	if secure, ok := errors.AsType[*routeros.TLSError](err); ok {
-		return "tls: " + secure.Err.Error(), secure.Hint
+	if advice.Passes() {
+		return advice, troubleConnection
 	}
-	if iface, ok := errors.AsType[*InterfaceError](err); ok {
-		return "interface: " + iface.Error(), "set " + settingName
-	}
-	if permission, ok := errors.AsType[*PermissionError](err); ok {
-		return "permission: " + permission.Policy, "add the policy " + permission.Policy + " to the group of the router's user"
-	}
-	if refused(err) {
-		return "refused: " + err.Error(), "look at the router's log"
-	}
-	return kindConnection, "is the router up, is the api service enabled, does its address list allow this host?"
+	return advice, string(advice.Kind) + ": " + err.Error()
 }

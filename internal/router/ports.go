@@ -1,6 +1,7 @@
 package router
 
 import (
+	"slices"
 	"strconv"
 	"strings"
 
@@ -78,10 +79,12 @@ func (p portList) each(limit int, f func(port uint16)) bool {
 }
 
 // matcher returns the one or two ports of a rule of ours as a matcher.
-func matcher(match [2]uint16) string {
-	s := strconv.Itoa(int(match[0]))
-	if match[1] != 0 && match[1] != match[0] {
-		s += "," + strconv.Itoa(int(match[1]))
+func matcher(match nat.MatchPorts) string {
+	var ports []string
+	for _, port := range match {
+		if s := strconv.Itoa(int(port)); port != 0 && !slices.Contains(ports, s) {
+			ports = append(ports, s)
+		}
 	}
-	return s
+	return strings.Join(ports, ",")
 }

@@ -122,7 +122,7 @@ func wanted(client string, port uint16) nat.Rule {
 		InnerPort:    20000 + port%1000,
 		ExternalPort: 40000 + port%1000,
 		Lifetime:     time.Hour,
-		Match:        [2]uint16{20000 + port%1000, 0},
+		Match:        nat.MatchPorts{20000 + port%1000, 0},
 	}
 }
 

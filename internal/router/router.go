@@ -258,18 +258,18 @@ func (r *Router) forgetLocked() {
 
 // complain logs the trouble, once until it is over or becomes another.
 func (r *Router) complain(err error) {
-	kind, hint := remedy(err)
+	advice, trouble := advise(err)
 	r.mu.Lock()
-	known := r.trouble == kind
-	r.trouble = kind
+	known := r.trouble == trouble
+	r.trouble = trouble
 	r.mu.Unlock()
 	switch {
 	case known:
 		r.log.Debug("router unavailable", "error", err)
-	case kind == kindConnection:
-		r.log.Warn("router unavailable", "error", err, "remedy", hint)
+	case advice.Passes():
+		r.log.Warn("router unavailable", "error", err, "remedy", advice)
 	default: // it does not pass by itself
-		r.log.Error("router unavailable", "error", err, "remedy", hint)
+		r.log.Error("router unavailable", "error", err, "remedy", advice)
 	}
 }
 

@@ -164,19 +164,27 @@ func (r natRow) rule(o owned, iface string) nat.Rule {
 	return rule
 }
 
-// match returns the ports that the row matches, the inner port first. Ok is
-// false if there are others than the two that the comment names.
-func (r natRow) match(o owned) (match [2]uint16, ok bool) {
+// match returns the ports that the row matches: the inner port, the external port,
+// and the one that was the external port before it changed, of which the comment
+// knows nothing. Ok is false if there are others, or none that the comment names.
+func (r natRow) match(o owned) (match nat.MatchPorts, ok bool) {
 	list, ok := parsePorts(r.dstPort)
 	if !ok || list.negated {
 		return match, false
 	}
 	var inner, external bool
+	var former []uint16
 	ports := 0
 	ok = list.each(len(match), func(port uint16) {
 		ports++
-		inner = inner || port == o.inner
-		external = external || port == o.external && port != o.inner
+		switch port {
+		case o.inner:
+			inner = true
+		case o.external:
+			external = true
+		default:
+			former = append(former, port)
+		}
 	})
 	named := match[:0]
 	if inner {
@@ -185,5 +193,9 @@ func (r natRow) match(o owned) (match [2]uint16, ok bool) {
 	if external {
 		named = append(named, o.external)
 	}
-	return match, ok && len(named) == ports
+	ok = ok && len(named) > 0 && len(former) <= 1 && len(named)+len(former) == ports
+	if ok {
+		copy(match[len(named):], former)
+	}
+	return match, ok
 }

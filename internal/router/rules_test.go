@@ -64,7 +64,7 @@ func TestRuleLife(t *testing.T) {
 					t.Errorf("commands of a look (-want +got):\n%s", diff)
 				}
 
-				want.ExternalPort, want.Match, want.Packets = 40999, [2]uint16{20881, 40999}, 0
+				want.ExternalPort, want.Match, want.Packets = 40999, nat.MatchPorts{20881, 40999}, 0
 				mark = r.box.Mark()
 				if err := r.UpdateRule(t.Context(), made, want); err != nil {
 					t.Fatal(err)
@@ -534,7 +534,7 @@ func TestBadRules(t *testing.T) {
 			"no lifetime":    func(b *nat.Rule) { b.Lifetime = 0 },
 			"half a second":  func(b *nat.Rule) { b.Lifetime += time.Second / 2 },
 			"long lifetime":  func(b *nat.Rule) { b.Lifetime = (1 << 32) * time.Second },
-			"matches no one": func(b *nat.Rule) { b.Match = [2]uint16{} },
+			"matches no one": func(b *nat.Rule) { b.Match = nat.MatchPorts{} },
 		} {
 			bad := good
 			change(&bad)

@@ -165,23 +165,25 @@ func TestOurRows(t *testing.T) {
 	const comment = "doublenat:default tcp 192.168.88.10:6881 inner=20001 ext=40123 life=3600"
 	const base = ".id=*1 chain=dstnat action=dst-nat protocol=tcp in-interface=wg1 dst-port=20001 to-addresses=192.168.88.10 to-ports=6881 " +
 		"log=false log-prefix= bytes=1 packets=7 invalid=false dynamic=false disabled=false src-address="
-	good := []string{"*1 [20001 0] false"}
-	altered := []string{"*1 [20001 0] true"}
+	good := []string{"*1 [20001 0 0] false"}
+	altered := []string{"*1 [20001 0 0] true"}
 	tests := map[string]struct {
 		change string
 		want   seen
 	}{
 		"as we make it":         {"", seen{Rules: good}},
-		"both ports":            {"dst-port=20001,40123", seen{Rules: []string{"*1 [20001 40123] false"}}},
-		"both, the other way":   {"dst-port=40123,20001", seen{Rules: []string{"*1 [20001 40123] false"}}},
-		"external port":         {"dst-port=40123", seen{Rules: []string{"*1 [40123 0] false"}}},
-		"other port":            {"dst-port=20002", seen{Rules: []string{"*1 [0 0] true"}}},
-		"one port more":         {"dst-port=20001,20002", seen{Rules: altered}},
-		"three ports":           {"dst-port=20001,40123,1", seen{Rules: []string{"*1 [0 0] true"}}},
+		"both ports":            {"dst-port=20001,40123", seen{Rules: []string{"*1 [20001 40123 0] false"}}},
+		"both, the other way":   {"dst-port=40123,20001", seen{Rules: []string{"*1 [20001 40123 0] false"}}},
+		"external port":         {"dst-port=40123", seen{Rules: []string{"*1 [40123 0 0] false"}}},
+		"other port":            {"dst-port=20002", seen{Rules: []string{"*1 [0 0 0] true"}}},
+		"one port more":         {"dst-port=20001,20002", seen{Rules: []string{"*1 [20001 20002 0] false"}}},
+		"three ports":           {"dst-port=20001,40123,1", seen{Rules: []string{"*1 [20001 40123 1] false"}}},
+		"four ports":            {"dst-port=20001,40123,1,2", seen{Rules: []string{"*1 [0 0 0] true"}}},
+		"only another port":     {"dst-port=1", seen{Rules: []string{"*1 [0 0 0] true"}}},
 		"the same port twice":   {"dst-port=20001,20001", seen{Rules: altered}},
-		"range":                 {"dst-port=20001-20002", seen{Rules: altered}},
-		"negated":               {"dst-port=!20001", seen{Rules: []string{"*1 [0 0] true"}}},
-		"no port":               {"dst-port=", seen{Rules: []string{"*1 [0 0] true"}}},
+		"range":                 {"dst-port=20001-20002", seen{Rules: []string{"*1 [20001 20002 0] false"}}},
+		"negated":               {"dst-port=!20001", seen{Rules: []string{"*1 [0 0 0] true"}}},
+		"no port":               {"dst-port=", seen{Rules: []string{"*1 [0 0 0] true"}}},
 		"other address":         {"to-addresses=192.168.88.11", seen{Rules: altered}},
 		"other client port":     {"to-ports=6882", seen{Rules: altered}},
 		"no client port":        {"to-ports=", seen{Rules: altered}},

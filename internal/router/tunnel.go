@@ -7,6 +7,7 @@ import (
 	"slices"
 	"strings"
 
+	"doublenat/internal/remedy"
 	"doublenat/routeros"
 )
 
@@ -40,6 +41,11 @@ func (e *InterfaceError) Error() string {
 		s += fmt.Sprintf(" (and %d more)", more)
 	}
 	return s
+}
+
+// Advice says which setting helps.
+func (e *InterfaceError) Advice() remedy.Advice {
+	return remedy.Interface(e.Candidates[:min(len(e.Candidates), maxNamed)])
 }
 
 // isTunnelType reports whether an interface of this type is a tunnel to
