@@ -33,18 +33,21 @@ test: ## run the tests
 race: ## run the tests with the race detector
 	$(GO) test -race ./...
 
-.PHONY: e2e
-e2e: ## send real packets through namespaces (Linux, root; see e2e/doc.go)
-	$(GO) test -tags e2e -count=1 ./e2e/...
+# What the end to end tests run besides Go (docs/testing.md).
+E2E_PACKAGES := conntrack iproute2 miniupnpd-nftables natpmpc nftables python3-libtorrent wireguard-go wireguard-tools
+E2E_PACKAGES += $(if $(shell command -v npm),,nodejs npm)
+AS_ROOT := $(if $(filter 0,$(shell id -u)),,sudo)
+FLOW ?=
 
-E2E_PACKAGES := iproute2 nftables conntrack wireguard-go wireguard-tools miniupnpd-nftables natpmpc python3-libtorrent
+.PHONY: e2e
+e2e: ## send real packets through two real NATs (FLOW=name for one flow)
+	$(GO) test -tags e2e -count=1 -timeout 10m -parallel 6 $(if $(FLOW),-v -run '^TestFlows$$/^$(FLOW)$$') ./e2e
 
 .PHONY: e2e-deps
-e2e-deps: ## install what make e2e needs (Debian, root)
-	apt-get update -q
-	DEBIAN_FRONTEND=noninteractive apt-get install -y -q --no-install-recommends $(E2E_PACKAGES) \
-		$$(command -v npm >/dev/null || echo nodejs npm)
-	cd e2e && npm ci
+e2e-deps: ## install the programs that e2e runs, from Debian and npm
+	$(AS_ROOT) apt-get update -q
+	$(AS_ROOT) env DEBIAN_FRONTEND=noninteractive apt-get install -y -q --no-install-recommends $(E2E_PACKAGES)
+	cd e2e && npm ci --ignore-scripts --no-audit --no-fund
 
 .PHONY: fmt
 fmt: ## format the code

@@ -49,11 +49,15 @@ func missing() error {
 		return errors.New(routerVariable + " is set: the tests talk to that router only")
 	}
 	var lacks []string
-	if os.Geteuid() != 0 {
-		lacks = append(lacks, "root")
+	probe := exec.Command("true")
+	probe.SysProcAttr = ownNamespaces()
+	if err := probe.Run(); err != nil {
+		lacks = append(lacks, fmt.Sprintf("root, or the right to make namespaces (%v)", err))
 	}
-	if _, err := os.Stat("/dev/net/tun"); err != nil {
-		lacks = append(lacks, "/dev/net/tun")
+	if tun, err := os.OpenFile("/dev/net/tun", os.O_RDWR, 0); err != nil {
+		lacks = append(lacks, fmt.Sprintf("a tunnel device (%v)", err))
+	} else if err := tun.Close(); err != nil {
+		return err
 	}
 	for _, p := range []struct{ program, source string }{
 		{"ip", "iproute2"},
@@ -96,16 +100,13 @@ func runSandbox(ctx context.Context) (code int, err error) {
 		return 1, fmt.Errorf("building doublenat: %w", err)
 	}
 
-	// The kernel sends Pdeathsig when the thread ends that started the child.
+	// The child is killed when the thread ends that started it, so this one has to stay.
 	runtime.LockOSThread()
 	defer runtime.UnlockOSThread()
 	child := exec.CommandContext(ctx, "/proc/self/exe", os.Args[1:]...)
 	child.Stdout, child.Stderr = os.Stdout, os.Stderr
 	child.Env = append(os.Environ(), sandboxVariable+"="+binary)
-	child.SysProcAttr = &syscall.SysProcAttr{
-		Cloneflags: syscall.CLONE_NEWNS | syscall.CLONE_NEWPID | syscall.CLONE_NEWNET,
-		Pdeathsig:  syscall.SIGKILL,
-	}
+	child.SysProcAttr = ownNamespaces()
 	if err := child.Run(); err != nil {
 		if exit := (*exec.ExitError)(nil); errors.As(err, &exit) && exit.Exited() {
 			return exit.ExitCode(), nil
@@ -113,6 +114,22 @@ func runSandbox(ctx context.Context) (code int, err error) {
 		return 1, fmt.Errorf("running the sandbox: %w", err)
 	}
 	return 0, nil
+}
+
+// ownNamespaces starts a process in namespaces of its own, which are gone with it;
+// and it is gone with the thread that started it. Who is not root is root in
+// there.
+func ownNamespaces() *syscall.SysProcAttr {
+	attr := &syscall.SysProcAttr{
+		Cloneflags: syscall.CLONE_NEWNS | syscall.CLONE_NEWPID | syscall.CLONE_NEWNET,
+		Pdeathsig:  syscall.SIGKILL,
+	}
+	if os.Geteuid() != 0 {
+		attr.Cloneflags |= syscall.CLONE_NEWUSER
+		attr.UidMappings = []syscall.SysProcIDMap{{HostID: os.Geteuid(), Size: 1}}
+		attr.GidMappings = []syscall.SysProcIDMap{{HostID: os.Getegid(), Size: 1}}
+	}
+	return attr
 }
 
 // furnishSandbox makes this process at home in its namespaces: nothing that is
