@@ -92,9 +92,11 @@ func (s *Service) mapInTurn(ctx context.Context, req MapRequest) (Grant, error) 
 // interrupt ends a renewal under way whose mapping is about to be deleted.
 func (s *Service) interrupt(key Key) {
 	s.mu.Lock()
-	defer s.mu.Unlock()
-	if op := s.inflight[key]; op != nil && s.entries[key] != nil {
-		op.cancel()
+	op := s.inflight[key]
+	renewal := op != nil && s.entries[key] != nil
+	s.mu.Unlock()
+	if renewal {
+		op.cancel() // It takes s.mu.
 	}
 }
 
