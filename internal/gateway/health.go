@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"time"
 
+	"doublenat/internal/remedy"
 	"doublenat/natpmp"
 )
 
@@ -45,29 +46,27 @@ func (s State) String() string {
 	}
 }
 
-// remedy says what an operator can do about the state.
-func (s State) remedy() string {
-	switch s {
-	case StateRefused:
-		return "NAT-PMP is off for this WireGuard key or on this server: " +
-			"make a key with NAT-PMP (port forwarding) on, for a server that offers it"
-	case StateSilent:
-		return "requests get lost: check the route to the gateway, " +
-			"and that they come from the tunnel's address (masquerade them, or bind to it)"
-	case StateFailing:
-		return "check the address of the gateway, and whether it speaks NAT-PMP"
-	case StateUnknown, StateOK:
-		return ""
-	default:
-		return ""
-	}
-}
-
 // health is a state with what led to it. It is comparable.
 type health struct {
 	state State
 	// result is the gateway's answer, with [StateFailing].
 	result natpmp.ResultCode
+}
+
+// advice says what an operator can do about it, nothing if all is well.
+func (h health) advice() remedy.Advice {
+	switch h.state {
+	case StateRefused:
+		return remedy.Refused()
+	case StateSilent:
+		return remedy.Silent()
+	case StateFailing:
+		return remedy.ForResult(h.result)
+	case StateUnknown, StateOK:
+		return remedy.Advice{}
+	default:
+		return remedy.Advice{}
+	}
 }
 
 // judge takes the outcome of a request into the state, and logs a change of it.
@@ -96,11 +95,11 @@ func (g *Gateway) judge(ctx context.Context, err error, start time.Time) {
 			g.lookNow()
 		}
 	case StateRefused:
-		g.log.WarnContext(ctx, "gateway refuses nat-pmp", "remedy", now.state.remedy())
+		g.log.WarnContext(ctx, "gateway refuses nat-pmp", "remedy", now.advice())
 	case StateSilent:
-		g.log.WarnContext(ctx, "gateway is silent", "remedy", now.state.remedy(), "error", err)
+		g.log.WarnContext(ctx, "gateway is silent", "remedy", now.advice(), "error", err)
 	case StateFailing:
-		g.log.WarnContext(ctx, "gateway answers with a failure", "result", now.result, "remedy", now.state.remedy())
+		g.log.WarnContext(ctx, "gateway answers with a failure", "result", now.result, "remedy", now.advice())
 	case StateUnknown:
 	}
 }

@@ -45,7 +45,7 @@ func (g *Gateway) Stats() Stats {
 	return Stats{
 		State:          g.health.state,
 		Result:         g.health.result,
-		Remedy:         g.health.state.remedy(),
+		Remedy:         g.health.advice().String(),
 		LastSuccess:    g.count.lastSuccess,
 		Address:        g.address,
 		AddressAt:      g.addressAt,

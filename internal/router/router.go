@@ -46,11 +46,6 @@ type Config struct {
 	Logger *slog.Logger
 }
 
-// client is the part of routeros.Client that commands need.
-type client interface {
-	Do(ctx context.Context, cmd routeros.Command) (*routeros.Reply, error)
-}
-
 // Router implements nat.Router. Its methods may be called from any number of
 // goroutines, also before Run; they wait for the connection as long as their
 // context lasts.
@@ -58,7 +53,7 @@ type Router struct {
 	cfg    Config
 	log    *slog.Logger
 	api    *routeros.Client
-	client client        // api, behind what the methods use of it
+	client Commander     // api, behind what the methods use of it
 	lost   chan struct{} // tells settle that what it knew does not hold any more
 
 	reads, writes, errs atomic.Uint64

@@ -72,7 +72,7 @@ func TestCheckDisagrees(t *testing.T) {
 		"/ip/route/print": {attrs("dst-address=10.2.0.0/24 immediate-gw=bridge active=true")},
 	})
 	all := interfaces{names: []string{"ether2", "bridge", "wg1"}, tunnels: []string{"wg1"}}
-	if name, err := r.findTunnel(t.Context(), all); err == nil {
+	if name, _, err := r.findTunnel(t.Context(), all); err == nil {
 		t.Errorf("got interface %q, want a refusal", name)
 	}
 }

@@ -29,6 +29,7 @@ type site struct {
 	version  string
 	board    string
 	iface    string                        // the tunnel interface
+	found    string                        // where iface was found
 	former   []string                      // what iface was before, while this process made rules
 	lists    map[string]membership         // interface lists
 	used     map[nat.Protocol]*nat.PortSet // ports of the router's own services
@@ -91,7 +92,7 @@ func (r *Router) survey(ctx context.Context) (*site, error) {
 	if err != nil {
 		return nil, err
 	}
-	if s.iface, err = r.findTunnel(ctx, parseInterfaces(rows, wireGuard)); err != nil {
+	if s.iface, s.found, err = r.findTunnel(ctx, parseInterfaces(rows, wireGuard)); err != nil {
 		return nil, err
 	}
 	services, err := r.printIfAny(ctx, "/ip/service", "port", "disabled", "invalid", "dynamic")

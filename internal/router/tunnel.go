@@ -131,38 +131,40 @@ func (all interfaces) choose(w way, gateway netip.Addr) (string, error) {
 }
 
 // findTunnel returns the interface through which packets from the gateway come
-// in. /ip/route/check knows best, but is missing in RouterOS 7.1 to 7.17 and
-// needs the policy test; the routing table does for the rest, and at last the
-// router's own addresses.
-func (r *Router) findTunnel(ctx context.Context, all interfaces) (string, error) {
+// in, and where that was found. /ip/route/check knows best, but is missing in
+// RouterOS 7.1 to 7.17 and needs the policy test; the routing table does for the
+// rest, and at last the router's own addresses.
+func (r *Router) findTunnel(ctx context.Context, all interfaces) (name, found string, err error) {
 	if r.cfg.InInterface != "" {
-		return all.configured(r.cfg.InInterface)
+		name, err = all.configured(r.cfg.InInterface)
+		return name, settingName, err
 	}
-	name, err := r.checkRoute(ctx)
+	name, err = r.checkRoute(ctx)
 	if err != nil {
-		return "", err
+		return "", "", err
 	}
 	if slices.Contains(all.tunnels, name) {
-		return name, nil
+		return name, "/ip/route/check", nil
 	}
 	routes, err := r.print(ctx, "/ip/route", routeProperties()...)
 	if err != nil {
-		return "", err
+		return "", "", err
 	}
-	found := findWay(routes, r.cfg.Gateway)
-	if name != "" && !slices.Contains(found.interfaces, name) {
+	to, found := findWay(routes, r.cfg.Gateway), "/ip/route"
+	if name != "" && !slices.Contains(to.interfaces, name) {
 		// The router decides by more than its main table. What the table says of the
 		// prefix does not hold for this interface.
-		found = way{interfaces: []string{name}}
+		to, found = way{interfaces: []string{name}}, "/ip/route/check"
 	}
-	if len(found.interfaces) == 0 {
+	if len(to.interfaces) == 0 {
 		addresses, err := r.print(ctx, "/ip/address", "address", "interface", "actual-interface", "disabled", "invalid")
 		if err != nil {
-			return "", err
+			return "", "", err
 		}
-		found = way{interfaces: findNetwork(addresses, r.cfg.Gateway), bits: 1}
+		to, found = way{interfaces: findNetwork(addresses, r.cfg.Gateway), bits: 1}, "/ip/address"
 	}
-	return all.choose(found, r.cfg.Gateway)
+	name, err = all.choose(to, r.cfg.Gateway)
+	return name, found, err
 }
 
 // checkRoute asks the router itself. It returns "" if the router cannot tell.

@@ -1,0 +1,143 @@
+package remedy
+
+import (
+	"errors"
+	"io"
+	"net"
+	"strings"
+	"syscall"
+
+	"doublenat/internal/nat"
+	"doublenat/natpmp"
+	"doublenat/routeros"
+)
+
+// For returns what can be done about an error of the router or of the gateway,
+// and false for an error of neither.
+func For(err error) (Advice, bool) {
+	if advisor, ok := errors.AsType[Advisor](err); ok {
+		return advisor.Advice(), true
+	}
+	for _, find := range []func(error) (Advice, bool){gateway, router} {
+		if advice, ok := find(err); ok {
+			return advice, true
+		}
+	}
+	return Advice{}, false
+}
+
+// gateway knows the errors of package natpmp.
+func gateway(err error) (Advice, bool) {
+	if result, ok := errors.AsType[*natpmp.ResultError](err); ok {
+		return ForResult(result.Result), true
+	}
+	if _, ok := errors.AsType[*natpmp.RefusedError](err); ok {
+		return Refused(), true
+	}
+	if _, ok := errors.AsType[*natpmp.TimeoutError](err); ok {
+		return Silent(), true
+	}
+	return Advice{}, false
+}
+
+// router knows the errors of package routeros and those of the connection below it.
+func router(err error) (Advice, bool) {
+	if _, ok := errors.AsType[*routeros.AuthError](err); ok {
+		return routerAdvice(KindLogin, "check MIKROTIK_API_USER and the password; "+
+			"the user's group needs the policies api, read and write, and the user's address list has to allow this host"), true
+	}
+	if secure, ok := errors.AsType[*routeros.TLSError](err); ok {
+		return tls(secure), true
+	}
+	if trap, ok := errors.AsType[*routeros.TrapError](err); ok {
+		return rejected(trap), true
+	}
+	transport, ok := errors.AsType[*routeros.TransportError](err)
+	if !ok {
+		return Advice{}, false
+	}
+	return connection(transport), true
+}
+
+// routerAdvice is advice about the router.
+func routerAdvice(kind Kind, text string, commands ...Command) Advice {
+	return Advice{Hop: nat.HopRouter, Kind: kind, Text: text, Commands: commands}
+}
+
+// tls is for a handshake that failed.
+func tls(err *routeros.TLSError) Advice {
+	text := err.Hint
+	if text == "" {
+		text = "check the certificate of the service api-ssl: its names, its dates, and who signed it"
+	}
+	return routerAdvice(KindTLS, text)
+}
+
+// rejected is for a command that the router refused.
+func rejected(trap *routeros.TrapError) Advice {
+	switch {
+	case routeros.IsNotPermitted(trap):
+		return Permission("", "read, write and api")
+	case routeros.Ambiguous(trap):
+		return routerAdvice(KindBusy, "the router is overloaded: look at its CPU load and its log")
+	default:
+		return routerAdvice(KindRejected, "look at the router's log")
+	}
+}
+
+// connection is for a connection that could not be made, or was lost.
+func connection(err *routeros.TransportError) Advice {
+	var (
+		name     *net.DNSError
+		protocol *routeros.ProtocolError
+	)
+	switch {
+	case errors.As(err, &name):
+		return routerAdvice(KindAddress, "MIKROTIK_API_ADDRESS names a host that is not found; an address always works")
+	case errors.As(err, &protocol):
+		return routerAdvice(KindProtocol, "what answers is not the RouterOS API: check the port in MIKROTIK_API_ADDRESS (api 8728, api-ssl 8729)")
+	case errors.Is(err, syscall.ECONNREFUSED):
+		return routerAdvice(KindPort, "check the port in MIKROTIK_API_ADDRESS, and that the service is enabled",
+			NewCommand("/ip/service/enable", "numbers", "api"))
+	case err.Op == "logging in" && errors.Is(err, io.EOF):
+		return routerAdvice(KindClosed, "the service hangs up on this host: look at the address list and max-sessions of /ip/service")
+	default:
+		return Unreachable()
+	}
+}
+
+// Unreachable is for a router that does not answer, for whatever reason.
+func Unreachable() Advice {
+	return routerAdvice(KindConnection, "is the router up, is the api service enabled, and does the input chain let this host reach it?")
+}
+
+// Permission is for a command that the router's user may not do. Group is the
+// user's group, or "" if it is not known.
+func Permission(group, policy string) Advice {
+	who := "the group of the router's user"
+	var commands []Command
+	if group != "" {
+		who = "the group " + group
+		commands = append(commands, GrantAll(group))
+	}
+	return routerAdvice(KindPermission, "add the policy "+policy+" to "+who, commands...)
+}
+
+// GrantAll gives a group the policies that doublenat needs, and no others.
+func GrantAll(group string) Command {
+	return NewCommand("/user/group/set", "numbers", group, "policy", Policies)
+}
+
+// Policies are what the router's user needs: to log in, to print, to change rules,
+// and to ask for the route to the gateway.
+const Policies = "read,write,api,test"
+
+// Interface is for a tunnel interface that is not known. Candidates are the
+// interfaces that come into question.
+func Interface(candidates []string) Advice {
+	text := "set MIKROTIK_IN_INTERFACE"
+	if len(candidates) > 0 {
+		text += " to one of: " + strings.Join(candidates, ", ")
+	}
+	return routerAdvice(KindInterface, text)
+}
