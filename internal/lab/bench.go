@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"log/slog"
 	"maps"
 	"net"
@@ -80,7 +81,7 @@ type incarnation struct {
 
 	mu    sync.Mutex
 	dead  bool
-	conns []net.Conn
+	conns []io.Closer
 }
 
 var errKilled = errors.New("the process was killed")
@@ -154,11 +155,18 @@ func (b *Bench) config(more map[string]string) (config.Config, error) {
 // network returns the daemon's way into the world, which ends when it is killed.
 func (b *Bench) network(p *incarnation) daemon.Network {
 	return daemon.Network{
-		Listen: func(_ context.Context, at netip.AddrPort) (net.PacketConn, error) { return b.Net.Listen(at) },
-		DialGateway: func(context.Context) (net.Conn, error) {
-			return p.track(b.Net.Dial(netip.AddrPortFrom(benchTunnel, 0), benchGateway))
+		Listen: func(_ context.Context, at netip.AddrPort) (net.PacketConn, error) {
+			conn, err := b.Net.Listen(at)
+			return track(p, conn, err)
 		},
-		DialRouter: func(ctx context.Context) (net.Conn, error) { return p.track(b.Router.Dial(ctx)) },
+		DialGateway: func(context.Context) (net.Conn, error) {
+			conn, err := b.Net.Dial(netip.AddrPortFrom(benchTunnel, 0), benchGateway)
+			return track(p, conn, err)
+		},
+		DialRouter: func(ctx context.Context) (net.Conn, error) {
+			conn, err := b.Router.Dial(ctx)
+			return track(p, conn, err)
+		},
 		ListenAnnouncements: func() (net.PacketConn, error) {
 			return nil, errors.New("no multicast on the bench")
 		},
@@ -168,15 +176,16 @@ func (b *Bench) network(p *incarnation) daemon.Network {
 	}
 }
 
-// track remembers a connection so that it can be cut.
-func (p *incarnation) track(conn net.Conn, err error) (net.Conn, error) {
+// track remembers a socket so that it can be cut.
+func track[C io.Closer](p *incarnation, conn C, err error) (C, error) {
+	var none C
 	if err != nil {
-		return nil, err
+		return none, err
 	}
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	if p.dead {
-		return nil, errors.Join(errKilled, conn.Close())
+		return none, errors.Join(errKilled, conn.Close())
 	}
 	p.conns = append(p.conns, conn)
 	return conn, nil
@@ -217,7 +226,7 @@ func (b *Bench) Kill() {
 	p.conns = nil
 	p.mu.Unlock()
 	for _, c := range conns {
-		_ = c.Close() // It is cut in any case.
+		_ = c.Close() // What was closed before stays closed.
 	}
 	p.quit()
 	b.graves.Go(func() { _ = p.wait() }) // What a killed one returns, nobody hears.
@@ -310,6 +319,10 @@ func (b *Bench) OtherRules() []byte {
 		return ours(r, "default") || r["dynamic"] == "true"
 	})
 }
+
+// AcceptOthers takes other people's rules as they are now for what they should be,
+// after the test itself has changed them.
+func (b *Bench) AcceptOthers() { b.others = b.OtherRules() }
 
 // Disagreements compares the daemon's table with the rules on the router and the
 // leases on the gateway, and other people's rules with what they were. It returns
