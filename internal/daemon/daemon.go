@@ -15,6 +15,7 @@ import (
 	"doublenat/internal/config"
 	"doublenat/internal/frontend"
 	"doublenat/internal/gateway"
+	"doublenat/internal/hook"
 	"doublenat/internal/nat"
 	"doublenat/internal/router"
 	"doublenat/internal/static"
@@ -54,6 +55,7 @@ type Daemon struct {
 	gateway   *gateway.Gateway
 	service   *nat.Service
 	static    *static.Keeper
+	hooks     *hook.Notifier
 	frontend  *frontend.Frontend
 	server    *natpmp.Server
 	announcer *announcer
@@ -74,7 +76,7 @@ func New(opts Options) (*Daemon, error) {
 		net: opts.Network.withDefaults(opts.Config), epoch: natpmp.NewEpoch(),
 		announcer: newAnnouncer(), observe: opts.OnEvent,
 	}
-	for _, step := range []func(Options) error{d.makeRouter, d.makeGateway, d.makeService, d.makeStatic, d.makeFrontend} {
+	for _, step := range []func(Options) error{d.makeRouter, d.makeGateway, d.makeService, d.makeStatic, d.makeHooks, d.makeFrontend} {
 		if err := step(opts); err != nil {
 			return nil, err
 		}
@@ -153,12 +155,13 @@ func (d *Daemon) admit(a natpmp.Arrival) bool {
 // addressChanged is told by the gateway. The first address is news, one that differs
 // from the last ends everything that clients know (design decision 6), also when
 // there was none for a while in between.
-func (d *Daemon) addressChanged(_, now netip.Addr) {
+func (d *Daemon) addressChanged(before, now netip.Addr) {
 	if now.IsValid() {
 		if last := d.address.Swap(&now); last != nil && *last != now {
 			d.epoch.Reset()
 		}
 	}
+	d.hooks.Address(before, now)
 	d.announcer.Announce()
 }
 
@@ -167,6 +170,7 @@ func (d *Daemon) addressChanged(_, now netip.Addr) {
 // §3.6: state that is lost for any reason is a new epoch).
 func (d *Daemon) mappingChanged(ev nat.Event) {
 	d.static.Observe(ev)
+	d.hooks.Mapping(ev)
 	if ev.Kind == nat.EventLost || ev.Kind == nat.EventPortChanged && ev.Untold {
 		d.epoch.Reset()
 		d.announcer.Announce()
@@ -190,12 +194,14 @@ func (d *Daemon) Run(ctx context.Context) error {
 	d.log.InfoContext(ctx, "starting", "version", d.version, "listen", d.cfg.Listen.String(),
 		"gateway", d.cfg.Gateway.String(), "router", d.cfg.Router.String())
 
-	// The hops are needed until the last rule and lease are gone.
+	// The hops are needed until the last rule and lease are gone, and the hooks
+	// tell of that.
 	hops, stopHops := context.WithCancel(context.WithoutCancel(ctx))
 	defer stopHops()
 	below := new(errgroup.Group)
 	below.Go(func() error { return wrap("router", d.router.Run(hops)) })
 	below.Go(func() error { return wrap("gateway", d.gateway.Run(hops)) })
+	below.Go(func() error { return wrap("hooks", d.hooks.Run(hops)) })
 
 	above, ctx := errgroup.WithContext(ctx)
 	above.Go(func() error { return wrap("server", d.server.Serve(ctx, conn)) })

@@ -21,6 +21,8 @@ type Network struct {
 	DialGateway func(ctx context.Context) (net.Conn, error)
 	// DialRouter opens a connection to the router's API. Nil means TCP.
 	DialRouter func(ctx context.Context) (net.Conn, error)
+	// DialHook opens a connection to the host of ON_CHANGE_URL. Nil means TCP.
+	DialHook func(ctx context.Context, network, address string) (net.Conn, error)
 	// ListenAnnouncements opens a socket for the gateway's announcements. Nil
 	// means one of the host's, where it has such.
 	ListenAnnouncements func() (net.PacketConn, error)
