@@ -65,8 +65,8 @@ type ServerConfig struct {
 	// lose, as a mapping to be renewed. A quarter of MaxConcurrent is kept for such.
 	// It is called as Admit is. Nil favors nobody, and keeps nothing.
 	Favored func(netip.Addr) bool
-	// Logger gets a debug line for each drop, and panics of the handler as errors.
-	// Nil discards.
+	// Logger gets a debug line for each drop, up to 20 in a second, and panics of the
+	// handler as errors. Nil discards.
 	Logger *slog.Logger
 }
 
@@ -79,6 +79,7 @@ type Server struct {
 	queue   *queue
 	log     *slog.Logger
 	count   serverCounters
+	lines   lineLimit
 }
 
 // NewServer checks the configuration and returns a server. It starts nothing.

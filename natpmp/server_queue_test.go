@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"net/netip"
 	"slices"
+	"strings"
 	"sync"
 	"testing"
 	"testing/synctest"
@@ -87,23 +88,39 @@ func TestServerIsFair(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		h := new(slow)
-		_, conn := serve(t, natpmp.ServerConfig{MaxConcurrent: 2, MaxPerClient: 1, MaxWaiting: 40, Handler: h})
+		_, conn := serve(t, natpmp.ServerConfig{MaxConcurrent: 1, MaxWaiting: 40, Handler: h})
 		want(conn, lanHost(1), 1, 5)
 		want(conn, lanHost(2), 1, 1)
 		want(conn, lanHost(3), 1, 2)
 		want(conn, lanHost(4), 1, 1)
 		time.Sleep(10 * time.Second)
 		got := h.order()
-		// Who begins of two that start in the same instant is left to chance.
-		for i := 0; i+1 < len(got); i += 2 {
-			slices.Sort(got[i : i+2])
-		}
 		want := []string{
-			"192.168.88.1 1", "192.168.88.2 1", "192.168.88.1 2", "192.168.88.3 1", "192.168.88.1 3",
-			"192.168.88.4 1", "192.168.88.1 4", "192.168.88.3 2", "192.168.88.1 5",
+			"192.168.88.1 1", "192.168.88.1 2", "192.168.88.2 1", "192.168.88.3 1", "192.168.88.4 1",
+			"192.168.88.1 3", "192.168.88.3 2", "192.168.88.1 4", "192.168.88.1 5",
 		}
 		if diff := cmp.Diff(want, got); diff != "" {
 			t.Errorf("order (-want +got):\n%s", diff)
+		}
+	})
+}
+
+func TestServerBoundsOneClient(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		h := new(slow)
+		_, conn := serve(t, natpmp.ServerConfig{MaxConcurrent: 8, MaxPerClient: 2, Handler: h})
+		want(conn, lanHost(1), 1, 5)
+		if n := len(h.order()); n != 2 {
+			t.Errorf("%d requests of one client in work, want 2", n)
+		}
+		want(conn, lanHost(2), 1, 1)
+		if n := len(h.order()); n != 3 {
+			t.Errorf("%d requests in work, want another client's too", n)
+		}
+		time.Sleep(5 * time.Second)
+		if n := len(h.order()); n != 6 {
+			t.Errorf("%d requests served, want all 6", n)
 		}
 	})
 }
@@ -179,6 +196,24 @@ func TestServeDropsTheQueueAtTheEnd(t *testing.T) {
 		}
 		if took := time.Since(start); took != time.Second || len(h.order()) != 1 || len(conn.out) != 1 {
 			t.Errorf("took %v, served %v, sent %d replies", took, h.order(), len(conn.out))
+		}
+	})
+}
+
+// Packets that are dropped cannot fill a disk with log lines.
+func TestServerBoundsLogLines(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		logger, logged := recordLogs()
+		_, conn := serve(t, natpmp.ServerConfig{Handler: new(slow), Logger: logger})
+		for range 3 {
+			for range 1000 {
+				conn.in <- datagram{data: []byte{0}, addr: lanClient()}
+			}
+			time.Sleep(time.Second)
+		}
+		if n := strings.Count(logged(), "packet dropped"); n != 60 {
+			t.Errorf("%d lines in three seconds, want 60", n)
 		}
 	})
 }

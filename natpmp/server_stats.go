@@ -2,6 +2,7 @@ package natpmp
 
 import (
 	"context"
+	"log/slog"
 	"sync/atomic"
 )
 
@@ -61,9 +62,12 @@ func (s *Server) Stats() ServerStats {
 	}
 }
 
-// drop counts a packet that gets no answer.
+// drop counts a packet that gets no answer, and tells of it unless there are many.
 func (s *Server) drop(ctx context.Context, counter *atomic.Uint64, reason string, from Arrival) {
 	counter.Add(1)
+	if !s.log.Enabled(ctx, slog.LevelDebug) || !s.lines.allow() {
+		return
+	}
 	s.log.DebugContext(ctx, "packet dropped", "reason", reason, "client", from.Client,
 		"destination", from.Destination, "interface", from.Interface)
 }
