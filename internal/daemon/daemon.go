@@ -7,7 +7,6 @@ import (
 	"log/slog"
 	"net"
 	"net/netip"
-	"slices"
 	"sync/atomic"
 
 	"golang.org/x/sync/errgroup"
@@ -59,6 +58,7 @@ type Daemon struct {
 	frontend  *frontend.Frontend
 	server    *natpmp.Server
 	announcer *announcer
+	holders   *holders
 	observe   func(nat.Event)
 	// internal has the addresses at which clients may ask.
 	internal []netip.Prefix
@@ -74,7 +74,7 @@ func New(opts Options) (*Daemon, error) {
 	d := &Daemon{
 		cfg: opts.Config, log: opts.Logger, version: opts.Version, onReady: opts.OnReady,
 		net: opts.Network.withDefaults(opts.Config), epoch: natpmp.NewEpoch(),
-		announcer: newAnnouncer(), observe: opts.OnEvent,
+		announcer: newAnnouncer(), holders: newHolders(), observe: opts.OnEvent,
 	}
 	for _, step := range []func(Options) error{d.makeRouter, d.makeGateway, d.makeService, d.makeStatic, d.makeHooks, d.makeFrontend} {
 		if err := step(opts); err != nil {
@@ -121,37 +121,6 @@ func (d *Daemon) makeService(opts Options) (err error) {
 	return err
 }
 
-func (d *Daemon) makeFrontend(Options) (err error) {
-	d.frontend, err = frontend.New(frontend.Config{
-		Core: d.static, External: d.gateway.External,
-		Allow: d.cfg.AllowedClients, Deny: d.cfg.DeniedClients,
-		Exclude: func(a netip.Addr) bool { return a == d.cfg.Gateway.Addr() },
-		Logger:  d.log.With("component", "frontend"),
-	})
-	if err != nil {
-		return err
-	}
-	listen := d.cfg.Listen.Addr()
-	d.internal = slices.Concat(frontend.DefaultAllow(), d.cfg.AllowedClients, []netip.Prefix{netip.PrefixFrom(listen, listen.BitLen())})
-	d.server, err = natpmp.NewServer(natpmp.ServerConfig{
-		Handler: d.frontend, Epoch: d.epoch, Admit: d.admit,
-		Logger: d.log.With("component", "server"),
-	})
-	return err
-}
-
-// admit drops what was not sent to an internal address, or does not come from a
-// client (RFC 6886 §3.3: requests to the external address must not be accepted).
-// Internal is more than the clients' networks: the container that we run in has a
-// network of its own, and our own address may be among those that are denied.
-func (d *Daemon) admit(a natpmp.Arrival) bool {
-	has := func(p netip.Prefix) bool { return p.Contains(a.Destination) }
-	if a.Destination.IsValid() && !slices.ContainsFunc(d.internal, has) {
-		return false
-	}
-	return d.frontend.Admit(a)
-}
-
 // addressChanged is told by the gateway. The first address is news, one that differs
 // from the last ends everything that clients know (design decision 6), also when
 // there was none for a while in between.
@@ -169,6 +138,7 @@ func (d *Daemon) addressChanged(before, now netip.Addr) {
 // or a mapping that was lost, is announced, so that clients come and ask (RFC 6886
 // §3.6: state that is lost for any reason is a new epoch).
 func (d *Daemon) mappingChanged(ev nat.Event) {
+	d.holders.observe(ev)
 	d.static.Observe(ev)
 	d.hooks.Mapping(ev)
 	if ev.Kind == nat.EventLost || ev.Kind == nat.EventPortChanged && ev.Untold {

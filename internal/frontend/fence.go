@@ -3,6 +3,7 @@ package frontend
 import (
 	"net/netip"
 	"slices"
+	"time"
 
 	"doublenat/natpmp"
 )
@@ -21,6 +22,8 @@ const (
 	notAllowed
 	denied
 	excluded
+	tooFast    // more requests than one client may send
+	tooManyNew // more clients than may come new
 )
 
 // judge says whether the address is a client's.
@@ -39,21 +42,49 @@ func (f *fence) judge(a netip.Addr) verdict {
 }
 
 // Admit is for [natpmp.ServerConfig]: it drops in silence, version errors
-// included, whatever does not come from a client, and counts it. Every packet
-// passes here once, before any work is done for it.
-func (f *Frontend) Admit(a natpmp.Arrival) bool { return f.isClient(a.Client.Addr()) }
+// included, whatever does not come from a client or comes too fast, and counts it.
+// Every packet passes here once, before any work is done for it.
+func (f *Frontend) Admit(a natpmp.Arrival) bool {
+	client := a.Client.Addr()
+	now := time.Now()
+	v := f.fence.judge(client)
+	if v == admitted {
+		f.alarms.served()
+		v = f.gate.pass(client, now)
+	}
+	f.note(v)
+	switch v {
+	case admitted:
+		return true
+	case tooFast, tooManyNew:
+		f.alarms.flooded(client, now, &f.count)
+	case excluded:
+		f.alarms.masqueraded(client, now)
+	case notAllowed, denied:
+	}
+	return false
+}
 
 // isClient says whether a request from the address gets an answer.
 func (f *Frontend) isClient(a netip.Addr) bool {
-	switch f.fence.judge(a) {
+	v := f.fence.judge(a)
+	f.note(v)
+	return v == admitted
+}
+
+// note counts what is dropped.
+func (f *Frontend) note(v verdict) {
+	switch v {
 	case admitted:
-		return true
 	case denied:
 		f.count.denied.Add(1)
 	case excluded:
 		f.count.excluded.Add(1)
 	case notAllowed:
 		f.count.notAllowed.Add(1)
+	case tooFast:
+		f.count.tooFast.Add(1)
+	case tooManyNew:
+		f.count.tooManyNew.Add(1)
 	}
-	return false
 }

@@ -40,6 +40,17 @@ type Config struct {
 	// tunnel's own addresses, to which nothing must be forwarded. It must not
 	// block. Nil excludes none.
 	Exclude func(netip.Addr) bool
+	// Holds says whether a client has a mapping; such a client is never new. It must
+	// not block. Nil knows of none.
+	Holds func(netip.Addr) bool
+	// ClientRate is how many requests of one client are let in a second, and four
+	// times as many at once. 0 means no bound.
+	ClientRate int
+	// NewClientRate is how many clients are let in a second that have no mapping and
+	// were not seen lately, and four times as many at once. 0 means no bound.
+	NewClientRate int
+	// Ports says whether clients may map this internal port. Nil means all.
+	Ports func(port uint16) bool
 	// Logger gets a debug line for each request. Nil discards.
 	Logger *slog.Logger
 }
@@ -61,6 +72,9 @@ type Frontend struct {
 	core     Core
 	external func() (netip.Addr, bool)
 	fence    fence
+	gate     *gate
+	alarms   alarms
+	ports    func(uint16) bool
 	log      *slog.Logger
 	count    counters
 
@@ -79,6 +93,8 @@ func New(cfg Config) (*Frontend, error) {
 		return nil, errors.New("frontend: a core is required")
 	case cfg.External == nil:
 		return nil, errors.New("frontend: a source of the public address is required")
+	case cfg.ClientRate < 0 || cfg.NewClientRate < 0:
+		return nil, errors.New("frontend: a rate is negative")
 	}
 	if cfg.Allow == nil {
 		cfg.Allow = DefaultAllow()
@@ -88,8 +104,15 @@ func New(cfg Config) (*Frontend, error) {
 			return nil, errors.New("frontend: a prefix is not valid")
 		}
 	}
+	nobody := func(netip.Addr) bool { return false }
 	if cfg.Exclude == nil {
-		cfg.Exclude = func(netip.Addr) bool { return false }
+		cfg.Exclude = nobody
+	}
+	if cfg.Holds == nil {
+		cfg.Holds = nobody
+	}
+	if cfg.Ports == nil {
+		cfg.Ports = func(uint16) bool { return true }
 	}
 	if cfg.Logger == nil {
 		cfg.Logger = slog.New(slog.DiscardHandler)
@@ -98,6 +121,9 @@ func New(cfg Config) (*Frontend, error) {
 		core:     cfg.Core,
 		external: cfg.External,
 		fence:    fence{allow: slices.Clone(cfg.Allow), deny: slices.Clone(cfg.Deny), exclude: cfg.Exclude},
+		gate:     newGate(cfg.ClientRate, cfg.NewClientRate, cfg.Holds),
+		alarms:   alarms{log: cfg.Logger},
+		ports:    cfg.Ports,
 		log:      cfg.Logger,
 		works:    make(map[task]*work),
 	}, nil
@@ -135,6 +161,9 @@ func (f *Frontend) decide(ctx context.Context, client netip.AddrPort, req natpmp
 		return outcome{result: natpmp.ResultNetworkFailure}, true
 	case req.InternalPort == 0 && req.Lifetime != 0:
 		// All ports of a client at once: RFC 6886 has no such mapping.
+		return outcome{result: natpmp.ResultNotAuthorized}, true
+	case req.Lifetime != 0 && !f.ports(req.InternalPort):
+		// What a former policy allowed may still be deleted.
 		return outcome{result: natpmp.ResultNotAuthorized}, true
 	default:
 		return f.share(ctx, client, req)

@@ -382,6 +382,7 @@ func TestNewChecks(t *testing.T) {
 	for name, cfg := range map[string]frontend.Config{
 		"no core":           {External: external},
 		"no address":        {Core: &fakeCore{}},
+		"negative rate":     {Core: &fakeCore{}, External: external, ClientRate: -1},
 		"prefix of nothing": {Core: &fakeCore{}, External: external, Deny: []netip.Prefix{{}}},
 	} {
 		if _, err := frontend.New(cfg); err == nil {

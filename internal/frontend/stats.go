@@ -29,6 +29,12 @@ type Stats struct {
 	Denied uint64
 	// Excluded is packets dropped because their source is no client's address.
 	Excluded uint64
+	// TooFast is packets dropped because their client sends more than it may.
+	TooFast uint64
+	// TooManyNew is packets dropped because more new clients came than may.
+	TooManyNew uint64
+	// Visitors is how many clients are remembered at this moment.
+	Visitors int
 }
 
 // The opcodes and results that a frontend answers with, as far as the arrays of
@@ -42,6 +48,7 @@ const (
 type counters struct {
 	answers                                          [opcodes][results]atomic.Uint64
 	duplicates, shared, notAllowed, denied, excluded atomic.Uint64
+	tooFast, tooManyNew                              atomic.Uint64
 }
 
 // answered counts a reply. The server hands over known opcodes only.
@@ -60,6 +67,9 @@ func (f *Frontend) Stats() Stats {
 		NotAllowed: f.count.notAllowed.Load(),
 		Denied:     f.count.denied.Load(),
 		Excluded:   f.count.excluded.Load(),
+		TooFast:    f.count.tooFast.Load(),
+		TooManyNew: f.count.tooManyNew.Load(),
+		Visitors:   f.gate.size(),
 	}
 	for op := range f.count.answers {
 		for result := range f.count.answers[op] {

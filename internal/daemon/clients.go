@@ -1,0 +1,54 @@
+package daemon
+
+import (
+	"net/netip"
+	"slices"
+
+	"doublenat/internal/config"
+	"doublenat/internal/frontend"
+	"doublenat/natpmp"
+)
+
+// makeFrontend makes what answers clients: who may ask, for what, and how often.
+func (d *Daemon) makeFrontend(Options) (err error) {
+	d.frontend, err = frontend.New(frontend.Config{
+		Core: d.static, External: d.gateway.External,
+		Allow: d.cfg.AllowedClients, Deny: d.cfg.DeniedClients, Exclude: d.notAClient,
+		ClientRate: d.cfg.ClientRate, NewClientRate: d.cfg.NewClientRate, Holds: d.holders.has,
+		Ports:  func(port uint16) bool { return has(d.cfg.AllowedPorts, port) && !has(d.cfg.DeniedPorts, port) },
+		Logger: d.log.With("component", "frontend"),
+	})
+	if err != nil {
+		return err
+	}
+	listen := d.cfg.Listen.Addr()
+	d.internal = slices.Concat(frontend.DefaultAllow(), d.cfg.AllowedClients, []netip.Prefix{netip.PrefixFrom(listen, listen.BitLen())})
+	d.server, err = natpmp.NewServer(natpmp.ServerConfig{
+		Handler: d.frontend, Epoch: d.epoch, Admit: d.admit, Favored: d.holders.has,
+		Logger: d.log.With("component", "server"),
+	})
+	return err
+}
+
+// notAClient says whether nothing must be forwarded to an address: the gateway's,
+// and those of the router, its end of the tunnel among them.
+func (d *Daemon) notAClient(a netip.Addr) bool {
+	return a == d.cfg.Gateway.Addr()
+}
+
+// has says whether one of the ranges has the port.
+func has(ranges []config.PortRange, port uint16) bool {
+	return slices.ContainsFunc(ranges, func(r config.PortRange) bool { return r.First <= port && port <= r.Last })
+}
+
+// admit drops what was not sent to an internal address, or does not come from a
+// client (RFC 6886 §3.3: requests to the external address must not be accepted).
+// Internal is more than the clients' networks: the container that we run in has a
+// network of its own, and our own address may be among those that are denied.
+func (d *Daemon) admit(a natpmp.Arrival) bool {
+	within := func(p netip.Prefix) bool { return p.Contains(a.Destination) }
+	if a.Destination.IsValid() && !slices.ContainsFunc(d.internal, within) {
+		return false
+	}
+	return d.frontend.Admit(a)
+}

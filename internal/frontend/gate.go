@@ -1,0 +1,121 @@
+package frontend
+
+import (
+	"container/list"
+	"net/netip"
+	"sync"
+	"time"
+
+	"golang.org/x/time/rate"
+)
+
+// The bounds of a [gate].
+const (
+	// burst is how many seconds' worth of a rate may come at once. Clients repeat a
+	// request after 250 ms and many ask for several ports in one go.
+	burst = 4
+	// maxVisitors is how many clients are remembered. Each takes some 300 bytes.
+	maxVisitors = 4096
+	// rememberFor is for how long a client that says nothing is not new when it
+	// comes again. Clients with a mapping never are.
+	rememberFor = 5 * time.Minute
+)
+
+// gate bounds how much is let in: of each client, and of clients that are new.
+// Without the second bound one host with forged source addresses would be as many
+// clients as it likes, each within its own.
+type gate struct {
+	// rate is each client's in a second, 0 for no bound.
+	rate rate.Limit
+	// newcomers is the bucket of the clients that are new, nil for no bound.
+	newcomers *rate.Limiter
+	// holds says whether a client has a mapping.
+	holds func(netip.Addr) bool
+
+	mu sync.Mutex // guards what follows; held for moments only
+	// visitors has the elements of recent by their address.
+	visitors map[netip.Addr]*list.Element
+	// recent has a visitor in each element, the one seen last in front.
+	recent list.List
+}
+
+// visitor is a client that was let in lately.
+type visitor struct {
+	client netip.Addr
+	bucket *rate.Limiter // nil for no bound
+	seen   time.Time
+}
+
+// newGate returns a gate for so many requests and clients a second.
+func newGate(perClient, newClients int, holds func(netip.Addr) bool) *gate {
+	g := &gate{rate: rate.Limit(perClient), holds: holds, visitors: make(map[netip.Addr]*list.Element)}
+	if newClients > 0 {
+		g.newcomers = rate.NewLimiter(rate.Limit(newClients), burst*newClients)
+	}
+	return g
+}
+
+// pass says whether one more request of the client is let in now.
+func (g *gate) pass(client netip.Addr, now time.Time) verdict {
+	if g.rate == 0 && g.newcomers == nil {
+		return admitted
+	}
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	g.forgetLocked(now)
+	e := g.visitors[client]
+	if e == nil {
+		// An address that is not let in leaves no trace, or forgers would fill the map.
+		if g.newcomers != nil && !g.holds(client) && !g.newcomers.AllowN(now, 1) {
+			return tooManyNew
+		}
+		if len(g.visitors) >= maxVisitors {
+			g.removeLocked(g.recent.Back())
+		}
+		e = g.recent.PushFront(g.newVisitor(client))
+		g.visitors[client] = e
+	}
+	v := visitorIn(e)
+	v.seen = now
+	g.recent.MoveToFront(e)
+	if v.bucket != nil && !v.bucket.AllowN(now, 1) {
+		return tooFast
+	}
+	return admitted
+}
+
+// newVisitor returns a visitor with a full bucket.
+func (g *gate) newVisitor(client netip.Addr) *visitor {
+	v := &visitor{client: client}
+	if g.rate > 0 {
+		v.bucket = rate.NewLimiter(g.rate, burst*int(g.rate))
+	}
+	return v
+}
+
+// visitorIn returns what an element of the list holds.
+func visitorIn(e *list.Element) *visitor {
+	v, _ := e.Value.(*visitor) // nothing else is put into the list
+	return v
+}
+
+// forgetLocked drops the visitors that were not seen for long, whose buckets are
+// full again by now.
+func (g *gate) forgetLocked(now time.Time) {
+	for e := g.recent.Back(); e != nil && now.Sub(visitorIn(e).seen) >= rememberFor; e = g.recent.Back() {
+		g.removeLocked(e)
+	}
+}
+
+// removeLocked drops one visitor.
+func (g *gate) removeLocked(e *list.Element) {
+	g.recent.Remove(e)
+	delete(g.visitors, visitorIn(e).client)
+}
+
+// size returns how many clients are remembered.
+func (g *gate) size() int {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	return len(g.visitors)
+}
