@@ -46,6 +46,8 @@ func (s *Service) takeDown(ctx context.Context, e *entry, cause EventKind) error
 	if !e.closing {
 		e.closing, e.cause, e.failures, e.released = true, cause, 0, false
 	}
+	// What is being tried now is not due.
+	e.closeAt = time.Now().Add(removeTimeout)
 	rule, leaseUntil, released := e.rule, e.leaseUntil, e.released
 	e.released = true
 	s.mu.Unlock()
