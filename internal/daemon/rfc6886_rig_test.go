@@ -1,6 +1,7 @@
 package daemon_test
 
 import (
+	"bytes"
 	"encoding/hex"
 	"net"
 	"net/netip"
@@ -92,22 +93,32 @@ func (m *mouth) send(packet string) {
 	}
 }
 
-// replies returns what has come so far.
-func (m *mouth) replies() []string {
+// packets returns what has come since the last call.
+func (m *mouth) packets() [][]byte {
 	m.t.Helper()
 	synctest.Wait()
 	if err := m.conn.SetReadDeadline(time.Now().Add(time.Nanosecond)); err != nil {
 		m.t.Fatal(err)
 	}
-	var got []string
+	var got [][]byte
 	buf := make([]byte, 2048)
 	for {
 		n, err := m.conn.Read(buf)
 		if err != nil {
 			return got
 		}
-		got = append(got, fields(buf[:n]))
+		got = append(got, bytes.Clone(buf[:n]))
 	}
+}
+
+// replies is packets in hexadecimal.
+func (m *mouth) replies() []string {
+	m.t.Helper()
+	var got []string
+	for _, p := range m.packets() {
+		got = append(got, fields(p))
+	}
+	return got
 }
 
 // crash kills the daemon and waits until its socket is free.
