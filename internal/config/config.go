@@ -93,6 +93,13 @@ type Config struct {
 	// Shutdown says what a stop leaves behind (SHUTDOWN).
 	Shutdown Shutdown
 
+	// HTTP is where the status page, metrics and health checks are served (HTTP_ADDR).
+	// The zero value means nowhere.
+	HTTP ListenAddress
+	// HTTPHosts are names under which they may be asked for besides those that only
+	// a home network can have (HTTP_HOSTS), in lower case. Nil means none.
+	HTTPHosts []string
+
 	// Pprof is where profiles are served (PPROF_ADDR), on loopback. The zero value
 	// means nowhere.
 	Pprof netip.AddrPort

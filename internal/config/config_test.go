@@ -156,6 +156,19 @@ func TestParseAccepts(t *testing.T) {
 		}},
 		{"read only", []string{"READ_ONLY", "yes"}, func(c *config.Config) { c.ReadOnly = true }},
 		{"dry run", []string{"DRY_RUN", "1", "READ_ONLY", "0"}, func(c *config.Config) { c.ReadOnly = true }},
+		{"http", []string{"HTTP_ADDR", "127.0.0.1:8080", "HTTP_HOSTS", "NAT.example.com., nat2"}, func(c *config.Config) {
+			c.HTTP = config.ListenAddress{Network: "tcp", Address: "127.0.0.1:8080"}
+			c.HTTPHosts = []string{"nat.example.com", "nat2"}
+		}},
+		{"http everywhere", []string{"HTTP_ADDR", ":8080"}, func(c *config.Config) {
+			c.HTTP = config.ListenAddress{Network: "tcp", Address: ":8080"}
+		}},
+		{"http by name", []string{"HTTP_ADDR", "localhost:8080"}, func(c *config.Config) {
+			c.HTTP = config.ListenAddress{Network: "tcp", Address: "127.0.0.1:8080"}
+		}},
+		{"http socket", []string{"HTTP_ADDR", "unix:/run/doublenat/http.sock"}, func(c *config.Config) {
+			c.HTTP = config.ListenAddress{Network: "unix", Address: "/run/doublenat/http.sock"}
+		}},
 		{"pprof", []string{"PPROF_ADDR", "[::1]:6060"}, func(c *config.Config) { c.Pprof = netip.MustParseAddrPort("[::1]:6060") }},
 		{"announce off", []string{"ANNOUNCE", "OFF"}, func(c *config.Config) { c.Announce = config.Announce{Mode: config.AnnounceOff} }},
 		{"announce on", []string{"ANNOUNCE", "on"}, func(c *config.Config) { c.Announce = config.Announce{Mode: config.AnnounceOn} }},

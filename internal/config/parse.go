@@ -87,6 +87,8 @@ func Parse(environ map[string]string, readFile func(name string) ([]byte, error)
 		OnChangeExec: value(p, "ON_CHANGE_EXEC", given.OnChangeExec, parseCommand),
 		Instance:     value(p, "INSTANCE", given.Instance, parseInstance),
 		Shutdown:     value(p, "SHUTDOWN", given.Shutdown, parseShutdown),
+		HTTP:         value(p, "HTTP_ADDR", given.HTTPAddr, ParseListenAddress),
+		HTTPHosts:    value(p, "HTTP_HOSTS", given.HTTPHosts, parseHosts),
 		Pprof:        value(p, "PPROF_ADDR", given.PprofAddr, parseLoopback),
 		LogLevel:     value(p, "LOG_LEVEL", given.LogLevel, parseLevel),
 		LogFormat:    value(p, "LOG_FORMAT", given.LogFormat, parseFormat),

@@ -68,6 +68,10 @@ type raw struct {
 
 	Shutdown string `env:"SHUTDOWN" envDefault:"clean" allowed:"clean or keep" example:"keep" help:"On a stop, remove all rules and leases, or keep them for the next start."`
 
+	HTTPAddr string `env:"HTTP_ADDR" allowed:"address and port, :port for all addresses, or unix: and an absolute path" example:"127.0.0.1:8080" help:"Serve the status page, its JSON, the metrics and the health checks there (docs/monitoring.md). They only show. Empty: nowhere."`
+
+	HTTPHosts string `env:"HTTP_HOSTS" allowed:"list of host names, separated by commas" example:"nat.example.com" help:"Names under which HTTP_ADDR may be asked for, besides IP addresses, names without a dot, and those of home networks (.local, .lan, .internal, .home.arpa)."`
+
 	PprofAddr string `env:"PPROF_ADDR" allowed:"loopback address and port" example:"127.0.0.1:6060" help:"Serve profiles for developers there (net/http/pprof). Empty: nowhere."`
 
 	LogLevel string `env:"LOG_LEVEL" envDefault:"INFO" allowed:"DEBUG, INFO, WARN or ERROR, in either case" example:"DEBUG" help:"Least level that is logged. DEBUG shows each request."`

@@ -95,6 +95,20 @@ var nonsense = map[string][][2]string{
 	"DENIED_PORTS": {{"-1", `"-1"`}},
 	"READ_ONLY":    {{"ja", "neither true nor false"}},
 	"DRY_RUN":      {{"maybe", "neither true nor false"}},
+	"HTTP_ADDR": {
+		{"127.0.0.1", "no port"},
+		{"127.0.0.1:0", "not from 1 to 65535"},
+		{"nat.lan:8080", "not an IP address and port"},
+		{"unix:run/http.sock", "no absolute path"},
+		{"unix:/run/../etc/x", "no absolute path"},
+		{"unix:/", "no absolute path"},
+		{"unix:/" + strings.Repeat("x", 103), "more than 103 bytes"},
+		{"unix:/a\x00b", "zero byte"},
+	},
+	"HTTP_HOSTS": {
+		{"nat lan", `"nat lan"`},
+		{"a,,b", `""`},
+	},
 	"PPROF_ADDR": {
 		{":6060", "not an IP address"},
 		{"0.0.0.0:6060", "not a loopback address"},
