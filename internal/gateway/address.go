@@ -81,6 +81,7 @@ func (g *Gateway) look(ctx context.Context) bool {
 	start := time.Now()
 	_, err := g.client.ExternalAddress(ctx)
 	g.judge(ctx, err, start)
+	g.note(&g.lastLook, err)
 	return err == nil
 }
 

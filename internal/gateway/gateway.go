@@ -44,6 +44,9 @@ type Config struct {
 	// is taken away by the gateway; the zero Addr stands for none. It must not
 	// block. Nil is nobody.
 	OnAddressChange func(before, now netip.Addr)
+	// Observe is told how long each request took that the gateway answered, with a
+	// failure or without, repetitions included. It must not block. Nil is nobody.
+	Observe func(time.Duration)
 	// Logger gets one line for each change of the gateway's state. Nil discards.
 	Logger *slog.Logger
 }
@@ -69,6 +72,8 @@ type Gateway struct {
 	heard time.Time
 	// count is guarded by mu.
 	count counters
+	// lastLease and lastLook are how the last requests of these kinds went. Guarded by mu.
+	lastLease, lastLook outcome
 }
 
 var _ nat.Gateway = (*Gateway)(nil)

@@ -72,6 +72,9 @@ func (h health) advice() remedy.Advice {
 // judge takes the outcome of a request into the state, and logs a change of it.
 // The request began at start.
 func (g *Gateway) judge(ctx context.Context, err error, start time.Time) {
+	if _, answered := errors.AsType[*natpmp.ResultError](err); g.cfg.Observe != nil && (err == nil || answered) {
+		g.cfg.Observe(time.Since(start))
+	}
 	now, known := g.diagnose(err, start)
 	if !known {
 		return

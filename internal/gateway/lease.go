@@ -41,6 +41,7 @@ func (g *Gateway) Lease(ctx context.Context, req nat.LeaseRequest) (nat.Lease, e
 		start := time.Now()
 		m, err := g.client.Map(ctx, r)
 		g.judge(ctx, err, start)
+		g.note(&g.lastLease, err)
 		lost = unanswered(err, lost)
 		switch {
 		case err == nil:

@@ -1,6 +1,8 @@
 package gateway
 
 import (
+	"context"
+	"errors"
 	"net/netip"
 	"time"
 
@@ -28,6 +30,12 @@ type Stats struct {
 	StateLosses uint64
 	// Announcements is how many announcements of the gateway came.
 	Announcements uint64
+	// LeaseError is why the last request for a lease failed; nil if it did not or
+	// there was none. LeaseErrorAt is when that request ended, with or without one.
+	LeaseError   error
+	LeaseErrorAt time.Time
+	// LookError is why the last look at the public address failed; nil if it did not.
+	LookError error
 	// Client counts packets.
 	Client natpmp.ClientStats
 }
@@ -36,6 +44,23 @@ type Stats struct {
 type counters struct {
 	lastSuccess                                time.Time
 	addressChanges, stateLosses, announcements uint64
+}
+
+// outcome is how a request went. Guarded by Gateway.mu.
+type outcome struct {
+	err error // nil after a success
+	at  time.Time
+}
+
+// note keeps how a request went. One that its caller gave up says nothing about
+// the gateway.
+func (g *Gateway) note(o *outcome, err error) {
+	if errors.Is(err, context.Canceled) {
+		return
+	}
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	*o = outcome{err: err, at: time.Now()}
 }
 
 // Stats returns how the gateway is doing. It may be called at any time.
@@ -52,6 +77,9 @@ func (g *Gateway) Stats() Stats {
 		AddressChanges: g.count.addressChanges,
 		StateLosses:    g.count.stateLosses,
 		Announcements:  g.count.announcements,
+		LeaseError:     g.lastLease.err,
+		LeaseErrorAt:   g.lastLease.at,
+		LookError:      g.lastLook.err,
 		Client:         g.client.Stats(),
 	}
 }

@@ -199,7 +199,7 @@ func (s *Service) insert(req MapRequest, inner uint16, lease Lease, rule Rule, g
 	defer s.mu.Unlock()
 	e := &entry{
 		key: req.Key, inner: inner, external: lease.ExternalPort, requested: req.Lifetime, created: granted, companion: req.companion,
-		leaseUntil: granted.Add(lease.Lifetime), until: s.until(granted, req.Lifetime, lease.Lifetime),
+		granted: lease.Lifetime, leaseUntil: granted.Add(lease.Lifetime), until: s.until(granted, req.Lifetime, lease.Lifetime),
 		rule: rule, standing: s.snapshot, written: time.Now(),
 	}
 	e.refreshAt = s.nextRefresh(e, granted, lease.Lifetime)

@@ -22,6 +22,9 @@ type Mapping struct {
 	// LeaseUntil is when the gateway's lease ends unless it is renewed. It may lie
 	// in the past while the gateway is out of reach.
 	LeaseUntil time.Time
+	// Granted is the lifetime of the lease as the gateway granted it last; 0 when it
+	// has not granted any since doublenat started.
+	Granted time.Duration
 	// Adopted is set from a restart until the client's first renewal.
 	Adopted bool
 	// Companion is set on a mapping that its client did not ask for, see [Config.Companion].
@@ -50,6 +53,8 @@ type entry struct {
 
 	// until is the end of the mapping; leaseUntil that of its lease.
 	until, leaseUntil time.Time
+	// granted is the lifetime that the lease had when it was granted last.
+	granted time.Duration
 	// formerUntil is until when packets for former may come.
 	formerUntil time.Time
 	// pending is set while a renewal that somebody asked for waits for the gateway:
@@ -84,7 +89,7 @@ type entry struct {
 func (e *entry) mapping() Mapping {
 	return Mapping{
 		Key: e.key, InnerPort: e.inner, ExternalPort: e.external, ToldPort: e.told,
-		Requested: e.requested, Created: e.created, Until: e.until, LeaseUntil: e.leaseUntil,
+		Requested: e.requested, Created: e.created, Until: e.until, LeaseUntil: e.leaseUntil, Granted: e.granted,
 		Adopted: e.adopted, Companion: e.companion, Closing: e.closing, RuleID: e.rule.ID, Packets: e.packets,
 	}
 }

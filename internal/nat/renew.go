@@ -84,7 +84,7 @@ func (s *Service) leasedLocked(e *entry, lease Lease, now time.Time) (old uint16
 	}
 	e.pending = false
 	e.failures = 0
-	e.leaseUntil = now.Add(lease.Lifetime)
+	e.granted, e.leaseUntil = lease.Lifetime, now.Add(lease.Lifetime)
 	e.refreshAt = s.nextRefresh(e, now, lease.Lifetime)
 	s.poke()
 	return old, changed

@@ -2,6 +2,7 @@ package router
 
 import (
 	"context"
+	"errors"
 	"strings"
 	"time"
 
@@ -21,9 +22,13 @@ func (r *Router) do(ctx context.Context, cmd routeros.Command) (*routeros.Reply,
 		policy, count = "read", &r.reads
 	}
 	count.Add(1)
+	start := time.Now()
 	reply, err := r.client.Do(ctx, cmd)
 	if err != nil {
 		r.errs.Add(1)
+	}
+	if r.cfg.Observe != nil && (err == nil || refused(err)) {
+		r.cfg.Observe(time.Since(start))
 	}
 	if strings.HasSuffix(cmd.Path, "/check") {
 		return reply, err // whoever asks for it does without
@@ -37,6 +42,17 @@ func (r *Router) do(ctx context.Context, cmd routeros.Command) (*routeros.Reply,
 		r.allow(policy)
 	}
 	return reply, err
+}
+
+// outcome notes how a change of the table went. One that its caller gave up says
+// nothing about the router.
+func (r *Router) outcome(err error) {
+	if errors.Is(err, context.Canceled) || errors.Is(err, errGone) {
+		return
+	}
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.changeErr, r.changeAt = err, time.Now()
 }
 
 // deny logs the first of a series of refusals.

@@ -42,6 +42,9 @@ type Config struct {
 	// OnReady is called each time when rules can be made: after the start, and after
 	// a connection that was lost. It must not block. Nil is nobody.
 	OnReady func()
+	// Observe is told how long each command took that the router answered, with a
+	// refusal or without. It must not block. Nil is nobody.
+	Observe func(time.Duration)
 	// Logger gets state changes and, at debug level, each command. Nil means no log.
 	Logger *slog.Logger
 }
@@ -74,6 +77,8 @@ type Router struct {
 	since      time.Time           // when the connection was made or lost
 	success    time.Time           // when the router last did what it was told
 	lastErr    error               // the last failure
+	changeErr  error               // why the last change failed; nil if it did not
+	changeAt   time.Time           // when it failed
 }
 
 // layout is what has to be remembered of the NAT table.

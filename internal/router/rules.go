@@ -79,6 +79,7 @@ func (r *Router) change(ctx context.Context, op string, try func(again bool) (wr
 		var wrote bool
 		wrote, err = try(unknown)
 		if err == nil {
+			r.outcome(nil)
 			return nil
 		}
 		lost := routeros.Ambiguous(err)
@@ -88,6 +89,7 @@ func (r *Router) change(ctx context.Context, op string, try func(again bool) (wr
 			break
 		}
 	}
+	r.outcome(err)
 	return fault(op, err, unknown)
 }
 

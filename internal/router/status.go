@@ -26,6 +26,10 @@ type Status struct {
 	LastSuccess time.Time
 	// LastError is the last failure, nil for none. It may be long over.
 	LastError error
+	// ChangeError is why the last change of the table failed, nil if it did not or
+	// there was none. ChangeErrorAt is when; zero without the error.
+	ChangeError   error
+	ChangeErrorAt time.Time
 	// Denied are the policies that the router's user lacks, as far as that was noticed.
 	Denied []string
 	// Strays counts the rows with a comment of ours on some other interface, at the
@@ -57,6 +61,9 @@ func (r *Router) Status() Status {
 	}
 	if r.site != nil {
 		s.Identity, s.Version, s.Board, s.InInterface = r.site.identity, r.site.version, r.site.board, r.site.iface
+	}
+	if r.changeErr != nil {
+		s.ChangeError, s.ChangeErrorAt = r.changeErr, r.changeAt
 	}
 	for _, policy := range []string{"read", "write"} {
 		if _, ok := r.denied[policy]; ok {
