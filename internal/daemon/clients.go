@@ -33,7 +33,7 @@ func (d *Daemon) makeFrontend(Options) (err error) {
 // notAClient says whether nothing must be forwarded to an address: the gateway's,
 // and those of the router, its end of the tunnel among them.
 func (d *Daemon) notAClient(a netip.Addr) bool {
-	return a == d.cfg.Gateway.Addr()
+	return a == d.cfg.Gateway.Addr() || d.router.Owns(a)
 }
 
 // has says whether one of the ranges has the port.

@@ -60,6 +60,7 @@ type Router struct {
 	lost   chan struct{} // tells settle that what it knew does not hold any more
 
 	reads, writes, errs atomic.Uint64
+	addresses           atomic.Pointer[map[netip.Addr]struct{}] // the router's own, of the last survey; nil before it
 
 	mu         sync.Mutex
 	changed    chan struct{}       // closed and replaced when site, problem or closed changes
@@ -74,6 +75,7 @@ type Router struct {
 	layout     layout              // what the last read of the NAT table told
 	trouble    string              // the kind of trouble that was logged last, "" for none
 	denied     map[string]struct{} // policies that are missed, and that was logged
+	rights     rights              // what was told of the user's rights last
 	since      time.Time           // when the connection was made or lost
 	success    time.Time           // when the router last did what it was told
 	lastErr    error               // the last failure

@@ -72,8 +72,8 @@ func TestStatus(t *testing.T) {
 		want := router.Status{
 			Connected: true, Ready: true, Since: connected,
 			Identity: "MikroTik", Version: "7.18 (stable)", Board: "hAP ax^3", InInterface: "wg1",
-			Reads: 10, Writes: 2, Errors: 1,
-			API: routeros.Stats{Connected: true, Connects: 1, Commands: 12, Traps: 1},
+			Reads: 13, Writes: 2, Errors: 1,
+			API: routeros.Stats{Connected: true, Connects: 1, Commands: 15, Traps: 1},
 		}
 		if diff := cmp.Diff(want, got, cmpopts.IgnoreFields(router.Status{}, "LastSuccess")); diff != "" {
 			t.Errorf("(-want +got):\n%s", diff)

@@ -21,6 +21,9 @@ var errLookAgain = errors.New("the table changed meanwhile")
 // errStoredOtherwise is an add that the router carried out in its own way.
 var errStoredOtherwise = errors.New("the router stored the rule otherwise than asked")
 
+// errOwnAddress is a rule that would open the router itself.
+var errOwnAddress = errors.New("the address is one of the router's own")
+
 // errGone is a rule that is to be changed and is not there.
 var errGone = errors.New("the rule is not on the router")
 
@@ -102,6 +105,10 @@ func (r *Router) AddRule(ctx context.Context, want nat.Rule) (nat.Rule, error) {
 	s, err := r.begin(ctx, want, o)
 	if err != nil {
 		return nat.Rule{}, fault(op, err, false)
+	}
+	if r.Owns(want.Key.Client) {
+		// The frontend keeps them out; here nothing depends on when it was told.
+		return nat.Rule{}, &nat.Error{Hop: nat.HopRouter, Reason: nat.ReasonDenied, Err: fmt.Errorf("%s: %w", op, errOwnAddress)}
 	}
 	before, err := r.place(ctx, s)
 	if err != nil {

@@ -112,6 +112,10 @@ func (r *Router) survey(ctx context.Context) (*site, error) {
 		return nil, err
 	}
 	s.lists = memberships(lists, members, s.iface)
+	if err := r.noteAddresses(ctx); err != nil {
+		return nil, err
+	}
+	r.checkRights(ctx)
 	return s, nil
 }
 
