@@ -1,6 +1,9 @@
 package nat
 
-import "context"
+import (
+	"context"
+	"time"
+)
 
 // accompany maps UDP too for a client that mapped or renewed TCP, if that is wanted
 // and the client does not do it by itself. It does not wait: what comes of it
@@ -26,4 +29,19 @@ func (s *Service) dismissCompanion(ctx context.Context, key Key) error {
 		return nil
 	}
 	return s.takeDown(ctx, s.lookup(other), EventDeleted)
+}
+
+// askForOther asks for the other protocol's lease again, because the external port
+// that both had belongs to this one no longer: a gateway that gives both protocols
+// one port has moved both (RFC 6886 §3.3), and the rule that is wrong now cannot
+// wait for the client.
+func (s *Service) askForOther(key Key, old uint16) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	other := s.entries[key.Port().With(key.Protocol.Other())]
+	if other == nil || other.closing || other.external != old {
+		return
+	}
+	other.refreshAt = time.Now()
+	s.poke()
 }

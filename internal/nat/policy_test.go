@@ -113,6 +113,31 @@ func TestBothProtocolsShareThePorts(t *testing.T) {
 	})
 }
 
+// A gateway that gives both protocols one port moves both. What it did to the other
+// one is found out at once and not when its client comes, which may be an hour later.
+func TestBothProtocolsMoveTogether(t *testing.T) {
+	t.Parallel()
+	inWorld(t, nil, func(w *world) {
+		w.mapped(tcp(alice, 6881))
+		w.mapped(udp(alice, 6881))
+		w.gateway.count()
+		w.gateway.edit(func(g *gateway) { g.granted = []uint16{40404, 40404} })
+		if got := w.mapped(tcp(alice, 6881)); got.ExternalPort != 40404 {
+			w.t.Errorf("told port %d, want 40404", got.ExternalPort)
+		}
+		time.Sleep(time.Second)
+		for _, m := range w.service.Mappings() {
+			if m.ExternalPort != 40404 {
+				w.t.Errorf("%v has port %d, want 40404", m.Key, m.ExternalPort)
+			}
+		}
+		if n := w.gateway.count(); n != 2 {
+			w.t.Errorf("%d packets, want one for each protocol", n)
+		}
+		w.agree()
+	})
+}
+
 func TestSameInnerPortAfterLossOfAllState(t *testing.T) {
 	t.Parallel()
 	inWorld(t, nil, func(w *world) {

@@ -207,6 +207,7 @@ func (s *Service) portChanged(ctx context.Context, e *entry, old uint16, untold 
 		}
 	}
 	s.emit(EventPortChanged, m, func(ev *Event) { ev.OldPort, ev.Untold = old, untold })
+	s.askForOther(m.Key, old)
 }
 
 func withID(r Rule, id string) Rule {
