@@ -86,9 +86,13 @@ func newRouter(p Places) (*routerostest.Router, error) {
 	if !hasRoute || !hasAddress {
 		return nil, errors.New("lab: the test router has no tunnel")
 	}
+	tunnel := p.Tunnel.String()
+	if !p.separate() {
+		tunnel = routerostest.TunnelAddress // an address of the router's own is no client's
+	}
 	return r, errors.Join(
 		r.Set("/ip/route", route[".id"], routerostest.Row{"dst-address": p.known().Addr().String() + "/32"}),
-		r.Set("/ip/address", address[".id"], routerostest.Row{"address": p.Tunnel.String() + "/32", "network": p.Tunnel.String()}),
+		r.Set("/ip/address", address[".id"], routerostest.Row{"address": tunnel + "/32", "network": tunnel}),
 	)
 }
 
