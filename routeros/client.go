@@ -128,7 +128,7 @@ func (c *Client) Run(ctx context.Context) error {
 		return errors.New("routeros: client was run before")
 	}
 	defer c.close()
-	pause := backoff{least: c.cfg.BackoffMin, most: c.cfg.BackoffMax}
+	pause := backoff{least: c.cfg.BackoffMin, most: c.cfg.BackoffMax, random: c.cfg.Random}
 	// Without a command that waits there is no connection: a router that logs idle
 	// users out, or is switched off on purpose, is left in peace.
 	for c.awaitDemand(ctx) {
@@ -160,7 +160,7 @@ func (c *Client) Run(ctx context.Context) error {
 // pause returns how long to wait after the error before connecting again.
 func (c *Client) pause(b *backoff, err error) time.Duration {
 	if _, ok := errors.AsType[*AuthError](err); ok {
-		return spread(c.cfg.AuthBackoff)
+		return spread(c.cfg.AuthBackoff, c.cfg.Random())
 	}
 	return b.next()
 }

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"math/rand/v2"
 	"net"
 	"time"
 )
@@ -81,6 +82,9 @@ type Config struct {
 
 	// Logger gets each command at debug level, without passwords. Nil means no log.
 	Logger *slog.Logger
+	// Random returns a number from 0 up to and not including 1, by which pauses are
+	// spread. It must be safe for concurrent use. Nil means [rand.Float64].
+	Random func() float64
 	// OnState is told of every connection made, lost or failed to be made, one
 	// call at a time. It holds up the connection while it runs and must not call
 	// [Client.Do]. Nil means nobody wants to know.
@@ -136,6 +140,9 @@ func (c Config) withDefaults() (Config, error) {
 	c.BackoffMax = max(c.BackoffMax, c.BackoffMin)
 	if c.Logger == nil {
 		c.Logger = slog.New(slog.DiscardHandler)
+	}
+	if c.Random == nil {
+		c.Random = rand.Float64
 	}
 	return c, nil
 }

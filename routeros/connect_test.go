@@ -143,6 +143,23 @@ func TestBackoff(t *testing.T) {
 	})
 }
 
+// TestBackoffRepeats has a source of chance that always says the same.
+func TestBackoffRepeats(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		r := newRig(t, routeros.Config{
+			BackoffMin: time.Second, BackoffMax: 4 * time.Second, Random: func() float64 { return 0.5 },
+		})
+		ctx, cancel := context.WithTimeout(t.Context(), 9*time.Second)
+		defer cancel()
+		_, _ = r.Do(ctx, routeros.Command{Path: "/x"})
+		want := []time.Duration{0, 750 * time.Millisecond, 2250 * time.Millisecond, 5250 * time.Millisecond, 8250 * time.Millisecond}
+		if diff := cmp.Diff(want, r.dialed()); diff != "" {
+			t.Errorf("attempts to connect (-want +got):\n%s", diff)
+		}
+	})
+}
+
 // TestBackoffAfterUselessLogins has a router that accepts the login and then ends
 // the connection, again and again.
 func TestBackoffAfterUselessLogins(t *testing.T) {

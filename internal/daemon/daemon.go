@@ -16,6 +16,7 @@ import (
 	"doublenat/internal/gateway"
 	"doublenat/internal/hook"
 	"doublenat/internal/nat"
+	"doublenat/internal/readonly"
 	"doublenat/internal/router"
 	"doublenat/internal/static"
 	"doublenat/natpmp"
@@ -59,6 +60,7 @@ type Daemon struct {
 	server    *natpmp.Server
 	announcer *announcer
 	holders   *holders
+	notebook  *readonly.Notebook // nil unless nothing is to be changed
 	observe   func(nat.Event)
 	// internal has the addresses at which clients may ask.
 	internal []netip.Prefix
@@ -76,7 +78,7 @@ func New(opts Options) (*Daemon, error) {
 		net: opts.Network.withDefaults(opts.Config), epoch: natpmp.NewEpoch(),
 		announcer: newAnnouncer(), holders: newHolders(), observe: opts.OnEvent,
 	}
-	for _, step := range []func(Options) error{d.makeRouter, d.makeGateway, d.makeService, d.makeStatic, d.makeHooks, d.makeFrontend} {
+	for _, step := range []func(Options) error{d.makeNotebook, d.makeRouter, d.makeGateway, d.makeService, d.makeStatic, d.makeHooks, d.makeFrontend} {
 		if err := step(opts); err != nil {
 			return nil, err
 		}
@@ -84,11 +86,11 @@ func New(opts Options) (*Daemon, error) {
 	return d, nil
 }
 
-func (d *Daemon) makeRouter(Options) (err error) {
+func (d *Daemon) makeRouter(opts Options) (err error) {
 	d.router, err = router.New(router.Config{
 		API: routeros.Config{
 			Address: d.cfg.Router.String(), Dial: d.net.DialRouter, TLS: tlsFor(d.cfg),
-			User: d.cfg.RouterUser, Password: d.cfg.RouterPassword,
+			User: d.cfg.RouterUser, Password: d.cfg.RouterPassword, Random: opts.Random,
 		},
 		Instance: d.cfg.Instance, InInterface: d.cfg.InInterface, Gateway: d.cfg.Gateway.Addr(),
 		// The first look at the router is the reconciler's own.
@@ -110,8 +112,9 @@ func (d *Daemon) makeGateway(Options) (err error) {
 }
 
 func (d *Daemon) makeService(opts Options) (err error) {
+	onRouter, onGateway := d.layers()
 	d.service, err = nat.New(nat.Config{
-		Router: d.router, Gateway: d.gateway,
+		Router: onRouter, Gateway: onGateway,
 		Logger: d.log.With("component", "nat"), OnEvent: d.mappingChanged,
 		Delivery: d.cfg.Delivery, Policy: d.cfg.LeasePolicy, Companion: d.cfg.Companion,
 		MaxLifetime: d.cfg.MaxLifetime, MaxMappings: d.cfg.MaxMappings, MaxMappingsPerClient: d.cfg.MaxMappingsPerClient,
