@@ -37,7 +37,7 @@ type lease struct {
 	symmetric bool // asked for with internal port 0
 	expires   time.Time
 
-	renewals int
+	renewals int            // since it was made or moved
 	last     natpmp.Request // the request that was answered last
 	lastAt   time.Time
 }

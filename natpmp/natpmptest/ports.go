@@ -166,7 +166,7 @@ func (g *Gateway) moveLocked(l *lease) {
 // rehomeLocked puts a lease on another, free external port.
 func (g *Gateway) rehomeLocked(l *lease, port uint16) {
 	g.table.drop(l)
-	l.external = port
+	l.external, l.renewals = port, 0
 	if l.symmetric {
 		l.internal = port
 	}

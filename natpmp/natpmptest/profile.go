@@ -51,7 +51,7 @@ type Profile struct {
 	DeliversExternal bool
 
 	// RotateEvery moves the lease to another external port at every so-many-th
-	// renewal of it; 0 means never.
+	// renewal of it since the last move, its companion with it; 0 means never.
 	RotateEvery int
 	// RepeatWindow moves the lease when a request for it repeats one that is not
 	// older than this; 0 means never.
