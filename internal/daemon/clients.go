@@ -12,7 +12,7 @@ import (
 // makeFrontend makes what answers clients: who may ask, for what, and how often.
 func (d *Daemon) makeFrontend(Options) (err error) {
 	d.frontend, err = frontend.New(frontend.Config{
-		Core: d.static, External: d.gateway.External,
+		Core: d.core(), External: d.gateway.External,
 		Allow: d.cfg.AllowedClients, Deny: d.cfg.DeniedClients, Exclude: d.notAClient,
 		ClientRate: d.cfg.ClientRate, NewClientRate: d.cfg.NewClientRate, Holds: d.holders.has,
 		Ports:  func(port uint16) bool { return has(d.cfg.AllowedPorts, port) && !has(d.cfg.DeniedPorts, port) },

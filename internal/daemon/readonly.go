@@ -1,0 +1,32 @@
+package daemon
+
+import (
+	"doublenat/internal/frontend"
+	"doublenat/internal/nat"
+	"doublenat/internal/readonly"
+)
+
+// makeNotebook makes what stands in for the layers when nothing is to be changed.
+func (d *Daemon) makeNotebook(Options) error {
+	if d.cfg.ReadOnly {
+		d.notebook = readonly.New(d.log.With("component", "read_only"))
+		d.log.Warn("read only: nothing will be changed, and clients are refused")
+	}
+	return nil
+}
+
+// layers returns the two layers as the core is to see them.
+func (d *Daemon) layers() (nat.Router, nat.Gateway) {
+	if d.notebook == nil {
+		return d.router, d.gateway
+	}
+	return d.notebook.Router(d.router), d.notebook.Gateway()
+}
+
+// core returns what serves clients.
+func (d *Daemon) core() frontend.Core {
+	if d.notebook == nil {
+		return d.static
+	}
+	return d.notebook.Core()
+}
