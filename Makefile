@@ -41,7 +41,8 @@ FLOW ?=
 
 .PHONY: e2e
 e2e: ## send real packets through two real NATs (FLOW=name for one flow)
-	$(GO) test -tags e2e -count=1 -timeout 10m -parallel 6 $(if $(FLOW),-v -run '^TestFlows$$/^$(FLOW)$$') ./e2e
+	$(GO) test -tags e2e -count=1 -timeout 10m -parallel 6 \
+		$(if $(E2E_ROUTER),-v -run '^TestRouter$$',$(if $(FLOW),-v -run '^TestFlows$$/^$(FLOW)$$')) ./e2e
 
 .PHONY: e2e-deps
 e2e-deps: ## install the programs that e2e runs, from Debian and npm

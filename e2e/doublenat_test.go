@@ -51,7 +51,7 @@ func newDoublenat(t *testing.T, ns *namespace, router netip.Addr, extra map[stri
 // start starts the daemon.
 func (d *doublenat) start(ctx context.Context) {
 	d.t.Helper()
-	cmd := d.ns.command(ctx, doublenatPath())
+	cmd := d.ns.command(ctx, doublenatPath)
 	cmd.Env = d.environ
 	d.process = startProcess(d.t, "doublenat", cmd)
 }

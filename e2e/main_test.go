@@ -27,6 +27,9 @@ func testMain(m *testing.M) int {
 		}
 		return runTests(m)
 	}
+	if os.Getenv(routerVariable) != "" {
+		return runTests(m) // on the host's network, and with that router only
+	}
 	if err := missing(); err != nil {
 		if os.Getenv("CI") != "" {
 			fmt.Fprintln(os.Stderr, "e2e:", err)

@@ -18,8 +18,10 @@ import (
 )
 
 const (
-	// sandboxVariable is set in the sandbox, to the path of the doublenat binary.
+	// sandboxVariable is set in the sandbox, to the directory of the doublenat binary.
 	sandboxVariable = "E2E_SANDBOX"
+	// doublenatPath is where the binary under test is in the sandbox.
+	doublenatPath = "/run/doublenat"
 	// routerVariable names a real router. The tests that need no sandbox run then,
 	// on the host's network.
 	routerVariable = "E2E_ROUTER"
@@ -30,9 +32,6 @@ const (
 
 // inSandbox says whether this process is the one that runs the flows.
 func inSandbox() bool { return os.Getenv(sandboxVariable) != "" }
-
-// doublenatPath is the binary under test.
-func doublenatPath() string { return os.Getenv(sandboxVariable) }
 
 // requireSandbox skips a test that needs namespaces where there are none. In CI
 // the run has failed before it could come here.
@@ -45,9 +44,6 @@ func requireSandbox(t *testing.T) {
 
 // missing says what this machine lacks for the flows, all at once.
 func missing() error {
-	if os.Getenv(routerVariable) != "" {
-		return errors.New(routerVariable + " is set: the tests talk to that router only")
-	}
 	var lacks []string
 	probe := exec.Command("true")
 	probe.SysProcAttr = ownNamespaces()
@@ -88,13 +84,13 @@ func missing() error {
 // runSandbox builds doublenat, runs this program in a sandbox, and returns its
 // exit code. When ctx ends the sandbox is destroyed.
 func runSandbox(ctx context.Context) (code int, err error) {
-	dir, err := os.MkdirTemp("", "doublenat-e2e-")
+	// Not in TMPDIR, which may be below /run, where the sandbox could not see it.
+	dir, err := os.MkdirTemp("/tmp", "doublenat-e2e-")
 	if err != nil {
 		return 1, err
 	}
 	defer func() { err = errors.Join(err, os.RemoveAll(dir)) }()
-	binary := filepath.Join(dir, "doublenat")
-	build := exec.CommandContext(ctx, "go", "build", "-o", binary, "doublenat/cmd/doublenat")
+	build := exec.CommandContext(ctx, "go", "build", "-o", filepath.Join(dir, "doublenat"), "doublenat/cmd/doublenat")
 	build.Stderr = os.Stderr
 	if err := build.Run(); err != nil {
 		return 1, fmt.Errorf("building doublenat: %w", err)
@@ -105,7 +101,7 @@ func runSandbox(ctx context.Context) (code int, err error) {
 	defer runtime.UnlockOSThread()
 	child := exec.CommandContext(ctx, "/proc/self/exe", os.Args[1:]...)
 	child.Stdout, child.Stderr = os.Stdout, os.Stderr
-	child.Env = append(os.Environ(), sandboxVariable+"="+binary)
+	child.Env = append(os.Environ(), sandboxVariable+"="+dir)
 	child.SysProcAttr = ownNamespaces()
 	if err := child.Run(); err != nil {
 		if exit := (*exec.ExitError)(nil); errors.As(err, &exit) && exit.Exited() {
@@ -152,5 +148,14 @@ func furnishSandbox() error {
 	if err := os.Setenv("TMPDIR", "/run/tmp"); err != nil {
 		return err
 	}
-	return run(exec.Command("ip", "link", "set", "lo", "up"))
+	// The binary moves in, so that not even SIGKILL can leave it in /tmp.
+	dir := os.Getenv(sandboxVariable)
+	binary, err := os.ReadFile(filepath.Join(dir, "doublenat"))
+	if err != nil {
+		return err
+	}
+	if err := os.WriteFile(doublenatPath, binary, 0o700); err != nil {
+		return err
+	}
+	return errors.Join(os.RemoveAll(dir), run(exec.Command("ip", "link", "set", "lo", "up")))
 }

@@ -38,13 +38,14 @@ func wireGuardConfig(own, peer *ecdh.PrivateKey, ownLine string, peerLines ...st
 // Wireguard-go and wg meet at a socket that has the interface's name and is the
 // same for all namespaces, so the interface gets its own name only afterwards.
 // Wireguard-go then complains that it cannot find it to read the MTU, which has
-// not changed; hence the silence.
+// not changed.
 func startWireGuard(ctx context.Context, t *testing.T, ns *namespace, unique, name, prefix, config string) {
 	t.Helper()
-	cmd := ns.command(ctx, "wireguard-go", "--foreground", unique)
-	cmd.Env = append(os.Environ(), "LOG_LEVEL=silent")
-	startProcess(t, "wireguard-go", cmd)
-	err := eventually(ctx, patience, func() error {
+	cmd := ns.command(ctx, "wireguard-go", unique)
+	// In the foreground, without its remarks on the kernel's WireGuard.
+	cmd.Env = append(os.Environ(), "WG_PROCESS_FOREGROUND=1", "LOG_LEVEL=error")
+	startProcess(t, "wireguard-go "+name, cmd)
+	err := eventually(ctx, 2*patience, func() error {
 		return run(exec.CommandContext(ctx, "wg", "show", unique))
 	})
 	if err != nil {
