@@ -1,14 +1,18 @@
 package daemon_test
 
 import (
+	"bytes"
 	"fmt"
+	"log/slog"
 	"net/netip"
 	"slices"
+	"strings"
 	"testing"
 	"time"
 
 	"github.com/google/go-cmp/cmp"
 
+	"doublenat/internal/daemon"
 	"doublenat/internal/lab"
 	"doublenat/natpmp"
 	"doublenat/natpmp/natpmptest"
@@ -284,4 +288,29 @@ func TestRFC6886AnnouncementsEnd(t *testing.T) {
 			r.t.Errorf("announcements after the end: %v", got)
 		}
 	})
+}
+
+// TestRFC6886AnnounceLog: that nobody is told of changes is said, and is a warning
+// where announcements were asked for.
+func TestRFC6886AnnounceLog(t *testing.T) {
+	t.Parallel()
+	for mode, want := range map[string]string{
+		"auto": `level=INFO msg="announcements are off, clients learn of changes when they renew" reason="the socket cannot send multicast"`,
+		"on":   `level=WARN msg="announcements are off, clients learn of changes when they renew" reason="the socket cannot send multicast"`,
+		"off":  `level=INFO msg="announcements are off, clients learn of changes when they renew" reason="switched off"`,
+	} {
+		t.Run(mode, func(t *testing.T) {
+			t.Parallel()
+			var log bytes.Buffer // one writer, and the bubble's end orders the accesses
+			cfg := lab.BenchConfig{
+				Environ: map[string]string{"ANNOUNCE": mode},
+				Logger:  slog.New(slog.NewTextHandler(&log, nil)),
+				Options: func(o *daemon.Options) { o.Network.Announcements = nil }, // the host's own way
+			}
+			onBench(t, cfg, func(*rig) {})
+			if n := strings.Count(log.String(), want); n != 1 {
+				t.Errorf("%d lines %s in\n%s", n, want, log.String())
+			}
+		})
+	}
 }

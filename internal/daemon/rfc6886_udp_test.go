@@ -35,8 +35,8 @@ func loopback(t *testing.T) netip.Addr {
 }
 
 // onSocket runs a daemon that answers on a real socket, whose address it returns;
-// its router and its gateway are in memory.
-func onSocket(t *testing.T, listen string, environ map[string]string) (*lab.Bench, netip.AddrPort) {
+// its router and its gateway are in memory. More may change what it is made from.
+func onSocket(t *testing.T, listen string, environ map[string]string, more ...func(*daemon.Options)) (*lab.Bench, netip.AddrPort) {
 	t.Helper()
 	opened := make(chan netip.AddrPort, 1)
 	b, err := lab.NewBench(lab.BenchConfig{
@@ -49,6 +49,9 @@ func onSocket(t *testing.T, listen string, environ map[string]string) (*lab.Benc
 					opened <- netip.MustParseAddrPort(conn.LocalAddr().String())
 				}
 				return conn, err
+			}
+			for _, change := range more {
+				change(o)
 			}
 		},
 	})
@@ -175,6 +178,54 @@ func TestRFC6886GoNATPMP(t *testing.T) {
 	}
 	if _, err := c.GetExternalAddress(); !errors.Is(err, syscall.ECONNREFUSED) {
 		t.Errorf("after the end: %v, want ECONNREFUSED", err)
+	}
+}
+
+// TestRFC6886ForgedReply: what another host says is not the gateway's word, not
+// even from the gateway's port (RFC 6886 §3.2).
+func TestRFC6886ForgedReply(t *testing.T) {
+	t.Parallel()
+	server, client := loopback(t), loopback(t)
+	gateway, err := net.ListenUDP("udp4", net.UDPAddrFromAddrPort(netip.AddrPortFrom(loopback(t), 0)))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer gateway.Close()
+	at := netip.MustParseAddrPort(gateway.LocalAddr().String())
+	forger, err := net.ListenUDP("udp4", net.UDPAddrFromAddrPort(netip.AddrPortFrom(loopback(t), at.Port())))
+	if err != nil {
+		t.Skipf("the gateway's port is taken at the forger's address: %v", err)
+	}
+	defer forger.Close()
+	_, daemonAt := onSocket(t, netip.AddrPortFrom(server, 0).String(), map[string]string{"VPN_GATEWAY": at.String()},
+		func(o *daemon.Options) { o.Network.DialGateway = nil }) // the one that the program uses
+
+	// The daemon asks for the address at once, and again after 250 ms.
+	for _, answer := range []struct {
+		by   *net.UDPConn
+		want string
+	}{
+		{forger, "0080 0003 00000000 00000000"},
+		{gateway, "0080 0000 00000000 05060708"},
+	} {
+		request := make([]byte, 16)
+		if err := gateway.SetReadDeadline(time.Now().Add(10 * time.Second)); err != nil {
+			t.Fatal(err)
+		}
+		_, from, err := gateway.ReadFromUDPAddrPort(request)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if _, err := answer.by.WriteToUDPAddrPort(unhex(t, "0080 0000 00000007 05060708"), from); err != nil {
+			t.Fatal(err)
+		}
+		got := ""
+		for end := time.Now().Add(150 * time.Millisecond); time.Now().Before(end) && got != answer.want; {
+			got, _ = exchange(t, client, daemonAt, "0000", 100*time.Millisecond)
+		}
+		if got != answer.want {
+			t.Errorf("after a reply by %v: %q, want %q", answer.by.LocalAddr(), got, answer.want)
+		}
 	}
 }
 

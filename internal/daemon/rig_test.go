@@ -38,6 +38,7 @@ func onBench(t *testing.T, cfg lab.BenchConfig, test func(r *rig)) {
 				t.Errorf("closing: %v", err)
 			}
 		}()
+		synctest.Wait() // until the gateway has its socket
 		r.start(nil)
 		test(r)
 	})
