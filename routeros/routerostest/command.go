@@ -1,6 +1,8 @@
 package routerostest
 
 import (
+	"encoding/binary"
+	"hash/fnv"
 	"slices"
 	"strings"
 	"time"
@@ -26,6 +28,24 @@ type command struct {
 
 // argumentValue is one attribute word.
 type argumentValue struct{ name, value string }
+
+// way returns how long the command is on its way if it is sent now, less than the
+// limit and more than 0 unless that is 0. The tag is left out: which command gets which
+// is up to the scheduler.
+func (c *command) way(seed uint64, limit time.Duration) time.Duration {
+	if limit <= 0 {
+		return 0
+	}
+	h := fnv.New64a()
+	// Writing to a hash never fails.
+	_ = binary.Write(h, binary.BigEndian, []uint64{seed, uint64(time.Now().UnixNano())}) //nolint:gosec // any bits will do
+	for _, word := range append(routeros.Sentence{c.path}, c.words...) {
+		if !strings.HasPrefix(word, ".tag=") {
+			_, _ = h.Write(append([]byte(word), 0))
+		}
+	}
+	return 1 + time.Duration(h.Sum64()%uint64(limit)) //nolint:gosec // less than a duration
+}
 
 // parseCommand takes a sentence apart. Every sentence has a meaning, if only an
 // unknown parameter: a bare word is an argument without a value.

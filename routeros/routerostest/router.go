@@ -18,6 +18,11 @@ type Config struct {
 	// Latency is how long every command takes before it is carried out; those in
 	// flight at the same time do not wait for each other. See also [Router.SetLatency].
 	Latency time.Duration
+	// Jitter is the most that a command takes on its way to the router. What one
+	// takes is decided by the seed, the time and its words, not by the scheduler:
+	// commands that are sent in the same instant arrive one after the other, in an order
+	// that a replay repeats. 0 for none: they arrive at once, in the order of sending.
+	Jitter time.Duration
 	// Journal is how many commands the journal keeps, 4096 if 0; older ones are dropped.
 	Journal int
 	// ReuseIDs makes a restarted router hand out the highest freed ids again.
@@ -75,8 +80,8 @@ func New(cfg Config) (*Router, error) {
 	if cfg.Journal == 0 {
 		cfg.Journal = defaultJournal
 	}
-	if cfg.Journal < 0 || cfg.Latency < 0 {
-		return nil, fmt.Errorf("routerostest: negative journal %d or latency %v", cfg.Journal, cfg.Latency)
+	if cfg.Journal < 0 || cfg.Latency < 0 || cfg.Jitter < 0 {
+		return nil, fmt.Errorf("routerostest: negative journal %d, latency %v or jitter %v", cfg.Journal, cfg.Latency, cfg.Jitter)
 	}
 	v, err := parseVersion(cfg.Version)
 	if err != nil {

@@ -111,7 +111,7 @@ func (s *session) read() {
 		if s.ignored() {
 			continue
 		}
-		s.arrive(parseCommand(sentence))
+		s.receive(parseCommand(sentence))
 		for s.full() {
 			select {
 			case <-s.room:
@@ -132,6 +132,20 @@ func (s *session) ignored() bool {
 		s.end(endReset)
 	}
 	return vanished
+}
+
+// receive lets a command arrive, after its time on the way.
+func (s *session) receive(c *command) {
+	way := c.way(s.router.config.Seed, s.router.config.Jitter)
+	if way == 0 {
+		s.arrive(c)
+		return
+	}
+	time.AfterFunc(way, func() {
+		if !s.ignored() && !s.gone() {
+			s.arrive(c)
+		}
+	})
 }
 
 // arrive puts a command among those that wait, with the faults that strike it.
