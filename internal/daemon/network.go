@@ -2,7 +2,6 @@ package daemon
 
 import (
 	"context"
-	"crypto/tls"
 	"fmt"
 	"net"
 	"net/netip"
@@ -53,14 +52,6 @@ func (n Network) withDefaults(cfg config.Config) Network {
 		n.Announcements = multicast
 	}
 	return n
-}
-
-// tlsFor returns how TLS is spoken with the router; nil for not at all.
-func tlsFor(cfg config.Config) *tls.Config {
-	if !cfg.RouterTLS {
-		return nil
-	}
-	return &tls.Config{ServerName: cfg.Router.Host, MinVersion: tls.VersionTLS12}
 }
 
 // listen opens the clients' socket, and says what to do if it cannot.

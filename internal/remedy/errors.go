@@ -1,6 +1,7 @@
 package remedy
 
 import (
+	"cmp"
 	"errors"
 	"io"
 	"net"
@@ -47,7 +48,7 @@ func router(err error) (Advice, bool) {
 			"the user's group needs the policies api, read and write, and the user's address list has to allow this host"), true
 	}
 	if secure, ok := errors.AsType[*routeros.TLSError](err); ok {
-		return tls(secure), true
+		return handshake(secure), true
 	}
 	if trap, ok := errors.AsType[*routeros.TrapError](err); ok {
 		return rejected(trap), true
@@ -64,13 +65,10 @@ func routerAdvice(kind Kind, text string, commands ...Command) Advice {
 	return Advice{Hop: nat.HopRouter, Kind: kind, Text: text, Commands: commands}
 }
 
-// tls is for a handshake that failed.
-func tls(err *routeros.TLSError) Advice {
-	text := err.Hint
-	if text == "" {
-		text = "check the certificate of the service api-ssl: its names, its dates, and who signed it"
-	}
-	return routerAdvice(KindTLS, text)
+// handshake is for a TLS handshake that failed.
+func handshake(err *routeros.TLSError) Advice {
+	return routerAdvice(KindTLS, cmp.Or(err.Hint, trust(err.Err),
+		"check the certificate of the service api-ssl: its names, its dates, and who signed it"))
 }
 
 // rejected is for a command that the router refused.
