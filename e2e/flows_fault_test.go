@@ -173,6 +173,33 @@ func gatewayMovesPorts(ctx context.Context, w *world) error {
 		t.say(), w.layers(1))
 }
 
+// everyOtherLost loses every other NAT-PMP packet in the tunnel, requests and
+// replies each. Nobody notices, and nothing is made twice.
+func everyOtherLost(ctx context.Context, w *world) error {
+	loss := "table ip loss { counter lost { }; " +
+		"chain requests { type filter hook prerouting priority -400; udp dport 5351 iifname != \"bridge\" numgen inc mod 2 0 counter name lost drop; }; " +
+		"chain replies { type filter hook prerouting priority -400; iifname \"wg1\" udp sport 5351 numgen inc mod 2 0 counter name lost drop; }; }"
+	if err := w.router.nft(ctx, loss); err != nil {
+		return err
+	}
+	w.alice.serve(ctx, w.t, "tcp", 8080)
+	m, err := natpmpc(ctx, w.alice, "tcp", 8080, anHour)
+	if err != nil {
+		return err
+	}
+	if err := errors.Join(w.reach(ctx, m, w.alice), w.layers(1)); err != nil {
+		return err
+	}
+	if err := w.alice.delete(m); err != nil {
+		return err
+	}
+	lost, err := w.router.counter(ctx, "loss", "lost")
+	if err == nil && lost < 4 {
+		err = fmt.Errorf("only %d packets were lost", lost)
+	}
+	return errors.Join(err, eventually(ctx, patience, func() error { return w.layers(0) }))
+}
+
 // tunnelDown is what a client sees whose tunnel is down for longer than its lease
 // lasts: answers that keep it calm, and its port once more afterwards.
 func tunnelDown(ctx context.Context, w *world) error {

@@ -29,6 +29,7 @@ func flows() []flow {
 		{"address_changes", site{
 			gateway: withProfile(old(natpmptest.RFC())), onLAN: true, environ: map[string]string{"ANNOUNCE": "on"},
 		}, addressChanges},
+		{"every_other_lost", site{gateway: startMiniupnpd}, everyOtherLost},
 		{"libtorrent", site{gateway: withProfile(brief(natpmptest.Proton()))}, withLibtorrent},
 		{"natpmpc_tcp", site{gateway: startMiniupnpd}, withNATPMPC("tcp")},
 		{"natpmpc_udp", site{gateway: startMiniupnpd}, withNATPMPC("udp")},

@@ -126,6 +126,17 @@ func (n *namespace) nft(ctx context.Context, script string) error {
 	return nil
 }
 
+// counter returns how many packets a counter of nftables has seen.
+func (n *namespace) counter(ctx context.Context, table, name string) (packets int, err error) {
+	text, err := output(n.command(ctx, "nft", "list", "counter", "ip", table, name))
+	if err != nil {
+		return 0, err
+	}
+	_, rest, _ := strings.Cut(text, "packets ")
+	_, err = fmt.Sscan(rest, &packets)
+	return packets, err
+}
+
 // run runs a command to its end. An error has what the command said.
 func run(cmd *exec.Cmd) error {
 	_, err := output(cmd)

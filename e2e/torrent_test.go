@@ -14,7 +14,6 @@ import (
 	"net"
 	"net/netip"
 	"strconv"
-	"strings"
 	"time"
 )
 
@@ -223,12 +222,8 @@ func withLibtorrent(ctx context.Context, w *world) error {
 	if tcp != udp {
 		return fmt.Errorf("tcp has port %d and udp has port %d", tcp, udp)
 	}
-	counter, err := output(w.router.command(ctx, "nft", "list", "counter", "ip", "watch", "pcp"))
-	if err != nil {
-		return err
-	}
-	if strings.Contains(counter, "packets 0 ") {
-		return errors.New("libtorrent did not speak PCP first")
+	if packets, err := w.router.counter(ctx, "watch", "pcp"); err != nil || packets == 0 {
+		return errors.Join(err, errors.New("libtorrent did not speak PCP first"))
 	}
 	// It renews after three quarters of the lifetime.
 	pause(ctx, gateway.Profile().Lifetime+time.Second)
