@@ -38,7 +38,7 @@ func (c *command) way(seed uint64, limit time.Duration) time.Duration {
 	}
 	h := fnv.New64a()
 	// Writing to a hash never fails.
-	_ = binary.Write(h, binary.BigEndian, []uint64{seed, uint64(time.Now().UnixNano())}) //nolint:gosec // any bits will do
+	_ = binary.Write(h, binary.BigEndian, []uint64{seed, uint64(time.Now().UnixNano())})
 	for _, word := range append(routeros.Sentence{c.path}, c.words...) {
 		if !strings.HasPrefix(word, ".tag=") {
 			_, _ = h.Write(append([]byte(word), 0))
