@@ -36,6 +36,10 @@ func (c Command) String() string {
 	b.WriteString(c.Path)
 	for _, a := range c.Args {
 		b.WriteByte(' ')
+		if a.Name == "fib" && a.Value == "" {
+			b.WriteString(a.Name) // the one flag without a value
+			continue
+		}
 		if a.Name != "numbers" {
 			b.WriteString(a.Name)
 			b.WriteByte('=')

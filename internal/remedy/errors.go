@@ -97,11 +97,16 @@ func connection(err *routeros.TransportError) Advice {
 	case errors.Is(err, syscall.ECONNREFUSED):
 		return routerAdvice(KindPort, "check the port in MIKROTIK_API_ADDRESS, and that the service is enabled",
 			NewCommand("/ip/service/enable", "numbers", "api"))
-	case err.Op == "logging in" && errors.Is(err, io.EOF):
+	case err.Op == "logging in" && hungUp(err):
 		return routerAdvice(KindClosed, "the service hangs up on this host: look at the address list and max-sessions of /ip/service")
 	default:
 		return Unreachable()
 	}
+}
+
+// hungUp reports whether the other side ended the connection.
+func hungUp(err error) bool {
+	return errors.Is(err, io.EOF) || errors.Is(err, syscall.EPIPE) || errors.Is(err, syscall.ECONNRESET)
 }
 
 // Unreachable is for a router that does not answer, for whatever reason.

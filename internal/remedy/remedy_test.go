@@ -46,6 +46,8 @@ func TestFor(t *testing.T) {
 		"no such host":    {transport("connecting", &net.DNSError{}), verdict{nat.HopRouter, remedy.KindAddress, true}, "an address always works"},
 		"port closed":     {transport("connecting", fmt.Errorf("dial: %w", syscall.ECONNREFUSED)), verdict{nat.HopRouter, remedy.KindPort, true}, "/ip/service/enable api"},
 		"hung up":         {transport("logging in", fmt.Errorf("%w: closed", io.EOF)), verdict{nat.HopRouter, remedy.KindClosed, true}, "max-sessions"},
+		"cut off":         {transport("logging in", syscall.ECONNRESET), verdict{nat.HopRouter, remedy.KindClosed, true}, "address list"},
+		"no reader":       {transport("logging in", syscall.EPIPE), verdict{nat.HopRouter, remedy.KindClosed, true}, "address list"},
 		"another service": {transport("logging in", &routeros.ProtocolError{Message: "m"}), verdict{nat.HopRouter, remedy.KindProtocol, true}, "8728"},
 		"silent router":   {transport("connecting", routeros.ErrTimeout), verdict{nat.HopRouter, remedy.KindConnection, true}, "input chain"},
 		"lost connection": {transport("/ip/firewall/nat/add", io.EOF), verdict{nat.HopRouter, remedy.KindConnection, true}, "is the router up"},
@@ -88,6 +90,7 @@ func TestFor(t *testing.T) {
 func TestCommand(t *testing.T) {
 	t.Parallel()
 	tests := map[string]remedy.Command{
+		`/routing/table/add name=vpn fib`:                               remedy.NewCommand("/routing/table/add", "name", "vpn", "fib"),
 		`/ip/nat-pmp/set enabled=no`:                                    remedy.NewCommand("/ip/nat-pmp/set", "enabled", "no"),
 		`/ip/firewall/nat/set *1F in-interface-list=LAN`:                remedy.NewCommand("/ip/firewall/nat/set", "numbers", "*1F", "in-interface-list", "LAN"),
 		`/container/start [find interface=veth1]`:                       remedy.NewCommand("/container/start", "numbers", "[find interface=veth1]"),

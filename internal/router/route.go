@@ -37,7 +37,7 @@ func findWay(rows []routeros.Row, to netip.Addr) way {
 		if table := row.Value("routing-table"); row.Value("routing-mark") != "" || table != "" && table != "main" {
 			continue // chosen by policy, of which only the router knows
 		}
-		interfaces := exits(row)
+		interfaces := Exits(row)
 		distance, _ := strconv.ParseUint(row.Value("distance"), 10, 8) // 0 for a connected route without one
 		switch {
 		case len(interfaces) == 0:
@@ -53,8 +53,9 @@ func findWay(rows []routeros.Row, to netip.Addr) way {
 	return best
 }
 
-// exits returns the interfaces through which a route leads.
-func exits(row routeros.Row) []string {
+// Exits returns the interfaces through which a row of /ip/route leads: several for
+// equal routes, none for a route that is not in use.
+func Exits(row routeros.Row) []string {
 	parse, list := exitV7, row.Value("immediate-gw")
 	if status := row.Value("gateway-status"); status != "" {
 		parse, list = exitV6, status

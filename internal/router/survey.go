@@ -36,3 +36,10 @@ func Look(ctx context.Context, to Commander, cfg Config) (Survey, error) {
 	}
 	return Survey{Identity: s.identity, Version: s.version, Board: s.board, InInterface: s.iface, Found: s.found}, nil
 }
+
+// Made reports whether a comment is one that the instance writes into its rules,
+// wherever the rule is now.
+func Made(instance, comment string) bool {
+	o, ok := parseComment(comment)
+	return ok && o.instance == instance
+}

@@ -37,7 +37,7 @@ func TestExits(t *testing.T) {
 	for name, tt := range tests {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			if diff := cmp.Diff(tt.want, exits(attrs(tt.row))); diff != "" {
+			if diff := cmp.Diff(tt.want, Exits(attrs(tt.row))); diff != "" {
 				t.Errorf("(-want +got):\n%s", diff)
 			}
 		})

@@ -1,0 +1,96 @@
+package check
+
+import (
+	"context"
+	"fmt"
+
+	"doublenat/internal/remedy"
+	"doublenat/routeros"
+)
+
+// forward looks whether the filter lets mapped packets through to the clients.
+type forward struct{ onRouter }
+
+// KindDropped is a filter that drops what the rules of doublenat let in.
+const KindDropped remedy.Kind = "mapped packets dropped"
+
+const filterPath = "/ip/firewall/filter"
+
+// maxJumps bounds how deep chains are followed: they may lead in a circle.
+const maxJumps = 8
+
+// Name implements Probe.
+func (forward) Name() string { return "filter" }
+
+// Run implements Probe.
+func (forward) Run(ctx context.Context, v *visit) ([]Finding, error) {
+	iface := v.survey.InInterface
+	if iface == "" {
+		return nil, nil
+	}
+	rows, err := v.active(ctx, filterPath)
+	if err != nil {
+		return nil, err
+	}
+	w := walk{visit: v, rows: rows, packet: packet{in: iface, state: "new", natState: "dstnat"}}
+	row, err := w.chain(ctx, "forward", 0)
+	if err != nil {
+		return nil, err
+	}
+	if row == nil || row.Value("action") == "accept" {
+		return []Finding{good("the forward chain lets mapped packets from %s through", iface)}, nil
+	}
+	return []Finding{bad(Fail, KindDropped,
+		fmt.Sprintf("the filter rule %s drops packets from %s that were mapped", describe(row), iface),
+		"accept what is dst-natted, before that rule",
+		remedy.NewCommand(filterPath+"/add", "chain", "forward", "action", "accept", "connection-state", "new", "connection-nat-state", "dstnat",
+			"in-interface", iface, "place-before", w.before, "comment", "mapped by doublenat"))}, nil
+}
+
+// walk follows a packet through the filter.
+type walk struct {
+	visit  *visit
+	rows   []routeros.Row
+	packet packet
+	before string // the rule of the first chain on the way to the verdict
+}
+
+// chain returns the rule that decides about the packet, nil if none of the chain
+// does. A rule that only takes some of the packets decides if it drops them.
+func (w *walk) chain(ctx context.Context, name string, depth int) (routeros.Row, error) {
+	if depth > maxJumps {
+		return nil, nil
+	}
+	for _, row := range w.rows {
+		if row.Value("chain") != name {
+			continue
+		}
+		f, err := w.visit.meets(ctx, row, w.packet)
+		if err != nil {
+			return nil, err
+		}
+		if f < partly {
+			continue
+		}
+		if depth == 0 {
+			w.before = row.Value(".id")
+		}
+		switch row.Value("action") {
+		case "drop", "reject", "tarpit":
+			return row, nil
+		case "accept":
+			if f == always {
+				return row, nil
+			}
+		case "return":
+			if f == always {
+				return nil, nil
+			}
+		case "jump":
+			if verdict, err := w.chain(ctx, row.Value("jump-target"), depth+1); verdict != nil || err != nil {
+				return verdict, err
+			}
+		}
+	}
+	return nil, nil
+}

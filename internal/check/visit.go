@@ -1,0 +1,179 @@
+package check
+
+import (
+	"context"
+	"net/netip"
+	"slices"
+	"strings"
+	"sync"
+
+	"doublenat/internal/router"
+	"doublenat/routeros"
+)
+
+// visit is one run of the doctor: the connection to the router, and what the
+// probes have learned so far. It is used by one goroutine.
+type visit struct {
+	cfg Config
+
+	api     *routeros.Client // nil before the login
+	hangUp  context.CancelFunc
+	serving sync.WaitGroup
+	tables  map[string][]routeros.Row // by path
+
+	survey   router.Survey // zero until the tunnel is known
+	target   netip.Addr    // where NAT-PMP is redirected to; invalid if nowhere
+	byMark   string        // the connection mark that brings replies back; "" for none
+	external netip.Addr    // the gateway's public address; invalid if not known
+}
+
+// enter logs in to the router. The error is that of the first attempt: a doctor
+// does not wait for better times.
+func (v *visit) enter(ctx context.Context) error {
+	first, cancel := context.WithCancelCause(ctx)
+	defer cancel(nil)
+	api := v.cfg.API
+	api.OnState = func(s routeros.State) {
+		if s.Err != nil {
+			cancel(s.Err)
+		}
+	}
+	client, err := routeros.New(api)
+	if err != nil {
+		return err
+	}
+	running, hangUp := context.WithCancel(context.WithoutCancel(ctx))
+	v.hangUp = hangUp
+	v.serving.Go(func() { _ = client.Run(running) }) // it never fails
+	_, err = client.Do(first, routeros.Command{Path: "/system/identity/print"})
+	if cause := context.Cause(first); cause != nil {
+		return cause
+	}
+	if refused(err) {
+		err = nil // logged in all the same
+	}
+	v.api = client
+	return err
+}
+
+// leave ends the connection and waits until nothing of it is left.
+func (v *visit) leave() {
+	if v.hangUp != nil {
+		v.hangUp()
+	}
+	v.serving.Wait()
+}
+
+// rows reads a table, once in a visit. One that this version does not have, has
+// no rows.
+func (v *visit) rows(ctx context.Context, path string) ([]routeros.Row, error) {
+	if rows, known := v.tables[path]; known {
+		return rows, nil
+	}
+	// The client would wait for a connection that was lost.
+	ctx, cancel := context.WithTimeout(ctx, 2*v.cfg.Patience)
+	defer cancel()
+	reply, err := v.api.Do(ctx, routeros.Command{Path: path + "/print"})
+	if routeros.IsUnknownCommand(err) {
+		reply, err = new(routeros.Reply), nil
+	}
+	if routeros.IsNotPermitted(err) {
+		return nil, &router.PermissionError{Policy: "read", Err: err}
+	}
+	if err != nil {
+		return nil, err
+	}
+	v.tables[path] = reply.Rows
+	return reply.Rows, nil
+}
+
+// active returns the rows of a table that are in use.
+func (v *visit) active(ctx context.Context, path string) ([]routeros.Row, error) {
+	rows, err := v.rows(ctx, path)
+	return slices.DeleteFunc(slices.Clone(rows), func(r routeros.Row) bool {
+		return r.Bool("disabled") || r.Bool("invalid")
+	}), err
+}
+
+// hasList reports whether the router has an interface list of the name.
+func (v *visit) hasList(ctx context.Context, name string) (bool, error) {
+	rows, err := v.rows(ctx, "/interface/list")
+	return slices.ContainsFunc(rows, func(r routeros.Row) bool { return r.Value("name") == name }), err
+}
+
+// network returns the interface that has a network with the address in it, "" if
+// there is none.
+func (v *visit) network(ctx context.Context, a netip.Addr) (string, error) {
+	rows, err := v.active(ctx, "/ip/address")
+	for _, row := range rows {
+		prefix, errPrefix := netip.ParsePrefix(row.Value("address"))
+		if errPrefix == nil && prefix.Contains(a) {
+			return interfaceOf(row), err
+		}
+	}
+	return "", err
+}
+
+// addresses returns the router's own addresses on an interface.
+func (v *visit) addresses(ctx context.Context, iface string) ([]netip.Addr, error) {
+	rows, err := v.active(ctx, "/ip/address")
+	var found []netip.Addr
+	for _, row := range rows {
+		if prefix, errPrefix := netip.ParsePrefix(row.Value("address")); errPrefix == nil && interfaceOf(row) == iface {
+			found = append(found, prefix.Addr())
+		}
+	}
+	return found, err
+}
+
+// interfaceOf returns the interface of a row of /ip/address.
+func interfaceOf(row routeros.Row) string {
+	if actual := row.Value("actual-interface"); actual != "" {
+		return actual
+	}
+	return row.Value("interface")
+}
+
+// exits returns the interfaces by which the default route of a routing table
+// leaves; two halves of the Internet count as well.
+func (v *visit) exits(ctx context.Context, table string) ([]string, error) {
+	rows, err := v.active(ctx, "/ip/route")
+	var found []string
+	for _, row := range rows {
+		name := row.Value("routing-table") + row.Value("routing-mark") // one version has one, another the other
+		if name == "" {
+			name = mainTable
+		}
+		whole := slices.Contains([]string{"0.0.0.0/0", "0.0.0.0/1", "128.0.0.0/1"}, row.Value("dst-address"))
+		if name == table && whole && row.Bool("active") {
+			found = append(found, router.Exits(row)...)
+		}
+	}
+	return found, err
+}
+
+// mainTable is the routing table of all packets that no rule sends elsewhere.
+const mainTable = "main"
+
+// describe names an item for people: by its comment, and by its id.
+func describe(row routeros.Row) string {
+	if comment := strings.TrimSpace(row.Value("comment")); comment != "" {
+		return row.Value(".id") + " (" + printable(comment) + ")"
+	}
+	return row.Value(".id")
+}
+
+// printable cuts a text of the router's to what a terminal shows in a line.
+func printable(text string) string {
+	const limit = 60
+	clean := strings.Map(func(r rune) rune {
+		if r < ' ' || r > '~' {
+			return '?'
+		}
+		return r
+	}, text)
+	if len(clean) > limit {
+		clean = clean[:limit] + "…"
+	}
+	return clean
+}

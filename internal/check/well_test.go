@@ -1,0 +1,112 @@
+package check_test
+
+import (
+	"encoding/json"
+	"strings"
+	"testing"
+	"testing/synctest"
+
+	"github.com/google/go-cmp/cmp"
+
+	"doublenat/internal/check"
+	"doublenat/internal/lab"
+	"doublenat/routeros/routerostest"
+)
+
+// TestAllWell looks at the test router as it is, in each of its versions, with a
+// daemon that holds a mapping.
+func TestAllWell(t *testing.T) {
+	t.Parallel()
+	for _, version := range []string{"6.49", "7.5", "7.12", "7.17", "7.18", "7.20", "7.22"} {
+		t.Run(version, func(t *testing.T) {
+			t.Parallel()
+			synctest.Test(t, func(t *testing.T) {
+				r := newRig(t, lab.BenchConfig{Router: routerostest.Config{Version: version}})
+				r.serve()
+				report := r.check()
+				for _, f := range wrong(report) {
+					t.Errorf("%s: %v: %s (%s)", f.Probe, f.Level, f.Seen, f.Advice)
+				}
+				var got []string
+				for _, f := range report.Findings {
+					got = append(got, f.Probe)
+				}
+				want := strings.Fields("login rights version clock tunnel redirect masquerade nat-pmp filter replies fasttrack rules gateway address")
+				if diff := cmp.Diff(want, got); diff != "" {
+					t.Errorf("probes (-want +got):\n%s", diff)
+				}
+			})
+		})
+	}
+}
+
+// TestReportInWords has all that is said when all is well.
+func TestReportInWords(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		r := newRig(t, lab.BenchConfig{})
+		r.serve()
+		var got []string
+		r.cfg.OnFinding = func(f check.Finding) { got = append(got, f.Advice.Hop.String()+": "+f.Seen) }
+		r.check()
+		want := []string{
+			`router: logged in at 192.168.88.1 as "doublenat", without TLS`,
+			"router: the user may read and write",
+			"router: RouterOS 7.22 (stable) on hAP ax^3, called MikroTik",
+			"router: the clocks here and there agree",
+			"router: wg1 is the tunnel, by /ip/route/check",
+			"router: UDP 5351 from the LAN goes to 172.30.254.2",
+			"router: clients keep their addresses on the way to doublenat",
+			"router: the router does not answer NAT-PMP itself",
+			"router: the forward chain lets mapped packets from wg1 through",
+			"router: replies leave through wg1, by the connection mark vpn",
+			"router: FastTrack leaves marked connections alone",
+			"router: 1 rules of the instance default, all on wg1",
+			"gateway: 10.2.0.1:5351 answers NAT-PMP",
+			"gateway: the public address is 5.6.7.8, that of the tunnel 10.2.0.2",
+		}
+		if diff := cmp.Diff(want, got); diff != "" {
+			t.Errorf("findings (-want +got):\n%s", diff)
+		}
+	})
+}
+
+// TestReportInJSON has one of each kind of finding.
+func TestReportInJSON(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		r := newRig(t, lab.BenchConfig{})
+		r.set("/ip/nat-pmp", "enabled", "false", routerostest.Row{"enabled": "true"})
+		report := r.check()
+		report.Findings = append(report.Findings[:1:1], wrong(report)...)
+		got, err := json.MarshalIndent(report, "", " ")
+		if err != nil {
+			t.Fatal(err)
+		}
+		const want = `{
+ "level": "warn",
+ "findings": [
+  {
+   "probe": "login",
+   "hop": "router",
+   "level": "ok",
+   "seen": "logged in at 192.168.88.1 as \"doublenat\", without TLS"
+  },
+  {
+   "probe": "nat-pmp",
+   "hop": "router",
+   "level": "warn",
+   "seen": "the router's own NAT-PMP server is enabled, on the same port",
+   "kind": "built-in nat-pmp",
+   "remedy": "disable it",
+   "commands": [
+    "/ip/nat-pmp/set enabled=no"
+   ]
+  }
+ ]
+}`
+		if diff := cmp.Diff(want, string(got)); diff != "" {
+			t.Errorf("report (-want +got):\n%s", diff)
+		}
+	})
+}
