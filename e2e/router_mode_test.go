@@ -15,6 +15,7 @@ import (
 	"os"
 	"os/signal"
 	"slices"
+	"strconv"
 	"strings"
 	"syscall"
 	"testing"
@@ -134,6 +135,32 @@ func TestRouterModeNoticesDifferences(t *testing.T) {
 	}
 	if r.differences() == 0 || !strings.Contains(r.String(), "no such luck") {
 		t.Errorf("the report does not say that a rule cannot be changed:\n%s", r)
+	}
+}
+
+// TestRouterModeInterrupted ends the examination early, while rules are there.
+func TestRouterModeInterrupted(t *testing.T) {
+	t.Parallel()
+	if os.Getenv(routerVariable) != "" {
+		t.Skip(routerVariable + " names another router")
+	}
+	for _, after := range []int{0, 1, 4} {
+		t.Run(strconv.Itoa(after), func(t *testing.T) {
+			t.Parallel()
+			router, where := serveTestRouter(t, "7.22")
+			before := router.Fingerprint(natPath, nil)
+			ctx, interrupt := context.WithCancel(t.Context())
+			router.Inject(routerostest.Fault{
+				Kind: routerostest.FaultNone, Command: natPath + "/add", Skip: after,
+				Do: func(*routerostest.Router) { interrupt() },
+			})
+			if _, err := examine(ctx, where); !errors.Is(err, context.Canceled) {
+				t.Errorf("the examination ends with %v, want %v", err, context.Canceled)
+			}
+			if now := router.Fingerprint(natPath, nil); string(now) != string(before) {
+				t.Errorf("left behind:\n%s\nwere:\n%s", now, before)
+			}
+		})
 	}
 }
 
