@@ -1,0 +1,94 @@
+package setup
+
+import (
+	"net/netip"
+
+	"doublenat/internal/remedy"
+)
+
+const (
+	// vethName is the container's interface.
+	vethName = "veth-doublenat"
+	// envName is the list of its variables, and imageFile its image.
+	envName   = "doublenat"
+	imageFile = "doublenat.tar"
+	// memory is what the container may use before it is slowed down, and at most.
+	memoryHigh, memoryMax = "48M", "64M"
+)
+
+// network is a network of its own for the container: in the LAN's, replies to
+// redirected requests would come from the wrong address.
+func (c Config) network() Step {
+	bits := c.Container.Bits()
+	return Step{
+		Title: "A network of its own for the container.",
+		Commands: []remedy.Command{
+			remedy.NewCommand("/interface/veth/add", "name", vethName,
+				"address", netip.PrefixFrom(c.Host, bits).String(), "gateway", c.router().String()),
+			remedy.NewCommand("/ip/address/add", "address", netip.PrefixFrom(c.router(), bits).String(), "interface", vethName),
+		},
+	}
+}
+
+// environment is the container's variables. Up to 7.19 the list is called by
+// another name.
+func (c Config) environment() Step {
+	list := "name"
+	if c.Version.AtLeast(20) {
+		list = "list"
+	}
+	s := Step{Title: "What doublenat has to know. " + Password + " is the user's password."}
+	for _, a := range c.Environ {
+		s.Commands = append(s.Commands, remedy.NewCommand("/container/envs/add", list, envName, "key", a.Name, "value", a.Value))
+	}
+	s.Commands = append(s.Commands, remedy.NewCommand("/container/envs/add", list, envName, "key", "MIKROTIK_API_PASSWORD", "value", Password))
+	return s
+}
+
+// container is the container itself, with the options that the version has.
+func (c Config) container() Step {
+	s := Step{
+		Title: "The container, from the image " + imageFile + " in the router's files.",
+		Notes: []string{"It needs the package container, and once: /system/device-mode/update container=yes"},
+	}
+	var words []string
+	set := func(name, value string) { words = append(words, name, value) }
+	set("file", imageFile)
+	named := c.Version.AtLeast(19)
+	if named {
+		set("name", envName)
+	}
+	set("interface", vethName)
+	if c.Version.AtLeast(20) {
+		set("envlists", envName)
+	} else {
+		set("envlist", envName)
+	}
+	set("root-dir", envName)
+	set("logging", "yes")
+	set("start-on-boot", "yes")
+	switch {
+	case c.Version.AtLeast(23):
+		set("restart-interval", "10s")
+		s.Notes = append(s.Notes, "Set restart-policy as well; Tab after restart-policy= shows what this version takes.")
+	case c.Version.AtLeast(20):
+		set("auto-restart-interval", "10s")
+	default:
+		s.Notes = append(s.Notes, "This version does not start a container again that ended.")
+	}
+	if c.Version.AtLeast(20) {
+		set("memory-high", memoryHigh)
+	}
+	if c.Version.AtLeast(23) {
+		set("memory-max", memoryMax)
+	}
+	start := "[find interface=" + vethName + "]"
+	if named {
+		start = "[find name=" + envName + "]"
+	}
+	s.Commands = []remedy.Command{
+		remedy.NewCommand("/container/add", words...),
+		remedy.NewCommand("/container/start", "numbers", start),
+	}
+	return s
+}

@@ -1,0 +1,260 @@
+package setup_test
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"flag"
+	"net/netip"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+
+	"doublenat/internal/setup"
+	"doublenat/routeros"
+	"doublenat/routeros/routerostest"
+)
+
+var update = flag.Bool("update", false, "write the golden files")
+
+// typical is a container on the router, reached at its own end of the veth.
+func typical(version string) setup.Config {
+	v, err := setup.ParseVersion(version)
+	if err != nil {
+		panic(err)
+	}
+	return setup.Config{
+		Version: v, Host: netip.MustParseAddr("172.30.254.2"), Container: netip.MustParsePrefix("172.30.254.0/30"),
+		User: "doublenat", APIPort: 8728, LAN: "LAN",
+		Environ: []routeros.Attr{
+			{Name: "VPN_GATEWAY", Value: "10.2.0.1"},
+			{Name: "MIKROTIK_API_ADDRESS", Value: "172.30.254.1"},
+			{Name: "MIKROTIK_API_USER", Value: "doublenat"},
+			{Name: "ALLOWED_CLIENTS", Value: "192.168.88.0/24"},
+		},
+	}
+}
+
+// golden are the set-ups that are kept as files.
+func golden() map[string]setup.Config {
+	all := make(map[string]setup.Config)
+	for _, version := range []string{"7.12", "7.19", "7.20", "7.21", "7.22", "7.23"} {
+		all["container-"+version] = typical(version)
+	}
+	elsewhere := typical("7.22")
+	elsewhere.Container, elsewhere.Host = netip.Prefix{}, netip.MustParseAddr("192.168.90.2")
+	all["host-7.22"] = elsewhere
+	old := elsewhere
+	old.Version = setup.Version{Major: 6, Minor: 49}
+	all["host-6.49"] = old
+	secure := typical("7.22")
+	secure.TLS, secure.APIPort = true, 8729
+	secure.Environ = append(secure.Environ, routeros.Attr{Name: "MIKROTIK_API_TLS", Value: "true"})
+	all["tls-7.22"] = secure
+	return all
+}
+
+func TestGolden(t *testing.T) {
+	t.Parallel()
+	for name, cfg := range golden() {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			steps, err := setup.New(cfg)
+			if err != nil {
+				t.Fatal(err)
+			}
+			var got bytes.Buffer
+			if err := setup.Write(&got, steps); err != nil {
+				t.Fatal(err)
+			}
+			path := filepath.Join("testdata", name+".rsc")
+			if *update {
+				if err := os.WriteFile(path, got.Bytes(), 0o644); err != nil {
+					t.Fatal(err)
+				}
+			}
+			want, err := os.ReadFile(path)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if diff := cmp.Diff(string(want), got.String()); diff != "" {
+				t.Errorf("set-up (-want +got):\n%s", diff)
+			}
+		})
+	}
+}
+
+// TestOptionsByVersion says which options belong to which versions, apart from
+// the files, which are easily overwritten.
+func TestOptionsByVersion(t *testing.T) {
+	t.Parallel()
+	tests := map[string]struct{ has, lacks string }{
+		"7.12": {" envlist=", " envlists= /container/envs/add%list= memory /ip/nat-pmp/set restart name=doublenat%interface= "},
+		"7.13": {"/ip/nat-pmp/set", " envlists= restart memory"},
+		"7.19": {" envlist= name=doublenat%interface= /container/envs/add%name=", " envlists= memory restart"},
+		"7.20": {" envlists= /container/envs/add%list= auto-restart-interval= memory-high=", " envlist= memory-max= restart-policy"},
+		"7.22": {" envlists= auto-restart-interval= memory-high=", " envlist= memory-max= restart-policy"},
+		"7.23": {" envlists= restart-interval= memory-high= memory-max= restart-policy", " envlist= auto-restart-interval="},
+	}
+	for version, tt := range tests {
+		t.Run(version, func(t *testing.T) {
+			t.Parallel()
+			steps, err := setup.New(typical(version))
+			if err != nil {
+				t.Fatal(err)
+			}
+			var b bytes.Buffer
+			if err := setup.Write(&b, steps); err != nil {
+				t.Fatal(err)
+			}
+			for option := range strings.FieldsSeq(tt.has) {
+				if option = strings.ReplaceAll(option, "%", " "); !strings.Contains(b.String(), option) {
+					t.Errorf("%q is missing", option)
+				}
+			}
+			for option := range strings.FieldsSeq(tt.lacks) {
+				if option = strings.ReplaceAll(option, "%", " "); strings.Contains(b.String(), option) {
+					t.Errorf("%q is there", option)
+				}
+			}
+		})
+	}
+}
+
+// TestAccepted types every line into the test router of the version. Commands
+// that it does not have are passed over; the number of the others is known, so
+// that not all of them are.
+func TestAccepted(t *testing.T) {
+	t.Parallel()
+	for name, cfg := range golden() {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			box, err := routerostest.New(routerostest.Config{Version: cfg.Version.String()})
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer box.Close()
+			for _, path := range []string{"/user", "/user/group"} {
+				if err := box.Remove(path, "doublenat"); err != nil {
+					t.Fatal(err)
+				}
+			}
+			steps, err := setup.New(cfg)
+			if err != nil {
+				t.Fatal(err)
+			}
+			accepted := typeAll(t, box, steps)
+			want := 6 // group, user, service, list, filter, redirect
+			if cfg.Version.AtLeast(13) {
+				want++ // nat-pmp
+			}
+			if accepted != want {
+				t.Errorf("%d lines were accepted, want %d", accepted, want)
+			}
+			if to, _, ok := box.Match("udp", routerostest.LANInterface, 5351); !ok || to.Addr() != netip.MustParseAddr("172.30.254.2") {
+				t.Errorf("NAT-PMP of the LAN goes to %v", to)
+			}
+		})
+	}
+}
+
+// typeAll types the commands of all steps as the administrator, and returns how
+// many the router knows.
+func typeAll(t *testing.T, box *routerostest.Router, steps []setup.Step) (accepted int) {
+	t.Helper()
+	client, err := routeros.New(routeros.Config{
+		Dial: box.Dial, User: routerostest.AdminUser, Password: routeros.NewSecret(routerostest.AdminPassword),
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	ctx, cancel := context.WithCancel(t.Context())
+	ended := make(chan error, 1)
+	go func() { ended <- client.Run(ctx) }()
+	for _, step := range steps {
+		for _, c := range step.Commands {
+			cmd := routeros.Command{Path: c.Path}
+			for _, a := range c.Args {
+				if a.Name == "place-before" && a.Value == "0" {
+					// The terminal counts what it shows; the API knows ids only.
+					a.Value = box.Rows("/ip/firewall/filter")[0][".id"]
+				}
+				cmd.Args = append(cmd.Args, a)
+			}
+			switch _, err := client.Do(ctx, cmd); {
+			case err == nil:
+				accepted++
+			case !routeros.IsUnknownCommand(err):
+				t.Errorf("%s: %v", c, err)
+			}
+		}
+	}
+	cancel()
+	if err := <-ended; err != nil {
+		t.Error(err)
+	}
+	return accepted
+}
+
+func TestRefused(t *testing.T) {
+	t.Parallel()
+	change := func(f func(*setup.Config)) setup.Config {
+		cfg := typical("7.22")
+		f(&cfg)
+		return cfg
+	}
+	for want, cfg := range map[string]setup.Config{
+		"no IPv4 address":        change(func(c *setup.Config) { c.Host = netip.MustParseAddr("fd00::1") }),
+		"no network of two":      change(func(c *setup.Config) { c.Host = netip.MustParseAddr("10.0.0.1") }),
+		"of two hosts":           change(func(c *setup.Config) { c.Container = netip.MustParsePrefix("172.30.254.0/24") }),
+		"with 172.30.254.3 in":   change(func(c *setup.Config) { c.Host = netip.MustParseAddr("172.30.254.3") }),
+		"has no containers":      change(func(c *setup.Config) { c.Version = setup.Version{Major: 7, Minor: 3} }),
+		"RouterOS 8.1 is not kn": change(func(c *setup.Config) { c.Version = setup.Version{Major: 8, Minor: 1} }),
+	} {
+		if _, err := setup.New(cfg); err == nil || !strings.Contains(err.Error(), want) {
+			t.Errorf("got error %v, want %q", err, want)
+		}
+	}
+}
+
+func TestOtherEndOfTheNetwork(t *testing.T) {
+	t.Parallel()
+	cfg := typical("7.22")
+	cfg.Host = netip.MustParseAddr("172.30.254.1")
+	steps, err := setup.New(cfg)
+	var b bytes.Buffer
+	if err := errors.Join(err, setup.Write(&b, steps)); err != nil {
+		t.Fatal(err)
+	}
+	if want := "/ip/address/add address=172.30.254.2/30 interface=veth-doublenat"; !strings.Contains(b.String(), want) {
+		t.Errorf("%q is not in\n%s", want, b.String())
+	}
+}
+
+func TestParseVersion(t *testing.T) {
+	t.Parallel()
+	for text, want := range map[string]setup.Version{
+		"7.21": {7, 21}, "7.21.3": {7, 21}, "7.20.8 (long-term)": {7, 20}, "7.24beta2 (development)": {7, 24},
+		"6.49.18 (long-term)": {6, 49}, " 7.1rc4 ": {7, 1},
+	} {
+		if got, err := setup.ParseVersion(text); err != nil || got != want {
+			t.Errorf("%q: got %v, error %v", text, got, err)
+		}
+	}
+	for _, text := range []string{"", "7", "7.", "seven.1", "x7.1", "-7.1", "7.99999", "999.1"} {
+		if got, err := setup.ParseVersion(text); err == nil {
+			t.Errorf("%q: got %v", text, got)
+		}
+	}
+	for _, tt := range []struct {
+		v    setup.Version
+		want bool
+	}{{setup.Version{6, 99}, false}, {setup.Version{7, 19}, false}, {setup.Version{7, 20}, true}, {setup.Version{8, 0}, true}} {
+		if got := tt.v.AtLeast(20); got != tt.want {
+			t.Errorf("%v at least 7.20: %v", tt.v, got)
+		}
+	}
+}

@@ -1,0 +1,14 @@
+# 1. A user that may do what doublenat needs, from its address alone.
+/user/group/add name=doublenat policy=read,write,api,test
+/user/add name=doublenat group=doublenat password=CHANGE-ME address=192.168.90.2/32
+
+# 2. The API. Who may use it is said by the user's address and the input chain.
+/ip/service/set api disabled=no port=8728
+
+# 3. doublenat may reach the API.
+#    place-before=0 puts the rule on top; if the first rules are dynamic ones, move it before the first drop.
+/ip/firewall/address-list/add list=doublenat address=192.168.90.2
+/ip/firewall/filter/add chain=input action=accept protocol=tcp dst-port=8728 src-address-list=doublenat place-before=0 comment="doublenat to the API"
+
+# 4. Requests of the LAN go to doublenat; the list keeps the Internet out.
+/ip/firewall/nat/add chain=dstnat action=dst-nat protocol=udp dst-port=5351 in-interface-list=LAN dst-address-type=local to-addresses=192.168.90.2 comment="NAT-PMP to doublenat"
