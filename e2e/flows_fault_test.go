@@ -50,7 +50,7 @@ func killKeepsConnection(ctx context.Context, w *world) error {
 	if writes := w.office.StatsSince(before).Writes; writes != 0 {
 		return fmt.Errorf("the restart wrote to the router %d times", writes)
 	}
-	return errors.Join(t.say(), w.reach(ctx, m, w.alice), w.layers(1))
+	return errors.Join(t.say(), w.reach(ctx, m, w.alice), w.layers(ctx, 1))
 }
 
 // routerReboots restarts the router: for two seconds nothing is forwarded, all
@@ -98,7 +98,7 @@ func routerReboots(ctx context.Context, w *world) error {
 	if writes := w.office.StatsSince(before).Writes; writes != 1 {
 		return fmt.Errorf("after the reboot there were %d writes to the router, want 1", writes)
 	}
-	return errors.Join(w.reach(ctx, second, w.bob), w.reach(ctx, m, w.alice), w.layers(2))
+	return errors.Join(w.reach(ctx, second, w.bob), w.reach(ctx, m, w.alice), w.layers(ctx, 2))
 }
 
 // gatewayRestarts takes the power from a gateway that grants what is suggested.
@@ -122,10 +122,10 @@ func gatewayRestarts(ctx context.Context, w *world) error {
 	if _, err := w.alice.renew(m, anHour); err != nil {
 		return err
 	}
-	if err := errors.Join(w.gateway.restart(), w.awaitTunnel(ctx)); err != nil {
+	if err := errors.Join(w.gateway.restart(ctx), w.awaitTunnel(ctx)); err != nil {
 		return err
 	}
-	if err := w.layers(0); err == nil {
+	if err := w.layers(ctx, 0); err == nil {
 		return errors.New("the gateway kept its leases")
 	}
 	again, err := w.alice.renew(m, anHour)
@@ -136,7 +136,7 @@ func gatewayRestarts(ctx context.Context, w *world) error {
 		return fmt.Errorf("the restart moved port %d to %d", m.external, again.external)
 	}
 	return eventually(ctx, 2*patience, func() error {
-		return errors.Join(w.reach(ctx, m, w.alice), w.reach(ctx, second, w.bob), w.layers(2))
+		return errors.Join(w.reach(ctx, m, w.alice), w.reach(ctx, second, w.bob), w.layers(ctx, 2))
 	})
 }
 
@@ -157,7 +157,7 @@ func gatewayMovesPorts(ctx context.Context, w *world) error {
 		return err
 	}
 	defer t.Close()
-	if err := errors.Join(t.say(), w.gateway.restart()); err != nil {
+	if err := errors.Join(t.say(), w.gateway.restart(ctx)); err != nil {
 		return err
 	}
 	again, err := w.alice.renew(m, anHour)
@@ -170,7 +170,7 @@ func gatewayMovesPorts(ctx context.Context, w *world) error {
 	return errors.Join(
 		w.reach(ctx, again, w.alice),
 		w.internet.unreachable(ctx, "tcp", w.public(m), w.alice),
-		t.say(), w.layers(1))
+		t.say(), w.layers(ctx, 1))
 }
 
 // everyOtherLost loses every other NAT-PMP packet in the tunnel, requests and
@@ -187,7 +187,7 @@ func everyOtherLost(ctx context.Context, w *world) error {
 	if err != nil {
 		return err
 	}
-	if err := errors.Join(w.reach(ctx, m, w.alice), w.layers(1)); err != nil {
+	if err := errors.Join(w.reach(ctx, m, w.alice), w.layers(ctx, 1)); err != nil {
 		return err
 	}
 	if err := w.alice.delete(m); err != nil {
@@ -197,7 +197,7 @@ func everyOtherLost(ctx context.Context, w *world) error {
 	if err == nil && lost < 4 {
 		err = fmt.Errorf("only %d packets were lost", lost)
 	}
-	return errors.Join(err, eventually(ctx, patience, func() error { return w.layers(0) }))
+	return errors.Join(err, eventually(ctx, patience, func() error { return w.layers(ctx, 0) }))
 }
 
 // tunnelDown is what a client sees whose tunnel is down for longer than its lease
@@ -244,7 +244,7 @@ func tunnelDown(ctx context.Context, w *world) error {
 		_, err := w.alice.renew(m, lifetime)
 		return errors.Join(err, w.reach(ctx, m, w.alice))
 	})
-	return errors.Join(err, t.say(), w.layers(1))
+	return errors.Join(err, t.say(), w.layers(ctx, 1))
 }
 
 // addressChanges gives the gateway another public address. A client that does not

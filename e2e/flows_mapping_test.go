@@ -20,7 +20,7 @@ func mapAndReach(protocol string, client func(context.Context, *world) (mapping,
 		if err != nil {
 			return err
 		}
-		return errors.Join(w.reach(ctx, m, w.alice), w.layers(1))
+		return errors.Join(w.reach(ctx, m, w.alice), w.layers(ctx, 1))
 	}
 }
 
@@ -47,7 +47,7 @@ func onTheLAN(ctx context.Context, w *world) error {
 		if err != nil {
 			return err
 		}
-		if err := errors.Join(w.reach(ctx, m, w.alice), w.layers(i+1)); err != nil {
+		if err := errors.Join(w.reach(ctx, m, w.alice), w.layers(ctx, i+1)); err != nil {
 			return err
 		}
 	}
@@ -64,7 +64,7 @@ func withGoNATPMP(ctx context.Context, w *world) error {
 			return err
 		}
 		granted[protocol] = m.external
-		if err := errors.Join(w.reach(ctx, m, w.alice), w.layers(i+1)); err != nil {
+		if err := errors.Join(w.reach(ctx, m, w.alice), w.layers(ctx, i+1)); err != nil {
 			return err
 		}
 	}
@@ -72,6 +72,47 @@ func withGoNATPMP(ctx context.Context, w *world) error {
 		return fmt.Errorf("tcp has port %d and udp has port %d", granted["tcp"], granted["udp"])
 	}
 	return nil
+}
+
+// deleteAll has alice give back all her TCP ports with one request (RFC 6886 §3.4).
+// Her UDP port stays, and so does bob's: to the gateway both are one client, and
+// miniupnpd would end everything.
+func deleteAll(ctx context.Context, w *world) error {
+	wanted := []struct {
+		h        *host
+		protocol string
+		port     uint16
+		stays    bool
+	}{
+		{w.alice, "tcp", 6881, false},
+		{w.alice, "tcp", 6882, false},
+		{w.alice, "udp", 6881, true},
+		{w.bob, "tcp", 6881, true},
+	}
+	var granted []mapping
+	for _, want := range wanted {
+		want.h.serve(ctx, w.t, want.protocol, want.port)
+		m, err := want.h.request(want.protocol, want.port, 0, anHour)
+		if err != nil {
+			return err
+		}
+		if err := w.reach(ctx, m, want.h); err != nil {
+			return err
+		}
+		granted = append(granted, m)
+	}
+	if _, err := output(w.alice.command(ctx, "natpmpc", "-a", "0", "0", "tcp", "0")); err != nil {
+		return err
+	}
+	err := w.layers(ctx, 2)
+	for i, want := range wanted {
+		if want.stays {
+			err = errors.Join(err, w.reach(ctx, granted[i], want.h))
+		} else {
+			err = errors.Join(err, w.internet.unreachable(ctx, want.protocol, w.public(granted[i]), want.h))
+		}
+	}
+	return err
 }
 
 // twoClientsOnePort has two hosts that both want to be reached at their port 6881.
@@ -84,7 +125,7 @@ func twoClientsOnePort(ctx context.Context, w *world) error {
 			return err
 		}
 		granted = append(granted, m)
-		if err := errors.Join(w.reach(ctx, m, h), w.layers(i+1)); err != nil {
+		if err := errors.Join(w.reach(ctx, m, h), w.layers(ctx, i+1)); err != nil {
 			return err
 		}
 	}
@@ -94,5 +135,5 @@ func twoClientsOnePort(ctx context.Context, w *world) error {
 	return errors.Join(
 		w.internet.unreachable(ctx, "tcp", w.public(granted[0]), w.alice),
 		w.reach(ctx, granted[1], w.bob),
-		w.layers(1))
+		w.layers(ctx, 1))
 }

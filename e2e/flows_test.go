@@ -39,6 +39,7 @@ func flows() []flow {
 		{"npm_nat_pmp_tcp", site{gateway: startMiniupnpd}, withNPM("tcp")},
 		{"npm_nat_pmp_udp", site{gateway: startMiniupnpd}, withNPM("udp")},
 		{"two_clients_one_port", site{gateway: startMiniupnpd}, twoClientsOnePort},
+		{"delete_all", site{gateway: startMiniupnpd}, deleteAll},
 		{"renewal_keeps_open", site{gateway: startMiniupnpd}, renewalKeepsOpen},
 		{"deletion_closes", site{gateway: startMiniupnpd}, deletionCloses},
 		{"expiry_closes", site{gateway: startMiniupnpd}, expiryCloses},
@@ -75,7 +76,7 @@ func TestFlows(t *testing.T) {
 			if err == nil {
 				err = f.run(ctx, w)
 			}
-			if err := errors.Join(err, w.close()); err != nil {
+			if err := errors.Join(err, w.close(ctx)); err != nil {
 				t.Error(err)
 			}
 		})

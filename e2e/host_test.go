@@ -9,6 +9,7 @@ import (
 	"fmt"
 	"net"
 	"net/netip"
+	"sync"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -64,28 +65,30 @@ func (h *host) serveTCP(ctx context.Context, t *testing.T, port uint16) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	done := make(chan struct{})
-	go func() {
-		defer close(done)
+	serving, stop := context.WithCancel(ctx)
+	var talks sync.WaitGroup
+	talks.Go(func() {
 		for {
 			conn, err := ln.Accept()
 			if err != nil {
 				return
 			}
-			// It ends with the connection, which whoever opened it closes.
-			go h.converse(conn)
+			talks.Go(func() { h.converse(serving, conn) })
 		}
-	}()
+	})
 	t.Cleanup(func() {
 		_ = ln.Close() // ends the loop
-		<-done
+		stop()
+		talks.Wait()
 	})
 }
 
-// converse answers line by line until the other side closes.
-func (h *host) converse(conn net.Conn) {
+// converse answers line by line until the other side closes. Where that does not
+// get through, ctx ends it.
+func (h *host) converse(ctx context.Context, conn net.Conn) {
+	stop := context.AfterFunc(ctx, func() { _ = conn.Close() }) // which ends the loop
+	defer stop()
 	defer conn.Close()
-	_ = conn.SetDeadline(time.Now().Add(5 * time.Minute)) // longer than any flow; a closed connection has none
 	lines := bufio.NewScanner(conn)
 	for lines.Scan() {
 		if _, err := conn.Write([]byte(h.answer(conn.RemoteAddr(), lines.Text()) + "\n")); err != nil {

@@ -104,31 +104,28 @@ func (o *office) translate(row routerostest.Row) (rule string, ok bool) {
 		return "", false
 	}
 	var words []string
-	match := func(what, value string) {
+	match := func(what, value string, write func(string) string) {
 		operator := ""
 		if positive, negated := strings.CutPrefix(value, "!"); negated {
 			operator, value = "!= ", positive
 		}
-		words = append(words, what, operator+value)
+		words = append(words, what, operator+write(value))
 	}
+	plain := func(value string) string { return value }
 	if list := row["in-interface-list"]; list != "" {
-		match("iifname", o.members(list))
+		match("iifname", list, o.members)
 	}
 	if name := row["in-interface"]; name != "" {
-		negated, bare := "", name
-		if positive, ok := strings.CutPrefix(name, "!"); ok {
-			negated, bare = "!", positive
-		}
-		match("iifname", negated+strconv.Quote(bare))
+		match("iifname", name, strconv.Quote)
 	}
 	if address := row["dst-address"]; address != "" {
-		match("ip daddr", address)
+		match("ip daddr", address, plain)
 	}
 	if kind := row["dst-address-type"]; kind != "" {
-		match("fib daddr type", kind)
+		match("fib daddr type", kind, plain)
 	}
 	if ports := row["dst-port"]; ports != "" {
-		match(row["protocol"]+" dport", "{ "+ports+" }")
+		match(row["protocol"]+" dport", ports, set)
 	}
 	switch row["action"] {
 	case "dst-nat":
@@ -149,8 +146,11 @@ func (o *office) members(list string) string {
 			names = append(names, strconv.Quote(row["interface"]))
 		}
 	}
-	return "{ " + strings.Join(names, ", ") + " }"
+	return set(strings.Join(names, ", "))
 }
+
+// set writes a list as a set of nftables.
+func set(list string) string { return "{ " + list + " }" }
 
 // rules returns how many rules doublenat has on the router.
 func (o *office) rules() int {

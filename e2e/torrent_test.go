@@ -230,8 +230,8 @@ func withLibtorrent(ctx context.Context, w *world) error {
 	if renewals := gateway.Stats().Renewals; renewals < 2 {
 		return fmt.Errorf("libtorrent has renewed %d mappings, want both", renewals)
 	}
-	if err := errors.Join(meet(), w.layers(2), program.quit(ctx)); err != nil {
+	if err := errors.Join(meet(), w.layers(ctx, 2), program.quit(ctx)); err != nil {
 		return err
 	}
-	return eventually(ctx, patience, func() error { return w.layers(0) })
+	return eventually(ctx, patience, func() error { return w.layers(ctx, 0) })
 }

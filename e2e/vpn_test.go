@@ -45,9 +45,9 @@ table ip leases {
 // vpn is the VPN gateway: NAT-PMP on one side, the kernel's NAT on the other.
 type vpn interface {
 	// leases returns how many there are.
-	leases() (int, error)
+	leases(ctx context.Context) (int, error)
 	// restart is a power cut: all leases are lost.
-	restart() error
+	restart(ctx context.Context) error
 	// trouble returns what went wrong since the start, or nil.
 	trouble() error
 }
@@ -55,7 +55,6 @@ type vpn interface {
 // miniupnpd is Debian's, with a NAT that follows by itself.
 type miniupnpd struct {
 	t       *testing.T
-	ctx     context.Context //nolint:containedctx // the life of the world, as t has it too
 	ns      *namespace
 	process *process
 }
@@ -65,13 +64,13 @@ var _ vpn = (*miniupnpd)(nil)
 // startMiniupnpd starts miniupnpd.
 func startMiniupnpd(ctx context.Context, t *testing.T, ns *namespace) vpn {
 	t.Helper()
-	m := &miniupnpd{t: t, ctx: ctx, ns: ns}
-	m.start()
+	m := &miniupnpd{t: t, ns: ns}
+	m.start(ctx)
 	return m
 }
 
 // start starts the program.
-func (m *miniupnpd) start() {
+func (m *miniupnpd) start(ctx context.Context) {
 	m.t.Helper()
 	dir := m.t.TempDir()
 	config := filepath.Join(dir, "miniupnpd.conf")
@@ -85,18 +84,18 @@ func (m *miniupnpd) start() {
 	if err := os.WriteFile(config, []byte(text), 0o600); err != nil {
 		m.t.Fatal(err)
 	}
-	m.process = startProcess(m.t, "miniupnpd", m.ns.command(m.ctx, "miniupnpd", "-d", "-f", config, "-P", filepath.Join(dir, "pid")))
+	m.process = startProcess(m.t, "miniupnpd", m.ns.command(ctx, "miniupnpd", "-d", "-f", config, "-P", filepath.Join(dir, "pid")))
 }
 
-func (m *miniupnpd) leases() (int, error) {
-	rules, err := output(m.ns.command(m.ctx, "nft", "list", "chain", "inet", "filter", "prerouting_miniupnpd"))
+func (m *miniupnpd) leases(ctx context.Context) (int, error) {
+	rules, err := output(m.ns.command(ctx, "nft", "list", "chain", "inet", "filter", "prerouting_miniupnpd"))
 	return strings.Count(rules, "dnat "), err
 }
 
-func (m *miniupnpd) restart() error {
+func (m *miniupnpd) restart(ctx context.Context) error {
 	m.process.kill()
-	err := m.ns.nft(m.ctx, "flush chain inet filter miniupnpd\nflush chain inet filter prerouting_miniupnpd\nflush chain inet filter postrouting_miniupnpd")
-	m.start()
+	err := m.ns.nft(ctx, "flush chain inet filter miniupnpd\nflush chain inet filter prerouting_miniupnpd\nflush chain inet filter postrouting_miniupnpd")
+	m.start(ctx)
 	return err
 }
 
@@ -168,9 +167,9 @@ func (g *testGateway) follow(ctx context.Context) {
 	g.fault = errors.Join(g.fault, err)
 }
 
-func (g *testGateway) leases() (int, error) { return len(g.Mappings()), nil }
+func (g *testGateway) leases(context.Context) (int, error) { return len(g.Mappings()), nil }
 
-func (g *testGateway) restart() error {
+func (g *testGateway) restart(context.Context) error {
 	g.Restart(false)
 	return g.trouble()
 }

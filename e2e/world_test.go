@@ -186,8 +186,8 @@ func (w *world) reach(ctx context.Context, m mapping, h *host) error {
 }
 
 // layers returns an error unless there are so many rules and so many leases.
-func (w *world) layers(want int) error {
-	leases, err := w.gateway.leases()
+func (w *world) layers(ctx context.Context, want int) error {
+	leases, err := w.gateway.leases(ctx)
 	if rules := w.office.rules(); err == nil && (rules != want || leases != want) {
 		err = fmt.Errorf("%d rules and %d leases, want %d of each", rules, leases, want)
 	}
@@ -195,8 +195,8 @@ func (w *world) layers(want int) error {
 }
 
 // close stops doublenat, and looks whether it left the world as it was.
-func (w *world) close() error {
-	err := errors.Join(w.doublenat.stop(), w.layers(0), w.office.trouble(), w.gateway.trouble())
+func (w *world) close(ctx context.Context) error {
+	err := errors.Join(w.doublenat.stop(), w.layers(ctx, 0), w.office.trouble(), w.gateway.trouble())
 	if w.office.strangers() != w.strangers {
 		err = errors.Join(err, errors.New("the rules of others are not as they were"))
 	}
