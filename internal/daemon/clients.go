@@ -24,7 +24,7 @@ func (d *Daemon) makeFrontend(Options) (err error) {
 	listen := d.cfg.Listen.Addr()
 	d.internal = slices.Concat(frontend.DefaultAllow(), d.cfg.AllowedClients, []netip.Prefix{netip.PrefixFrom(listen, listen.BitLen())})
 	d.server, err = natpmp.NewServer(natpmp.ServerConfig{
-		Handler: d.frontend, Epoch: d.epoch, Admit: d.admit, Favored: d.holders.has,
+		Handler: d.timed(d.frontend), Epoch: d.epoch, Admit: d.admit, Favored: d.holders.has,
 		Logger: d.log.With("component", "server"),
 	})
 	return err

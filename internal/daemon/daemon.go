@@ -16,6 +16,7 @@ import (
 	"doublenat/internal/gateway"
 	"doublenat/internal/hook"
 	"doublenat/internal/nat"
+	"doublenat/internal/ops"
 	"doublenat/internal/readonly"
 	"doublenat/internal/router"
 	"doublenat/internal/static"
@@ -61,7 +62,11 @@ type Daemon struct {
 	announcer *announcer
 	holders   *holders
 	notebook  *readonly.Notebook // nil unless nothing is to be changed
+	monitor   *ops.Monitor
+	pages     *ops.Server
 	observe   func(nat.Event)
+	// stopping is set once everything is taken down.
+	stopping atomic.Bool
 	// internal has the addresses at which clients may ask.
 	internal []netip.Prefix
 	// address is the last public address that was known, nil for none so far.
@@ -78,7 +83,7 @@ func New(opts Options) (*Daemon, error) {
 		net: opts.Network.withDefaults(opts.Config), epoch: natpmp.NewEpoch(),
 		announcer: newAnnouncer(), holders: newHolders(), observe: opts.OnEvent,
 	}
-	for _, step := range []func(Options) error{d.makeNotebook, d.makeRouter, d.makeGateway, d.makeService, d.makeStatic, d.makeHooks, d.makeFrontend} {
+	for _, step := range []func(Options) error{d.makeNotebook, d.makeRouter, d.makeGateway, d.makeService, d.makeStatic, d.makeHooks, d.makeFrontend, d.makeOps} {
 		if err := step(opts); err != nil {
 			return nil, err
 		}
@@ -95,6 +100,7 @@ func (d *Daemon) makeRouter(opts Options) (err error) {
 		Instance: d.cfg.Instance, InInterface: d.cfg.InInterface, Gateway: d.cfg.Gateway.Addr(),
 		// The first look at the router is the reconciler's own.
 		OnReady: func() { d.service.Reconcile() },
+		Observe: d.took(ops.HopRouter),
 		Logger:  d.log,
 	})
 	return err
@@ -106,6 +112,7 @@ func (d *Daemon) makeGateway(Options) (err error) {
 		Address: d.cfg.Gateway.Addr(), ListenAnnouncements: d.net.ListenAnnouncements,
 		OnStateLost:     func() { d.service.GatewayLost() },
 		OnAddressChange: d.addressChanged,
+		Observe:         d.took(ops.HopGateway),
 		Logger:          d.log.With("component", "gateway"),
 	})
 	return err
@@ -144,6 +151,7 @@ func (d *Daemon) mappingChanged(ev nat.Event) {
 	d.holders.observe(ev)
 	d.static.Observe(ev)
 	d.hooks.Mapping(ev)
+	d.monitor.Event(ev)
 	if ev.Kind == nat.EventLost || ev.Kind == nat.EventPortChanged && ev.Untold {
 		d.epoch.Reset()
 		d.announcer.Announce()
@@ -164,6 +172,10 @@ func (d *Daemon) Run(ctx context.Context) error {
 	}
 	// It is closed last: to many programs a closed port is a failure for hours.
 	defer conn.Close()
+	pages, err := d.listenHTTP(ctx)
+	if err != nil {
+		return err
+	}
 	d.log.InfoContext(ctx, "starting", "version", d.version, "listen", d.cfg.Listen.String(),
 		"gateway", d.cfg.Gateway.String(), "router", d.cfg.Router.String())
 
@@ -177,6 +189,8 @@ func (d *Daemon) Run(ctx context.Context) error {
 	below.Go(func() error { return wrap("hooks", d.hooks.Run(hops)) })
 
 	above, ctx := errgroup.WithContext(ctx)
+	running := ctx
+	below.Go(func() error { d.showStatus(hops, running, pages); return nil })
 	above.Go(func() error { return wrap("server", d.server.Serve(ctx, conn)) })
 	above.Go(func() error { return wrap("announcements", d.announce(ctx, conn)) })
 	above.Go(func() error { return wrap("static mappings", d.static.Run(ctx)) })

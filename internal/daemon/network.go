@@ -22,6 +22,9 @@ type Network struct {
 	DialRouter func(ctx context.Context) (net.Conn, error)
 	// DialHook opens a connection to the host of ON_CHANGE_URL. Nil means TCP.
 	DialHook func(ctx context.Context, network, address string) (net.Conn, error)
+	// ListenHTTP opens the socket on which the status page is served. Nil means one
+	// of the host's.
+	ListenHTTP func(ctx context.Context, at config.ListenAddress) (net.Listener, error)
 	// ListenAnnouncements opens a socket for the gateway's announcements. Nil
 	// means one of the host's, where it has such.
 	ListenAnnouncements func() (net.PacketConn, error)
@@ -44,6 +47,9 @@ func (n Network) withDefaults(cfg config.Config) Network {
 			var d net.Dialer
 			return d.DialContext(ctx, "udp4", cfg.Gateway.String())
 		}
+	}
+	if n.ListenHTTP == nil {
+		n.ListenHTTP = listenStream
 	}
 	if n.ListenAnnouncements == nil {
 		n.ListenAnnouncements = natpmp.ListenAnnouncements

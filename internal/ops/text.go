@@ -1,0 +1,114 @@
+package ops
+
+import (
+	"fmt"
+	"io"
+	"net/netip"
+	"strconv"
+	"strings"
+	"text/tabwriter"
+	"time"
+)
+
+// TextOptions says how [WriteText] writes.
+type TextOptions struct {
+	// Location is whose time is shown; nil is UTC.
+	Location *time.Location
+	// Events is how many of the last events are shown.
+	Events int
+	// Paint colors a text by a state; nil colors nothing. It must not change the width
+	// that a terminal shows.
+	Paint func(State, string) string
+}
+
+// WriteText writes the picture for people with a terminal: the verdict, the hops, the
+// open ports and the last events.
+func WriteText(w io.Writer, s Status, o TextOptions) error {
+	if o.Location == nil {
+		o.Location = time.UTC
+	}
+	if o.Paint == nil {
+		o.Paint = func(_ State, text string) string { return text }
+	}
+	var b strings.Builder
+	fmt.Fprintf(&b, "%s %s\n", o.Paint(s.Verdict.State, sign(s.Verdict.State)), s.Verdict.Title)
+	if s.Verdict.Detail != "" {
+		fmt.Fprintf(&b, "  %s\n", s.Verdict.Detail)
+	}
+	if s.Verdict.Remedy != "" {
+		fmt.Fprintf(&b, "  What to do: %s\n", s.Verdict.Remedy)
+	}
+	b.WriteByte('\n')
+	writeHops(&b, s, o)
+	writeMappings(&b, s)
+	writeEvents(&b, s, o)
+	_, err := io.WriteString(w, b.String())
+	return err
+}
+
+// sign is the state in one character.
+func sign(s State) string {
+	switch s {
+	case StateOK:
+		return "✓"
+	case StateDegraded:
+		return "!"
+	case StateDown:
+		return "✗"
+	case StateUnknown:
+		return "…"
+	default:
+		return "?"
+	}
+}
+
+func writeHops(b *strings.Builder, s Status, o TextOptions) {
+	t := tabwriter.NewWriter(b, 0, 0, 2, ' ', 0)
+	for _, h := range s.Hops {
+		took := "-"
+		if h.LatencyMS != nil {
+			took = strconv.FormatFloat(*h.LatencyMS, 'f', 1, 64) + " ms"
+		}
+		// The sign stands in front of the first column, so that its color, which has no
+		// width, does not move the others.
+		fmt.Fprintf(t, "%s %s\t%s\t%s\t%s\n", o.Paint(h.State, sign(h.State)), h.Title, took, h.Summary, h.Detail)
+	}
+	_ = t.Flush() // a strings.Builder takes everything
+}
+
+func writeMappings(b *strings.Builder, s Status) {
+	if len(s.Mappings) == 0 {
+		return
+	}
+	b.WriteByte('\n')
+	t := tabwriter.NewWriter(b, 0, 0, 2, ' ', 0)
+	_, _ = fmt.Fprintln(t, "PUBLIC\tPROTO\tCLIENT\tLEASE ENDS\tPACKETS\tKIND")
+	for _, m := range s.Mappings {
+		public := strconv.Itoa(int(m.ExternalPort))
+		if m.Public.IsValid() {
+			public = m.Public.String()
+		}
+		ends := "overdue"
+		if left := m.LeaseEnds.Sub(s.Time); left >= 0 {
+			ends = "in " + left.Round(time.Second).String()
+		}
+		kind := string(m.Kind)
+		if m.Closing {
+			kind += ", closing"
+		}
+		fmt.Fprintf(t, "%s\t%s\t%s\t%s\t%d\t%s\n",
+			public, m.Protocol, netip.AddrPortFrom(m.Client, m.InternalPort), ends, m.Packets, kind)
+	}
+	_ = t.Flush() // a strings.Builder takes everything
+}
+
+func writeEvents(b *strings.Builder, s Status, o TextOptions) {
+	events := s.Events[:min(len(s.Events), o.Events)]
+	if len(events) == 0 {
+		return
+	}
+	b.WriteByte('\n')
+	for _, e := range events {
+		fmt.Fprintf(b, "%s  %s\n", e.Time.In(o.Location).Format(time.DateTime), e.Text)
+	}
+}
