@@ -1,0 +1,174 @@
+package daemon_test
+
+import (
+	"log/slog"
+	"net/netip"
+	"runtime"
+	"strings"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"doublenat/internal/lab"
+	"doublenat/natpmp"
+	"doublenat/natpmp/natpmptest"
+	"doublenat/routeros/routerostest"
+)
+
+// The flood, and what is promised under it.
+const (
+	floodSources  = 100_000
+	floodPackets  = 1_000_000
+	floodLasts    = 10 * time.Second
+	floodMemory   = 16 << 20 // bytes of heap more than before
+	floodRoutines = 600      // goroutines more than before
+	renewalBudget = 250 * time.Millisecond
+)
+
+// The defaults that bound the flood: what new clients may come at once and in a
+// second, and the mappings in all.
+const (
+	newAtOnce   = 200
+	newASecond  = 50
+	maxMappings = 1024
+)
+
+// watch measures the most memory and goroutines that were in use at any look.
+type watch struct {
+	memory, routines         int64 // at the beginning
+	mostMemory, mostRoutines int64 // more than that
+}
+
+func (w *watch) look() (memory, routines int64) {
+	var m runtime.MemStats
+	runtime.GC()
+	runtime.ReadMemStats(&m)
+	return int64(m.HeapAlloc), int64(runtime.NumGoroutine())
+}
+
+func (w *watch) begin() { w.memory, w.routines = w.look() }
+
+func (w *watch) note() {
+	memory, routines := w.look()
+	w.mostMemory = max(w.mostMemory, memory-w.memory)
+	w.mostRoutines = max(w.mostRoutines, routines-w.routines)
+}
+
+// TestFlood sends a million packets from a hundred thousand forged addresses in ten
+// seconds, each for another mapping. Meanwhile an honest client renews its mapping
+// every half second. It prints its figures; run it with -v.
+//
+// It is not parallel to others, because it measures the memory of the process.
+func TestFlood(t *testing.T) { //nolint:paralleltest // see above
+	var log logBuffer
+	cfg := lab.BenchConfig{
+		Profile: natpmptest.RFC(), Router: routerostest.Config{Latency: 10 * time.Millisecond},
+		Logger: slog.New(slog.NewTextHandler(&log, nil)),
+	}
+	cfg.Profile.ReplyDelay = 30 * time.Millisecond
+	onBench(t, cfg, func(r *rig) {
+		granted := r.mapped(alice, natpmp.OpMapTCP, 6881)
+		mark, asked, lines := r.Router.Mark(), r.requests(), strings.Count(log.String(), "\n")
+		var w watch
+		w.begin()
+		done := make(chan struct{})
+		go func() {
+			defer close(done)
+			r.flood(floodPackets)
+		}()
+		worst := time.Duration(0)
+		for renewal := range int(floodLasts / (500 * time.Millisecond)) {
+			time.Sleep(500*time.Millisecond - worst%time.Millisecond)
+			began := time.Now()
+			again := r.ask(alice, natpmp.OpMapTCP, 6881, granted.ExternalPort)
+			worst = max(worst, time.Since(began))
+			if again.Result != natpmp.ResultSuccess || again.ExternalPort != granted.ExternalPort {
+				r.t.Errorf("renewal %d was answered %+v", renewal, again)
+			}
+			w.note()
+		}
+		<-done
+		time.Sleep(10 * time.Second) // what the flood caused is over
+		w.note()
+
+		if got := r.Net.Counts()[natpmptest.PacketOverflowed]; got > 0 {
+			r.t.Errorf("%d packets did not reach doublenat", got)
+		}
+		hosts := make(map[netip.Addr]bool)
+		for _, m := range r.Daemon().Mappings() {
+			hosts[m.Key.Client] = true
+		}
+		requests, writes := r.requests()-asked, r.Router.StatsSince(mark).Writes
+		newcomers := newAtOnce + newASecond*int(floodLasts/time.Second)
+		perSource := floodPackets / floodSources
+		r.t.Logf("%d packets from %d sources in %v: worst renewal %v; heap +%d KiB, goroutines +%d; "+
+			"%d forged clients let in, %d router writes, %d gateway requests, %d log lines",
+			floodPackets, floodSources, floodLasts, worst, w.mostMemory>>10, w.mostRoutines,
+			len(hosts)-1, writes, requests, strings.Count(log.String(), "\n")-lines)
+		for _, bound := range []struct {
+			what      string
+			got, most int64
+		}{
+			{"milliseconds of the slowest renewal", worst.Milliseconds(), renewalBudget.Milliseconds()},
+			{"bytes of memory", w.mostMemory, floodMemory},
+			{"goroutines", w.mostRoutines, floodRoutines},
+			{"forged clients let in", int64(len(hosts) - 1), int64(newcomers)},
+			{"writes of the router", int64(writes), maxMappings},
+			{"requests of the gateway", int64(requests), int64(newcomers*perSource + 100)},
+			{"lines about the flood itself", int64(strings.Count(log.String(), "come too fast")), 1},
+		} {
+			if bound.got > bound.most {
+				r.t.Errorf("%s: %d, want at most %d", bound.what, bound.got, bound.most)
+			}
+		}
+		if len(hosts) < newAtOnce/2 {
+			r.t.Errorf("%d clients were let in: that was no flood", len(hosts))
+		}
+	})
+}
+
+// The same when the router does not answer a create any more, so that the requests
+// of those who were let in take all the work there is; and after a restart, when
+// only the router knows who has a mapping.
+func TestFloodWhenTheRouterHangs(t *testing.T) {
+	t.Parallel()
+	onBench(t, lab.BenchConfig{Profile: natpmptest.RFC()}, func(r *rig) {
+		granted := r.mapped(alice, natpmp.OpMapTCP, 6881)
+		r.Kill()
+		r.start(nil)
+		r.Router.Inject(routerostest.Fault{Kind: routerostest.FaultSilence, Command: natAdd, Times: -1})
+		done := make(chan struct{})
+		go func() {
+			defer close(done)
+			r.flood(floodPackets / 5)
+		}()
+		for range 8 {
+			time.Sleep(250 * time.Millisecond)
+			began := time.Now()
+			again := r.ask(alice, natpmp.OpMapTCP, 6881, granted.ExternalPort)
+			if took := time.Since(began); took > renewalBudget || again.Result != natpmp.ResultSuccess {
+				r.t.Errorf("a renewal took %v and was answered %+v", took, again)
+			}
+		}
+		<-done
+		r.Router.ClearFaults()
+		time.Sleep(5 * time.Minute) // what is half made is undone
+		r.agree()
+	})
+}
+
+// flood sends so many packets, a hundred in a millisecond.
+func (r *rig) flood(packets int) {
+	const batch = 100
+	to := netip.MustParseAddrPort(routerostest.LANAddress + ":5351")
+	for i := range packets {
+		source := i % floodSources
+		from := netip.AddrPortFrom(netip.AddrFrom4([4]byte{10, byte(100 + source>>16), byte(source >> 8), byte(source)}), uint16(1024+i%60000))
+		req := natpmp.Request{Opcode: natpmp.OpMapTCP, InternalPort: uint16(1 + i/floodSources), Lifetime: 7200}
+		r.Net.Inject(from, to, req.Append(nil))
+		if i%batch == batch-1 {
+			time.Sleep(floodLasts / (floodPackets / batch))
+		}
+	}
+	synctest.Wait()
+}
