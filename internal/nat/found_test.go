@@ -33,3 +33,25 @@ func TestDeletionDuringRenewal(t *testing.T) {
 		w.empty()
 	})
 }
+
+// A gateway that lost its state and has no room any more does not hold a lease until
+// the end that it once promised: the mapping ends, and its client is told so.
+func TestRefusalAfterStateLoss(t *testing.T) {
+	t.Parallel()
+	inWorld(t, nil, func(w *world) {
+		w.gateway.edit(func(g *gateway) { g.life = time.Hour })
+		w.mapped(tcp(alice, 80))
+		w.gateway.edit(func(g *gateway) {
+			clear(g.leases)
+			g.before = failing(nat.ReasonResources)
+		})
+		w.service.GatewayLost()
+		time.Sleep(10 * time.Second)
+		if e := w.refused(tcp(alice, 80)); e.Reason != nat.ReasonResources {
+			w.t.Errorf("got %v, want out of resources", e)
+		}
+		w.gateway.edit(func(g *gateway) { g.before = nil })
+		time.Sleep(2 * time.Minute)
+		w.empty()
+	})
+}

@@ -112,11 +112,24 @@ func (s *Service) recreateLoop(ctx context.Context) {
 			return
 		case <-s.lost:
 		}
+		s.doubtLeases()
 		s.log.WarnContext(ctx, "the gateway lost its state, asking for all leases again", "mappings", len(s.Mappings()))
 		if !sleep(ctx, time.Duration(s.cfg.Random()*float64(recreateSpread))) {
 			return
 		}
 		s.recreate(ctx)
+	}
+}
+
+// doubtLeases notes that no lease is known to stand any more, whatever end it was
+// granted: a mapping whose lease is refused now has none. The mappings themselves
+// live on as long as they would have.
+func (s *Service) doubtLeases() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	now := time.Now()
+	for _, e := range s.entries {
+		e.leaseUntil = earlier(e.leaseUntil, now)
 	}
 }
 
