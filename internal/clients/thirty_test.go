@@ -107,7 +107,7 @@ type life struct {
 	clients []*client
 	probe   *probe
 	stats   natpmptest.Stats
-	writes  int
+	writes  uint64
 }
 
 // live lets the clients live for a time.
@@ -139,11 +139,7 @@ func live(t *testing.T, profile natpmptest.Profile, policy nat.LeasePolicy, last
 	for end := time.Now().Add(lasting); time.Now().Before(end); time.Sleep(interval) {
 		l.probe.look(l.clients)
 	}
-	for _, e := range bench.Router.Since(mark) {
-		if !strings.HasSuffix(e.Command, "/print") {
-			l.writes++
-		}
-	}
+	l.writes = bench.Router.StatsSince(mark).Writes
 	stop()
 	running.Wait()
 	l.stats = bench.Gateway.Stats()

@@ -13,7 +13,7 @@ func (d *Daemon) makeStatic(opts Options) (err error) {
 		mappings[i] = static.Mapping(m)
 	}
 	d.static, err = static.New(static.Config{
-		Core: d.service, Mappings: mappings,
+		Core: &slots{Core: d.service, log: d.log.With("component", "nat")}, Mappings: mappings,
 		Lifetime: d.cfg.MaxLifetime, Holds: d.cfg.LeasePolicy == nat.PolicyHold,
 		Random: opts.Random, Logger: d.log.With("component", "static"),
 	})

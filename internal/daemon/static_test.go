@@ -27,10 +27,8 @@ func TestStaticMappings(t *testing.T) {
 					mark := r.Router.Mark()
 					time.Sleep(24 * time.Hour)
 					r.standing()
-					for _, command := range r.commands(mark) {
-						if command != "/ip/firewall/nat/print" {
-							r.t.Errorf("a day without changes cost the router %s", command)
-						}
+					if n := r.Router.StatsSince(mark).Writes; n != 0 {
+						r.t.Errorf("a day without changes cost the router %d writes", n)
 					}
 					if err := r.Stop(); err != nil {
 						r.t.Errorf("stopping: %v", err)
