@@ -35,7 +35,17 @@ func TestRFC6886Packets(t *testing.T) {
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			t.Parallel()
-			onBench(t, asRFC(), func(r *rig) { r.expect(alice, tt.packet, tt.want) })
+			onBench(t, asRFC(), func(r *rig) {
+				began := time.Now()
+				r.expect(alice, tt.packet, tt.want)
+				mapped := 0
+				if strings.HasPrefix(tt.name, "map") || tt.name == "reserved field" {
+					mapped = 1
+				}
+				if n, m := len(r.asked(began)), len(r.rules()); n != mapped || m != mapped {
+					r.t.Errorf("%d packets to the gateway and %d rules, want %d of each", n, m, mapped)
+				}
+			})
 		})
 	}
 }
