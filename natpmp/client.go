@@ -32,10 +32,15 @@ type ClientConfig struct {
 	// Window is how many requests may be in flight at once. RFC 6886 §3.1 advises
 	// 1; 0 means [DefaultWindow].
 	Window int
-	// OnPacket is told of every response that came and when, whoever it was for,
+	// OnPacket is told of every response to a request in flight and when it came,
 	// failures included: an [EpochWatch] has to see all of them (RFC 6886 §3.6).
-	// It is called by one goroutine and must not block. Nil is nobody.
+	// It is called before the request gets its answer, by one goroutine, and must not
+	// block. Nil is nobody.
 	OnPacket func(resp Response, at time.Time)
+	// OnStray is told of every other response: a late or a repeated one, or one that
+	// somebody else sent in the gateway's name (RFC 6886 §5). It is a reason to ask,
+	// and nothing to believe. It is called as OnPacket is. Nil is nobody.
+	OnStray func(resp Response, at time.Time)
 	// Logger gets changes of the connection as warnings, once each, and ignored
 	// packets as debug lines. Nil discards.
 	Logger *slog.Logger
@@ -47,6 +52,7 @@ type ClientConfig struct {
 type Client struct {
 	dial     func(ctx context.Context) (net.Conn, error)
 	onPacket func(resp Response, at time.Time)
+	onStray  func(Response, time.Time)
 	log      *slog.Logger
 	window   *window
 	pending  pending
@@ -66,8 +72,12 @@ func NewClient(cfg ClientConfig) (*Client, error) {
 	if cfg.Window == 0 {
 		cfg.Window = DefaultWindow
 	}
+	nobody := func(Response, time.Time) {}
 	if cfg.OnPacket == nil {
-		cfg.OnPacket = func(Response, time.Time) {}
+		cfg.OnPacket = nobody
+	}
+	if cfg.OnStray == nil {
+		cfg.OnStray = nobody
 	}
 	if cfg.Logger == nil {
 		cfg.Logger = slog.New(slog.DiscardHandler)
@@ -75,6 +85,7 @@ func NewClient(cfg ClientConfig) (*Client, error) {
 	return &Client{
 		dial:     cfg.Dial,
 		onPacket: cfg.OnPacket,
+		onStray:  cfg.OnStray,
 		log:      cfg.Logger,
 		window:   newWindow(cfg.Window),
 		link:     newLink(),
@@ -153,13 +164,16 @@ func (c *Client) receive(ctx context.Context, b []byte) {
 		c.log.DebugContext(ctx, "packet of the gateway ignored", "error", err)
 		return
 	}
-	c.onPacket(resp, now)
-	if !c.pending.deliver(resp) {
+	if !c.pending.expects(resp) {
 		// RFC 6886 §3.5 has nothing to match by but opcode and port: a reply that
-		// nobody waits for is a late or a repeated one.
+		// nobody waits for is a late or a repeated one, or a forged one.
 		c.count.ignored.Add(1)
 		c.log.DebugContext(ctx, "reply ignored", "opcode", resp.Opcode, "internal_port", resp.InternalPort)
+		c.onStray(resp, now)
+		return
 	}
+	c.onPacket(resp, now)
+	c.pending.deliver(resp)
 }
 
 // refused deals with an ICMP port unreachable.

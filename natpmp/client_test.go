@@ -262,20 +262,20 @@ func TestClientOnPacket(t *testing.T) {
 			Epoch uint32
 			At    time.Duration
 		}
-		var seen []packet
-		c := startClient(t, g, natpmp.ClientConfig{OnPacket: func(r natpmp.Response, at time.Time) {
-			seen = append(seen, packet{Epoch: r.Epoch, At: at.Sub(g.start)})
-		}})
+		var seen, strays []packet
+		note := func(to *[]packet) func(natpmp.Response, time.Time) {
+			return func(r natpmp.Response, at time.Time) { *to = append(*to, packet{Epoch: r.Epoch, At: at.Sub(g.start)}) }
+		}
+		c := startClient(t, g, natpmp.ClientConfig{OnPacket: note(&seen), OnStray: note(&strays)})
 		if _, err := c.Map(t.Context(), mapTCP()); err != nil {
 			t.Fatal(err)
 		}
-		want := []packet{
-			{Epoch: 5, At: 10 * time.Millisecond},
-			{Epoch: 6, At: 20 * time.Millisecond},
-			{Epoch: 7, At: 40 * time.Millisecond},
-		}
-		if diff := cmp.Diff(want, seen); diff != "" {
+		if diff := cmp.Diff([]packet{{Epoch: 7, At: 40 * time.Millisecond}}, seen); diff != "" {
 			t.Errorf("packets (-want +got):\n%s", diff)
+		}
+		want := []packet{{Epoch: 5, At: 10 * time.Millisecond}, {Epoch: 6, At: 20 * time.Millisecond}}
+		if diff := cmp.Diff(want, strays); diff != "" {
+			t.Errorf("strays (-want +got):\n%s", diff)
 		}
 	})
 }

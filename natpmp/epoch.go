@@ -28,8 +28,8 @@ func (e *Epoch) Seconds() uint32 {
 func (e *Epoch) Reset() { e.start.Store(int64(time.Since(e.created))) }
 
 // EpochWatch is the client's side of the epoch: it notices when a gateway has
-// lost its mappings (RFC 6886 §3.6). Every packet of the gateway has to be shown
-// to it, failures and announcements included. The zero value has seen none and
+// lost its mappings (RFC 6886 §3.6). Every reply of the gateway has to be shown
+// to it, failures included. The zero value has seen none and
 // is ready for use. It is safe for concurrent use.
 type EpochWatch struct {
 	mu sync.Mutex
@@ -49,12 +49,25 @@ type EpochWatch struct {
 func (w *EpochWatch) Observe(epoch uint32, now time.Time) bool {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	lost := false
-	if w.seen {
-		elapsed := max(now.Sub(w.at), 0)
-		advance := time.Duration(int64(epoch)-int64(w.last)) * time.Second
-		lost = advance < elapsed-elapsed/8-2*time.Second
-	}
+	lost := w.lostLocked(epoch, now)
 	w.seen, w.last, w.at = true, epoch, now
 	return lost
+}
+
+// Suspect says what [EpochWatch.Observe] would, and takes in nothing: for packets
+// that anybody may have sent.
+func (w *EpochWatch) Suspect(epoch uint32, now time.Time) bool {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return w.lostLocked(epoch, now)
+}
+
+// lostLocked compares an epoch with what it should have become.
+func (w *EpochWatch) lostLocked(epoch uint32, now time.Time) bool {
+	if !w.seen {
+		return false
+	}
+	elapsed := max(now.Sub(w.at), 0)
+	advance := time.Duration(int64(epoch)-int64(w.last)) * time.Second
+	return advance < elapsed-elapsed/8-2*time.Second
 }

@@ -41,13 +41,17 @@ func (p *pending) remove(c *call) {
 	p.calls = slices.DeleteFunc(p.calls, func(other *call) bool { return other == c })
 }
 
-// deliver gives a response to the request that it answers, and says whether there is one.
-func (p *pending) deliver(resp Response) bool {
-	if resp.Result == ResultUnsupportedVersion {
-		// It has opcode 0 whatever was asked (RFC 6886 §3.5) and concerns all requests.
-		return p.end(func(Request) bool { return true }, outcome{response: resp}, false)
-	}
-	return p.end(func(req Request) bool { return answers(resp, req) }, outcome{response: resp}, true)
+// expects says whether there is a request that the response answers.
+func (p *pending) expects(resp Response) bool {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return slices.ContainsFunc(p.calls, func(c *call) bool { return answers(resp, c.req) })
+}
+
+// deliver gives a response to the request that it answers, if that is still waiting.
+func (p *pending) deliver(resp Response) {
+	all := resp.Result == ResultUnsupportedVersion // it concerns all requests
+	p.end(func(req Request) bool { return answers(resp, req) }, outcome{response: resp}, !all)
 }
 
 // refuse ends all requests: it is the host that has nobody on that port, not one
@@ -56,9 +60,8 @@ func (p *pending) refuse() {
 	p.end(func(Request) bool { return true }, outcome{refused: true}, false)
 }
 
-// end gives the outcome to the first or to all requests that match, and says
-// whether there was one.
-func (p *pending) end(match func(Request) bool, o outcome, one bool) bool {
+// end gives the outcome to the first or to all requests that match.
+func (p *pending) end(match func(Request) bool, o outcome, one bool) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	found := false
@@ -70,12 +73,13 @@ func (p *pending) end(match func(Request) bool, o outcome, one bool) bool {
 		c.done <- o
 		return true
 	})
-	return found
 }
 
 // answers says whether the response can be meant for the request.
 func answers(resp Response, req Request) bool {
 	switch {
+	case resp.Result == ResultUnsupportedVersion:
+		return true // it has opcode 0 whatever was asked (RFC 6886 §3.5)
 	case resp.Opcode != req.Opcode:
 		return false
 	case !req.Opcode.isMap():

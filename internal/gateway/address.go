@@ -12,6 +12,9 @@ const (
 	// retryFirst and retryLimit bound the wait after a failed look.
 	retryFirst = 5 * time.Second
 	retryLimit = 30 * time.Second
+	// announcementPause is the least time between two looks because of announcements,
+	// which anybody may send. A gateway sends each ten times, over two minutes.
+	announcementPause = time.Second
 )
 
 // External returns the public address from memory. It is false while the address

@@ -68,6 +68,8 @@ type Gateway struct {
 	// is none. Guarded by mu.
 	address   netip.Addr
 	addressAt time.Time
+	// announcedAt is when an announcement last made us look; zero for never. Guarded by mu.
+	announcedAt time.Time
 	// heard is when the latest packet of the gateway came. Guarded by mu.
 	heard time.Time
 	// count is guarded by mu.
@@ -103,7 +105,7 @@ func New(cfg Config) (*Gateway, error) {
 	}
 	g := &Gateway{cfg: cfg, log: cfg.Logger, poke: make(chan struct{}, 1)}
 	client, err := natpmp.NewClient(natpmp.ClientConfig{
-		Dial: cfg.Dial, Window: cfg.Window, OnPacket: g.receive, Logger: cfg.Logger,
+		Dial: cfg.Dial, Window: cfg.Window, OnPacket: g.receive, OnStray: g.unasked, Logger: cfg.Logger,
 	})
 	if err != nil {
 		return nil, fmt.Errorf("gateway: %w", err)
@@ -124,11 +126,9 @@ func (g *Gateway) Run(ctx context.Context) error {
 	return g.client.Run(ctx)
 }
 
-// receive sees every reply of the gateway, whoever it was for.
+// receive sees every reply of the gateway to a request in flight.
 func (g *Gateway) receive(resp natpmp.Response, at time.Time) {
-	g.mu.Lock()
-	g.heard = at
-	g.mu.Unlock()
+	g.hear(at)
 	g.checkEpoch(resp.Epoch, at)
 	if resp.Opcode != natpmp.OpExternalAddress {
 		return
@@ -143,6 +143,17 @@ func (g *Gateway) receive(resp natpmp.Response, at time.Time) {
 		// A refusal says nothing about the address.
 	}
 }
+
+// hear notes that the gateway, or somebody with its address, said something.
+func (g *Gateway) hear(at time.Time) {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	g.heard = at
+}
+
+// unasked sees every other reply. Most are late ones, which show that the gateway
+// lives. A look because of one would give whoever forges it the next reply to forge.
+func (g *Gateway) unasked(_ natpmp.Response, at time.Time) { g.hear(at) }
 
 // checkEpoch notices when the gateway lost its state.
 func (g *Gateway) checkEpoch(epoch uint32, at time.Time) {
@@ -182,11 +193,19 @@ func (g *Gateway) serveAnnouncements(ctx context.Context) error {
 }
 
 // announced takes an announcement as a reason to look, not as the truth: anybody
-// on the link can send one with the gateway's address (RFC 6886 §5).
+// on the link can send one with the gateway's address (RFC 6886 §5). Its epoch is
+// not taken in either; that of the reply will tell.
 func (g *Gateway) announced(resp natpmp.Response, at time.Time) {
 	g.mu.Lock()
 	g.count.announcements++
+	news := resp.Address != g.address
+	due := at.Sub(g.announcedAt) >= announcementPause
 	g.mu.Unlock()
-	g.checkEpoch(resp.Epoch, at)
+	if !due || !news && !g.epoch.Suspect(resp.Epoch, at) {
+		return
+	}
+	g.mu.Lock()
+	g.announcedAt = at
+	g.mu.Unlock()
 	g.lookNow()
 }
