@@ -244,6 +244,29 @@ func TestClientLateReplyDoesNotEndADeletion(t *testing.T) {
 	})
 }
 
+// TestClientLateDeletionIsNoGrant: the answer to a repeated deletion comes when the
+// port has been asked for again. It is no answer to that.
+func TestClientLateDeletionIsNoGrant(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		g := &pipeGateway{answer: func(send func([]byte), packet []byte) {
+			send(unhex(t, "0082 0000 00000001 1234 0000 00000000"))
+			go func() {
+				time.Sleep(100 * time.Millisecond)
+				respond(send, packet)
+			}()
+		}}
+		c := startClient(t, g, natpmp.ClientConfig{})
+		m, err := c.Map(t.Context(), mapTCP())
+		if err != nil || m.ExternalPort == 0 || m.Lifetime == 0 {
+			t.Errorf("granted %+v, error %v", m, err)
+		}
+		if d := time.Since(g.start); d != 100*time.Millisecond {
+			t.Errorf("ended after %v, want 100ms", d)
+		}
+	})
+}
+
 func TestClientOnPacket(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {

@@ -90,6 +90,9 @@ func answers(resp Response, req Request) bool {
 	case req.Lifetime == 0 && resp.Lifetime != 0:
 		// A late answer to a request for the mapping that is now to end.
 		return false
+	case req.Lifetime != 0 && resp.Lifetime == 0 && resp.ExternalPort == 0:
+		// A late answer to a deletion (RFC 6886 §3.4), after which the port is asked for again.
+		return false
 	default:
 		return resp.InternalPort == req.InternalPort
 	}
