@@ -193,6 +193,7 @@ func (d *Daemon) Run(ctx context.Context) error {
 	below.Go(func() error { d.showStatus(hops, running, pages); return nil })
 	above.Go(func() error { return wrap("server", d.server.Serve(ctx, conn)) })
 	above.Go(func() error { return wrap("announcements", d.announce(ctx, conn)) })
+	above.Go(func() error { d.profile(ctx); return nil })
 	above.Go(func() error { return wrap("static mappings", d.static.Run(ctx)) })
 	above.Go(func() error { return wrap("shutdown", d.service.Run(ctx)) })
 	if d.onReady != nil {
