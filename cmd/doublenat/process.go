@@ -51,6 +51,9 @@ func (p *process) run(ctx context.Context, args []string) int {
 	}
 	// The last words; there is nobody left to tell that they could not be written.
 	_, _ = fmt.Fprintf(p.stderr, "doublenat: %v\n", err)
+	if diagnosed, ok := errors.AsType[diagnosisError](err); ok {
+		return diagnosed.exitCode()
+	}
 	if usage := (usageError{}); errors.As(err, &usage) {
 		return exitUsage
 	}

@@ -26,11 +26,13 @@ func newRoot(ctx context.Context, p *process) *cobra.Command {
 		Args:          noArguments,
 		RunE:          func(*cobra.Command, []string) error { return serve(ctx, p) },
 	}
-	root.CompletionOptions.HiddenDefaultCmd = true
 	root.SetFlagErrorFunc(func(cmd *cobra.Command, err error) error {
 		return usageError{fmt.Errorf("%w (see: %s --help)", err, cmd.CommandPath())}
 	})
-	root.AddCommand(newServe(ctx, p), newLab(ctx, p), newVersion(p))
+	root.AddCommand(
+		newServe(ctx, p), newCheck(ctx, p), newSetup(ctx, p), newConfig(p),
+		newMap(ctx, p), newUnmap(ctx, p), newAddress(ctx, p), newLab(ctx, p), newVersion(p),
+	)
 	return root
 }
 

@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"io/fs"
 	"log/slog"
-	"os"
 	"strings"
 
 	"github.com/mdlayher/sdnotify"
@@ -17,12 +16,14 @@ import (
 
 // serve runs the daemon as the environment says until ctx ends.
 func serve(ctx context.Context, p *process) error {
-	cfg, err := config.Parse(p.environ, os.ReadFile)
+	cfg, err := p.config()
 	if err != nil {
-		return usageError{fmt.Errorf("the configuration cannot be used (see: doublenat serve --help)\n  %s",
-			strings.ReplaceAll(err.Error(), "\n", "\n  "))}
+		return err
 	}
-	log := newLogger(p.stderr, cfg.LogLevel, cfg.LogFormat, p.environ)
+	level := new(slog.LevelVar)
+	level.Set(cfg.LogLevel)
+	log := newLogger(p.stderr, level, cfg.LogFormat, p.environ)
+	defer switchLevel(ctx, log, level)()
 	for _, w := range cfg.Warnings {
 		log.WarnContext(ctx, "configuration looks odd", "reason", w)
 	}
@@ -45,6 +46,15 @@ func serve(ctx context.Context, p *process) error {
 		Version: buildVersion().short(),
 		OnReady: func() { manager.notify(sdnotify.Ready) },
 	})
+}
+
+// config reads the configuration of this process.
+func (p *process) config() (config.Config, error) { return parseConfig(p.environ) }
+
+// unusable returns the error for a configuration with mistakes, one on each line.
+func unusable(err error) error {
+	return usageError{fmt.Errorf("the configuration cannot be used (see: doublenat serve --help)\n  %s",
+		strings.ReplaceAll(err.Error(), "\n", "\n  "))}
 }
 
 // manager tells the service manager how far the daemon is. Where there is none,

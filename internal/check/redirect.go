@@ -68,7 +68,8 @@ func (redirect) Run(ctx context.Context, v *visit) ([]Finding, error) {
 		}
 	}
 	if v.target.IsValid() && len(v.cfg.Self) > 0 && !slices.Contains(v.cfg.Self, v.target) {
-		return []Finding{bad(Fail, KindElsewhere,
+		// The check may be made from some other host.
+		return []Finding{bad(Warn, KindElsewhere,
 			fmt.Sprintf("UDP 5351 goes to %v, which is not this host (%v)", v.target, v.cfg.Self),
 			"if doublenat runs on this host, send it here",
 			remedy.NewCommand(natPath+"/set", "numbers", enabled[0].Value(".id"), "to-addresses", v.cfg.Self[0].String()))}, nil

@@ -24,8 +24,8 @@ func (c Config) network() Step {
 		Title: "A network of its own for the container.",
 		Commands: []remedy.Command{
 			remedy.NewCommand("/interface/veth/add", "name", vethName,
-				"address", netip.PrefixFrom(c.Host, bits).String(), "gateway", c.router().String()),
-			remedy.NewCommand("/ip/address/add", "address", netip.PrefixFrom(c.router(), bits).String(), "interface", vethName),
+				"address", netip.PrefixFrom(c.Host, bits).String(), "gateway", c.Gateway().String()),
+			remedy.NewCommand("/ip/address/add", "address", netip.PrefixFrom(c.Gateway(), bits).String(), "interface", vethName),
 		},
 	}
 }

@@ -52,7 +52,7 @@ func New(cfg Config) ([]Step, error) {
 	switch {
 	case !cfg.Host.Is4():
 		return nil, errors.New("doublenat's host has no IPv4 address")
-	case cfg.Container.IsValid() && (cfg.Container.Bits() != 30 || !cfg.Container.Contains(cfg.Host) || !cfg.router().IsValid()):
+	case cfg.Container.IsValid() && (cfg.Container.Bits() != 30 || !cfg.Container.Contains(cfg.Host) || !cfg.Gateway().IsValid()):
 		return nil, fmt.Errorf("%v is no network of two hosts with %v in it", cfg.Container, cfg.Host)
 	case cfg.Version.Major < 6 || cfg.Version.Major > 7:
 		return nil, fmt.Errorf("RouterOS %v is not known; example: 7.21", cfg.Version)
@@ -73,9 +73,9 @@ func New(cfg Config) ([]Step, error) {
 	return steps, nil
 }
 
-// router returns the router's address in the container's network: the one of the
-// two hosts that doublenat is not.
-func (c Config) router() netip.Addr {
+// Gateway returns the router's address in the container's network: the one of the
+// two hosts that doublenat is not. The zero Addr is for a Host that is neither.
+func (c Config) Gateway() netip.Addr {
 	first := c.Container.Masked().Addr().Next()
 	switch c.Host {
 	case first:
@@ -121,7 +121,7 @@ func (c Config) service() Step {
 // reached is the router's address as doublenat sees it.
 func (c Config) reached() string {
 	if c.Container.IsValid() {
-		return c.router().String()
+		return c.Gateway().String()
 	}
 	for _, a := range c.Environ {
 		if a.Name == "MIKROTIK_API_ADDRESS" {

@@ -1,0 +1,183 @@
+package main
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"math"
+	"net/netip"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"doublenat/natpmp"
+)
+
+// mapFlags are the flags of map as they were given.
+type mapFlags struct {
+	clientFlags
+
+	external uint16
+	lifetime time.Duration
+	keep     bool
+}
+
+// newMap builds the command that asks for a mapping.
+func newMap(ctx context.Context, p *process) *cobra.Command {
+	var flags mapFlags
+	cmd := &cobra.Command{
+		Use:   "map tcp|udp PORT",
+		Short: "Ask a NAT-PMP gateway for a port, as a client does",
+		Long: "map asks a NAT-PMP gateway, doublenat or any other, for a mapping of a port of this host.\n" +
+			"With --keep it renews the mapping until it is interrupted, and gives it back then.",
+		Example: "  doublenat map tcp 8080\n" +
+			"  doublenat map udp 51413 -g 192.168.88.1 --lifetime 2h --external 51413 --keep",
+		ValidArgsFunction: completeProtocol,
+		Args: func(cmd *cobra.Command, args []string) error {
+			_, _, err := mappingArguments(cmd, args)
+			return err
+		},
+		RunE: func(cmd *cobra.Command, args []string) error {
+			op, port, err := mappingArguments(cmd, args)
+			if err != nil {
+				return err
+			}
+			return runMap(ctx, p, flags, op, port)
+		},
+	}
+	flags.add(cmd)
+	cmd.Flags().Uint16Var(&flags.external, "external", 0, "wish for a public port; 0: any")
+	cmd.Flags().DurationVar(&flags.lifetime, "lifetime", time.Hour, "how long it is wanted, or asked for with each renewal")
+	cmd.Flags().BoolVar(&flags.keep, "keep", false, "renew it until interrupted")
+	return cmd
+}
+
+// mapped is a mapping as map and unmap print it.
+type mapped struct {
+	// Gateway is who was asked.
+	Gateway netip.AddrPort `json:"gateway"`
+	// Protocol is "tcp" or "udp".
+	Protocol string `json:"protocol"`
+	// InternalPort is the port of this host.
+	InternalPort uint16 `json:"internal_port"`
+	// ExternalAddress is the public address; absent if the gateway does not tell,
+	// or the mapping has ended.
+	ExternalAddress *netip.Addr `json:"external_address,omitempty"`
+	// ExternalPort is the public port, 0 for a mapping that has ended.
+	ExternalPort uint16 `json:"external_port"`
+	// Lifetime is in seconds, 0 for a mapping that has ended.
+	Lifetime uint32 `json:"lifetime"`
+}
+
+// String returns the mapping in a line for people.
+func (m mapped) String() string {
+	if m.Lifetime == 0 {
+		return fmt.Sprintf("%s %d is not mapped any more", m.Protocol, m.InternalPort)
+	}
+	public := fmt.Sprintf("port %d of the public address", m.ExternalPort)
+	if m.ExternalAddress != nil {
+		public = netip.AddrPortFrom(*m.ExternalAddress, m.ExternalPort).String()
+	}
+	return fmt.Sprintf("%s %s is mapped to port %d here for %d s", m.Protocol, public, m.InternalPort, m.Lifetime)
+}
+
+// print prints the mapping, as JSON if that is wanted.
+func (p *process) print(v any, asJSON bool) error {
+	if asJSON {
+		return json.NewEncoder(p.stdout).Encode(v)
+	}
+	_, err := fmt.Fprintln(p.stdout, v)
+	return err
+}
+
+// runMap asks once, and again and again if the mapping is to be kept.
+func runMap(ctx context.Context, p *process, flags mapFlags, op natpmp.Opcode, port uint16) error {
+	seconds := int64(flags.lifetime / time.Second)
+	if seconds < 1 || seconds > math.MaxUint32 { // 32 bits on the wire (RFC 6886 §3.3)
+		return usageError{fmt.Errorf("--lifetime %v is less than 1s, or more than the protocol can say", flags.lifetime)}
+	}
+	lifetime := uint32(seconds)
+	return p.asking(ctx, &flags.clientFlags, func(ctx context.Context, c *client) error {
+		k := keeper{client: c, flags: flags, request: natpmp.MapRequest{
+			Opcode: op, InternalPort: port, SuggestedExternalPort: flags.external, Lifetime: lifetime,
+		}}
+		if err := k.ask(ctx); err != nil {
+			return err
+		}
+		if !flags.keep {
+			return nil
+		}
+		return errors.Join(k.keep(ctx), k.end(ctx))
+	})
+}
+
+// keeper keeps one mapping.
+type keeper struct {
+	client  *client
+	flags   mapFlags
+	request natpmp.MapRequest
+	told    mapped // what was printed last
+}
+
+// ask asks for the mapping or for its renewal, and prints it if it is news.
+func (k *keeper) ask(ctx context.Context) error {
+	now := mapped{Gateway: k.client.gateway, Protocol: k.request.Opcode.String(), InternalPort: k.request.InternalPort}
+	err := k.client.wait(ctx, func(ctx context.Context) error {
+		m, err := k.client.Map(ctx, k.request)
+		now.ExternalPort, now.Lifetime = m.ExternalPort, m.Lifetime
+		return err
+	})
+	if err != nil {
+		return err
+	}
+	if now.ExternalPort == 0 || now.Lifetime == 0 {
+		return fmt.Errorf("%v said yes and granted nothing", k.client.gateway)
+	}
+	k.request.SuggestedExternalPort, k.request.Renewal = now.ExternalPort, true
+	if external, err := k.client.address(ctx); err == nil {
+		now.ExternalAddress = &external
+	}
+	if k.told.same(now) {
+		k.told.Lifetime = now.Lifetime
+		return nil
+	}
+	k.told = now
+	return k.client.process.print(now, k.flags.json)
+}
+
+// same reports whether the public side is the same.
+func (m mapped) same(other mapped) bool {
+	if m.ExternalAddress == nil || other.ExternalAddress == nil {
+		return m.ExternalPort == other.ExternalPort
+	}
+	return m.ExternalPort == other.ExternalPort && *m.ExternalAddress == *other.ExternalAddress
+}
+
+// keep renews at half of the lifetime (RFC 6886 §3.3) until ctx ends. A failure is
+// told and tried again: while the mapping lives, nothing is lost.
+func (k *keeper) keep(ctx context.Context) error {
+	wait := time.Duration(k.told.Lifetime) * time.Second / 2
+	for {
+		timer := time.NewTimer(wait)
+		select {
+		case <-timer.C:
+		case <-ctx.Done():
+			timer.Stop()
+			return nil
+		}
+		err := k.ask(ctx)
+		wait = time.Duration(k.told.Lifetime) * time.Second / 2
+		if err != nil && ctx.Err() == nil {
+			wait = min(wait, 5*time.Second)
+			if _, err := fmt.Fprintf(k.client.process.stderr, "not renewed: %v\n", explain(k.client.gateway, err)); err != nil {
+				return err
+			}
+		}
+	}
+}
+
+// end gives the mapping back.
+func (k *keeper) end(ctx context.Context) error {
+	return k.client.unmap(context.WithoutCancel(ctx), k.request.Opcode, k.request.InternalPort, k.flags.json)
+}
