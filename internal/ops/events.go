@@ -2,7 +2,9 @@ package ops
 
 import (
 	"fmt"
+	"net/netip"
 	"slices"
+	"strings"
 	"time"
 
 	"doublenat/internal/nat"
@@ -32,8 +34,8 @@ func (e *events) add(ev Event) {
 // ofMapping tells what happened to a mapping, and false if it is not worth it.
 func ofMapping(ev nat.Event) Event {
 	m := ev.Mapping
-	port := fmt.Sprintf("%s port %d", m.Key.Protocol, m.ExternalPort)
-	whose := fmt.Sprintf("%s port %d", m.Key.Client, m.Key.InternalPort)
+	port := fmt.Sprintf("%s port %d", strings.ToUpper(m.Key.Protocol.String()), m.ExternalPort)
+	whose := netip.AddrPortFrom(m.Key.Client, m.Key.InternalPort).String()
 	text := fmt.Sprintf("%s of %s: %s", port, whose, ev.Kind)
 	switch ev.Kind {
 	case nat.EventCreated:
@@ -70,7 +72,11 @@ func ofHops(now time.Time, hops []HopStatus, since map[Hop]Since) []Event {
 		if waiting || !known && !h.State.broken() {
 			continue
 		}
-		news = append(news, Event{Time: now, Kind: kindHop, State: h.State, Text: trouble(h)})
+		text := trouble(h)
+		if h.State == StateOK {
+			text = h.Title + " works again"
+		}
+		news = append(news, Event{Time: now, Kind: kindHop, State: h.State, Text: text})
 	}
 	slices.Reverse(news) // of what came at once, the hop next to the client is shown first
 	return news

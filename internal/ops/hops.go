@@ -74,7 +74,7 @@ func routerHop(in Input) HopStatus {
 	case ofRouter(core.ReconcileError):
 		return h.fails("its rules cannot be kept right", core.ReconcileError, remedy.Unreachable())
 	case failed:
-		return h.fails("the last rule could not be changed", s.ChangeError, remedy.Unreachable())
+		return h.fails("the last rule could not be changed", s.ChangeError, remedy.Advice{}).butAnswers()
 	case core.ReconcileSuccess.IsZero():
 		return h.is(StateUnknown, "connected, reading the rules")
 	case in.Now.Sub(core.ReconcileSuccess) > compared:
@@ -196,6 +196,15 @@ func (h HopStatus) fails(summary string, err error, fallback remedy.Advice) HopS
 		advice = fallback
 	}
 	h.Remedy = advice.String()
+	return h
+}
+
+// butAnswers gives better advice about a router that is there and does not do one
+// thing: it is neither switched off nor out of reach.
+func (h HopStatus) butAnswers() HopStatus {
+	if h.Remedy == "" || h.Remedy == remedy.Unreachable().String() {
+		h.Remedy = "the router answers other commands: look at its log and its CPU load"
+	}
 	return h
 }
 

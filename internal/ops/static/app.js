@@ -46,7 +46,7 @@ function latency(ms) {
   return ms < 10 ? `${ms.toFixed(1)} ms` : `${Math.round(ms)} ms`;
 }
 
-const clock = new Intl.DateTimeFormat(undefined, { hour: "2-digit", minute: "2-digit", second: "2-digit" });
+const clock = new Intl.DateTimeFormat(undefined, { hour: "2-digit", minute: "2-digit", second: "2-digit", hourCycle: "h23" });
 
 // shown is the last picture, skew how far the daemon's clock is ahead of ours, in milliseconds.
 let shown = null;
@@ -174,8 +174,22 @@ function chart(figure, values, options) {
   figure.draw();
 }
 
+// bridged fills gaps of one or two points, which are no outages: the gateway is
+// asked every other step at least.
+function bridged(points) {
+  let last = -1;
+  points.forEach((v, x) => {
+    if (v === null) return;
+    const gap = x - last - 1;
+    if (last >= 0 && gap > 0 && gap <= 2) points.fill((points[last] + v) / 2, last + 1, x);
+    last = x;
+  });
+  if (last >= 0 && points.length - last - 1 <= 2) points.fill(points[last], last + 1);
+  return points;
+}
+
 function draw(figure, values, { unit, format, steps, least }) {
-  const points = Array(Math.max(0, 120 - values.length)).fill(null).concat(values.slice(-120));
+  const points = bridged(Array(Math.max(0, 120 - values.length)).fill(null).concat(values.slice(-120)));
   const some = points.filter((v) => v !== null);
   const top = Math.max(least, ...some) * 1.1;
   const y = (v) => (100 - (v / top) * 100).toFixed(2);
