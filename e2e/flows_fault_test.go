@@ -12,10 +12,29 @@ import (
 	"doublenat/routeros/routerostest"
 )
 
-// killKeepsConnection kills doublenat while a connection through both NATs is
+// killed ends doublenat without a warning.
+func killed(w *world) error {
+	w.doublenat.kill()
+	return nil
+}
+
+// upgraded ends doublenat in good order, when it is told to leave everything to the
+// next one, which is told to clean up.
+func upgraded(w *world) error {
+	err := w.doublenat.stop()
+	w.doublenat.environ = append(w.doublenat.environ, "SHUTDOWN=clean")
+	return err
+}
+
+// restartKeepsConnection ends doublenat while a connection through both NATs is
 // open, and starts it again. The connection and the port live on all the time,
 // and the new doublenat knows the mapping.
-func killKeepsConnection(ctx context.Context, w *world) error {
+func restartKeepsConnection(end func(*world) error) func(context.Context, *world) error {
+	return func(ctx context.Context, w *world) error { return keepConnection(ctx, w, end) }
+}
+
+// keepConnection is the story of restartKeepsConnection.
+func keepConnection(ctx context.Context, w *world, end func(*world) error) error {
 	w.alice.serve(ctx, w.t, "tcp", 8080)
 	m, err := w.alice.request("tcp", 8080, 0, anHour)
 	if err != nil {
@@ -33,7 +52,9 @@ func killKeepsConnection(ctx context.Context, w *world) error {
 	if err := t.say(); err != nil {
 		return err
 	}
-	w.doublenat.kill()
+	if err := end(w); err != nil {
+		return err
+	}
 	if err := errors.Join(t.say(), w.reach(ctx, m, w.alice)); err != nil {
 		return fmt.Errorf("while doublenat is dead: %w", err)
 	}
@@ -173,15 +194,24 @@ func gatewayMovesPorts(ctx context.Context, w *world) error {
 		t.say(), w.layers(ctx, 1))
 }
 
-// everyOtherLost loses every other NAT-PMP packet in the tunnel, requests and
-// replies each. Nobody notices, and nothing is made twice.
-func everyOtherLost(ctx context.Context, w *world) error {
-	loss := "table ip loss { counter lost { }; " +
-		"chain requests { type filter hook prerouting priority -400; udp dport 5351 iifname != \"bridge\" numgen inc mod 2 0 counter name lost drop; }; " +
-		"chain replies { type filter hook prerouting priority -400; iifname \"wg1\" udp sport 5351 numgen inc mod 2 0 counter name lost drop; }; }"
-	if err := w.router.nft(ctx, loss); err != nil {
-		return err
+// everyOtherLost loses every other NAT-PMP packet that comes to the router, requests
+// on one interface and replies on another. Nobody notices, and nothing is made
+// twice.
+func everyOtherLost(requests, replies string) func(context.Context, *world) error {
+	loss := fmt.Sprintf("table ip loss { counter lost { }; "+
+		"chain requests { type filter hook prerouting priority -400; iifname %q udp dport 5351 numgen inc mod 2 0 counter name lost drop; }; "+
+		"chain replies { type filter hook prerouting priority -400; iifname %q udp sport 5351 numgen inc mod 2 0 counter name lost drop; }; }",
+		requests, replies)
+	return func(ctx context.Context, w *world) error {
+		if err := w.router.nft(ctx, loss); err != nil {
+			return err
+		}
+		return calmDespiteLoss(ctx, w)
 	}
+}
+
+// calmDespiteLoss is the story of everyOtherLost.
+func calmDespiteLoss(ctx context.Context, w *world) error {
 	w.alice.serve(ctx, w.t, "tcp", 8080)
 	m, err := natpmpc(ctx, w.alice, "tcp", 8080, anHour)
 	if err != nil {

@@ -6,6 +6,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"sync"
 	"time"
 )
 
@@ -113,6 +114,29 @@ func deleteAll(ctx context.Context, w *world) error {
 		}
 	}
 	return err
+}
+
+// manyAtOnce has two programs that want many ports each, all at the same time.
+func manyAtOnce(ctx context.Context, w *world) error {
+	const each = 8
+	hosts := []*host{w.alice, w.bob}
+	granted := make([]mapping, each*len(hosts))
+	errs := make([]error, len(granted))
+	var asking sync.WaitGroup
+	for i := range granted {
+		h, protocol, port := hosts[i%len(hosts)], []string{"tcp", "udp"}[i/len(hosts)%2], uint16(7000+i/len(hosts))
+		h.serve(ctx, w.t, protocol, port)
+		asking.Go(func() { granted[i], errs[i] = h.request(protocol, port, port, anHour) })
+	}
+	asking.Wait()
+	err := errors.Join(errs...)
+	if err != nil {
+		return err
+	}
+	for i, m := range granted {
+		err = errors.Join(err, w.reach(ctx, m, hosts[i%len(hosts)]))
+	}
+	return errors.Join(err, w.layers(ctx, len(granted)))
 }
 
 // twoClientsOnePort has two hosts that both want to be reached at their port 6881.

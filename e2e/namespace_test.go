@@ -116,11 +116,12 @@ func (n *namespace) ip(ctx context.Context, lines ...string) error {
 	return run(cmd)
 }
 
-// nft runs a script of nftables in the namespace, all of it or nothing.
+// nft runs a script of nftables in the namespace, all of it or nothing. Others wait
+// for it, so it is started right there, without the detour of command.
 func (n *namespace) nft(ctx context.Context, script string) error {
-	cmd := n.command(ctx, "nft", "-f", "-")
+	cmd := exec.CommandContext(ctx, "nft", "-f", "-")
 	cmd.Stdin = strings.NewReader(script)
-	if err := run(cmd); err != nil {
+	if err := n.enter(func() error { return run(cmd) }); err != nil {
 		return fmt.Errorf("%w in the script\n%s", err, script)
 	}
 	return nil
