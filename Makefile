@@ -79,6 +79,25 @@ size: build ## print the size of each binary and hold linux/arm/5 against the bu
 		echo "linux/arm/5: $$size of $(BUDGET) bytes"; \
 		[ "$$size" -le $(BUDGET) ]
 
+# One process for each core, on one core each: a seed then replays (docs/simulation.md).
+SEEDS ?= 1000
+DAYS ?= 1
+FIRST ?= 1
+SEED ?= 0
+JOBS ?= $(shell nproc)
+
+.PHONY: sim
+sim: ## simulate SEEDS (1000) times DAYS (1) of clients and faults, or replay one SEED
+	@dir=$$(mktemp -d) && trap 'rm -rf "$$dir"' EXIT && \
+	$(GO) test -c -o "$$dir/sim" ./internal/sim && cd internal/sim && export GOMAXPROCS=1 GOGC=400 && \
+	if [ $(SEED) != 0 ]; then \
+		"$$dir/sim" -test.v -test.run TestSimulation -test.timeout 0 -seed $(SEED) -days $(DAYS); \
+	else \
+		seq 0 $$(($(JOBS) - 1)) | xargs -P $(JOBS) -I{} sh -c \
+			"$$dir/sim -test.v -test.run TestSimulation -test.timeout 0 -days $(DAYS) \
+			-seeds \$$(($(SEEDS) / $(JOBS))) -first \$$(($(FIRST) + {} * ($(SEEDS) / $(JOBS))))"; \
+	fi
+
 .PHONY: check
 check: lint size race ## everything that must pass before a commit
 

@@ -1,6 +1,7 @@
 package lab
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -324,6 +325,9 @@ func (b *Bench) OtherRules() []byte {
 // after the test itself has changed them.
 func (b *Bench) AcceptOthers() { b.others = b.OtherRules() }
 
+// OthersUntouched says whether other people's rules are what they were.
+func (b *Bench) OthersUntouched() bool { return bytes.Equal(b.OtherRules(), b.others) }
+
 // Disagreements compares the daemon's table with the rules on the router and the
 // leases on the gateway, and other people's rules with what they were. It returns
 // what does not fit, nothing if all does. Mappings that are being closed do not count.
@@ -360,7 +364,7 @@ func (b *Bench) Disagreements() []string {
 	for _, lease := range slices.Sorted(maps.Keys(leases)) {
 		wrong = append(wrong, "lease without mapping: "+lease)
 	}
-	if string(b.OtherRules()) != string(b.others) {
+	if !b.OthersUntouched() {
 		wrong = append(wrong, "other people's rules were changed")
 	}
 	return wrong

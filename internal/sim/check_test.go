@@ -1,0 +1,177 @@
+package sim_test
+
+import (
+	"fmt"
+	"net/netip"
+	"slices"
+	"strconv"
+	"time"
+
+	"doublenat/internal/nat"
+	"doublenat/natpmp"
+	"doublenat/routeros/routerostest"
+)
+
+// looks is how often the layers are compared until they must agree: between two
+// packets they never do, and a lease ends a moment before the daemon knows.
+const looks = 4
+
+// longestLease is how long a lease lives that nobody renews.
+const longestLease = 2*time.Hour + 10*time.Minute
+
+// verify holds the world against the invariants that need a quiet moment.
+func (w *world) verify() {
+	w.tally.add("check: quiet", 1)
+	var wrong []string
+	for range looks {
+		if wrong = w.disagreements(); len(wrong) == 0 {
+			return
+		}
+		w.run(1300 * time.Millisecond)
+	}
+	for _, what := range wrong {
+		w.fail("%s", what)
+	}
+}
+
+// disagreements returns what is wrong at this moment.
+func (w *world) disagreements() []string {
+	mappings := w.bench.Daemon().Mappings()
+	wrong := slices.Concat(w.ruleDisagreements(mappings), w.leaseDisagreements(mappings), w.watch.untold(mappings))
+	if !w.bench.OthersUntouched() {
+		wrong = append(wrong, "(e) other people's rules were changed")
+	}
+	for _, c := range w.clients {
+		for _, wt := range c.living() {
+			if what := w.disappointed(c, wt); what != "" {
+				wrong = append(wrong, "(b) "+what)
+			}
+		}
+	}
+	return wrong
+}
+
+// ruleDisagreements checks invariant a: one rule of ours for each mapping, and no other.
+func (w *world) ruleDisagreements(mappings []nat.Mapping) (wrong []string) {
+	type rule struct {
+		key   nat.Key
+		inner string
+	}
+	rules := make(map[rule]int)
+	for _, r := range w.bench.OurRules("default") {
+		key, err := keyOf(r["protocol"], r["to-addresses"], r["to-ports"])
+		if err != nil || r["disabled"] == "true" {
+			wrong = append(wrong, fmt.Sprintf("(a) rule %s is not as it should be: %v", r[".id"], r))
+		}
+		rules[rule{key, r["dst-port"]}]++
+	}
+	for _, m := range mappings {
+		want := rule{m.Key, strconv.Itoa(int(m.InnerPort))}
+		if n := rules[want]; n != 1 || m.Closing {
+			wrong = append(wrong, fmt.Sprintf("(a) %d rules for %v, inner port %d, closing: %v", n, m.Key, m.InnerPort, m.Closing))
+		}
+		delete(rules, want)
+	}
+	for r := range rules {
+		wrong = append(wrong, fmt.Sprintf("(a) a rule without a mapping: %v, inner port %s", r.key, r.inner))
+	}
+	return wrong
+}
+
+// leaseDisagreements checks invariant b: each mapping has its lease.
+//
+// There may be leases beside them. A copy of a request may reach the gateway after the
+// lease was given back, or a lease be granted to a daemon that is dead by then. Nobody
+// knows of such a lease, no rule leads from it anywhere, and it expires.
+func (w *world) leaseDisagreements(mappings []nat.Mapping) (wrong []string) {
+	type end struct {
+		protocol nat.Protocol
+		inner    uint16
+	}
+	leases := make(map[end][]uint16)
+	for _, l := range w.bench.Gateway.Mappings() {
+		at := end{nat.Protocol(l.Protocol), l.InternalPort}
+		leases[at] = append(leases[at], l.ExternalPort)
+	}
+	for _, m := range mappings {
+		at := end{m.Key.Protocol, m.InnerPort}
+		if moved := w.wayward() && len(leases[at]) > 0; !moved && !slices.Contains(leases[at], m.ExternalPort) {
+			wrong = append(wrong, fmt.Sprintf("(b) %v has no lease of port %d to inner port %d, but of %d",
+				m.Key, m.ExternalPort, m.InnerPort, leases[at]))
+		}
+		delete(leases, at)
+	}
+	for at, ports := range leases {
+		if !w.watch.gatewayTrouble(longestLease) {
+			wrong = append(wrong, fmt.Sprintf("(f) a lease without a mapping: %v port %d to inner port %d", at.protocol, ports, at.inner))
+		}
+	}
+	return wrong
+}
+
+// wayward says whether the gateway moves ports at renewals. It moves those of both
+// protocols when one of them is renewed, and tells the daemon half of it.
+func (w *world) wayward() bool {
+	p := w.bench.Gateway.Profile()
+	return p.RotateEvery > 0 || p.RepeatWindow > 0
+}
+
+// untold checks invariant b: each mapping has the port that its client was told
+// last, or a change of it was noticed that the client learns of at its renewal.
+func (w *watch) untold(mappings []nat.Mapping) (wrong []string) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	for _, m := range mappings {
+		t, ok := w.told[m.Key]
+		if !ok || t.void {
+			continue // adopted, and its client never heard of it
+		}
+		if t.port != m.ExternalPort && t.moved.IsZero() {
+			wrong = append(wrong, fmt.Sprintf("(b) %v has port %d and its client was told %d", m.Key, m.ExternalPort, t.port))
+		}
+	}
+	return wrong
+}
+
+// disappointed returns what is wrong with what a client thinks it has: a packet from
+// the Internet has to arrive.
+func (w *world) disappointed(c *client, wt *want) string {
+	port := c.believes(wt)
+	t := w.watch.last(wt.key)
+	if port == 0 || t.port != port || t.void || !t.moved.IsZero() {
+		return ""
+	}
+	lease, ok := w.bench.Gateway.Lookup(natpmp.Opcode(wt.key.Protocol), port)
+	switch {
+	case !ok && w.wayward():
+		return ""
+	case !ok:
+		return fmt.Sprintf("%v believes in port %d, which the gateway does not know", wt.key, port)
+	}
+	to, _, _ := w.bench.Router.Match(wt.key.Protocol.String(), routerostest.TunnelInterface, lease.Target.Port())
+	if to != netip.AddrPortFrom(wt.key.Client, wt.key.InternalPort) {
+		return fmt.Sprintf("%v believes in port %d, whose packets go to %v", wt.key, port, to)
+	}
+	return ""
+}
+
+// last returns what the client was told last about a mapping.
+func (w *watch) last(key nat.Key) telling {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return w.told[key]
+}
+
+// gatewayTrouble says whether anything was wrong on the way to the gateway in the last while.
+func (w *watch) gatewayTrouble(d time.Duration) bool {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return w.gateway.within(d)
+}
+
+// othersUntouched checks invariant e.
+func (w *world) othersUntouched() {
+	if !w.bench.OthersUntouched() {
+		w.fail("(e) other people's rules were changed")
+	}
+}

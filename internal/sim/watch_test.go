@@ -1,0 +1,270 @@
+package sim_test
+
+import (
+	"fmt"
+	"net"
+	"net/netip"
+	"sync"
+	"time"
+
+	"doublenat/internal/lab"
+	"doublenat/internal/nat"
+	"doublenat/natpmp"
+	"doublenat/routeros/routerostest"
+)
+
+// The patience of the invariants.
+const (
+	// heldOver is how long a renewal may be answered from the table while the
+	// gateway is out of reach, a last grant of half a minute and the retry included.
+	heldOver = 10*time.Minute + 30*time.Second + 30*time.Second
+	// reconciled is the time in which a rule that was taken away comes back once
+	// the router answers.
+	reconciled = 3 * time.Minute
+	// inFlight is how old an answer of a layer can be when the client gets its own.
+	inFlight = 15 * time.Second
+)
+
+// watch sees every answer in the moment in which it leaves the daemon, and every
+// event, and holds them against the layers.
+type watch struct {
+	bench *lab.Bench
+	trace *trace
+	fail  func(format string, args ...any)
+
+	mu sync.Mutex // guards what follows
+	// told is what each client was told last about each of its mappings.
+	told map[nat.Key]telling
+	// holders says to whom an external port was told last.
+	holders map[outer]nat.Key
+	// gateway and router say when something was last wrong with a layer.
+	gateway, router trouble
+	// answers counts what was told, by kind.
+	answers map[string]int
+	// wayward is set with a gateway that moves a port when a request is repeated or a
+	// lease renewed: a slow reply to the first copy is out of date when it comes.
+	wayward bool
+}
+
+// telling is a grant as its client knows it.
+type telling struct {
+	port  uint16
+	at    time.Time
+	until time.Time
+	// moved is when the port changed without the client's knowledge, zero if it did not.
+	moved time.Time
+	// void is set when the mapping ended; the client may not know.
+	void bool
+}
+
+// outer is a port at the public address.
+type outer struct {
+	protocol nat.Protocol
+	port     uint16
+}
+
+// trouble is what is wrong with a layer.
+type trouble struct {
+	// active counts the faults that are on, last is when the latest one went.
+	active int
+	last   time.Time
+	// changed is when what the layer holds was last changed behind the daemon's back.
+	changed time.Time
+}
+
+// within says whether there was trouble in the last while.
+func (tr trouble) within(d time.Duration) bool {
+	return tr.active > 0 || !tr.last.IsZero() && time.Since(tr.last) < d
+}
+
+// changedWithin says whether the layer's contents were changed in the last while.
+func (tr trouble) changedWithin(d time.Duration) bool {
+	return !tr.changed.IsZero() && time.Since(tr.changed) < d
+}
+
+func newWatch(tr *trace, fail func(string, ...any)) *watch {
+	return &watch{
+		trace: tr, fail: fail,
+		told: make(map[nat.Key]telling), holders: make(map[outer]nat.Key), answers: make(map[string]int),
+	}
+}
+
+// socket is the daemon's socket with the watch on it.
+type socket struct {
+	net.PacketConn
+
+	watch *watch
+}
+
+// WriteTo sends a reply and looks at it in the same moment. A process that was
+// killed writes nothing, which the socket tells by an error.
+func (s *socket) WriteTo(b []byte, to net.Addr) (int, error) {
+	n, err := s.PacketConn.WriteTo(b, to)
+	if client, ok := to.(*net.UDPAddr); ok && err == nil {
+		s.watch.answered(client.AddrPort().Addr().Unmap(), b)
+	}
+	return n, err
+}
+
+// answered takes in one reply to a client.
+func (w *watch) answered(client netip.Addr, b []byte) {
+	resp, err := natpmp.ParseResponse(b)
+	if err != nil {
+		w.fail("the daemon sent %x to %v: %v", b, client, err)
+		return
+	}
+	if resp.Opcode == natpmp.OpExternalAddress {
+		return
+	}
+	key := nat.Key{Client: client, Protocol: nat.Protocol(resp.Opcode), InternalPort: resp.InternalPort}
+	w.trace.note("answer %v: %v ext %d life %d epoch %d", key, resp.Result, resp.ExternalPort, resp.Lifetime, resp.Epoch)
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	switch {
+	case resp.Result != natpmp.ResultSuccess:
+		w.answers[fmt.Sprintf("result %d", resp.Result)]++
+	case resp.Lifetime == 0 && resp.ExternalPort == 0:
+		w.answers["deleted"]++
+	case resp.Lifetime == 0 || resp.ExternalPort == 0:
+		w.fail("success that is none: %v %+v", key, resp)
+	default:
+		w.grantedLocked(key, resp)
+	}
+}
+
+// grantedLocked checks a grant: both layers stand (invariant c), and nobody else
+// was told the port (invariant d).
+func (w *watch) grantedLocked(key nat.Key, resp natpmp.Response) {
+	before, known := w.told[key]
+	renewal := known && !before.void
+	if renewal {
+		w.answers["renewed"]++
+	} else {
+		w.answers["created"]++
+	}
+	if why := w.brokenLocked(key, resp.ExternalPort, renewal); why != "" {
+		w.fail("(c) %v was told port %d for %d s (renewal: %v): %s", key, resp.ExternalPort, resp.Lifetime, renewal, why)
+	}
+	for _, p := range nat.Protocols() {
+		at := outer{p, resp.ExternalPort}
+		if holder, ok := w.holders[at]; ok && holder.Client != key.Client && w.validLocked(holder, resp.ExternalPort) {
+			w.fail("(d) port %d was told to %v and now to %v", resp.ExternalPort, holder, key)
+		}
+	}
+	now := time.Now()
+	w.told[key] = telling{port: resp.ExternalPort, at: now, until: now.Add(time.Duration(resp.Lifetime) * time.Second)}
+	w.holders[outer{key.Protocol, resp.ExternalPort}] = key
+}
+
+// validLocked says whether a client has reason to believe that it has the port.
+func (w *watch) validLocked(key nat.Key, port uint16) bool {
+	t := w.told[key]
+	return t.port == port && !t.void && t.moved.IsZero() && time.Now().Before(t.until)
+}
+
+// brokenLocked returns why a packet from the Internet would not reach the client
+// although it is told so now; empty if it would, or if it need not: a renewal is
+// answered from the table while the gateway is out of reach, and a rule that was
+// taken away is put back by the next reconcile.
+func (w *watch) brokenLocked(key nat.Key, port uint16, renewal bool) string {
+	lease, why := w.leaseOf(key, port)
+	if why != "" {
+		switch {
+		case renewal && w.gateway.within(heldOver):
+			w.answers["from the table"]++
+		case w.gateway.changedWithin(inFlight):
+			w.answers["overtaken by the gateway"]++
+		case w.wayward && w.gateway.within(inFlight):
+			w.answers["moved by the gateway meanwhile"]++
+		default:
+			return why
+		}
+		return ""
+	}
+	to, _, ok := w.bench.Router.Match(key.Protocol.String(), routerostest.TunnelInterface, lease)
+	if ok && to == netip.AddrPortFrom(key.Client, key.InternalPort) {
+		return ""
+	}
+	if to.Addr().String() == byHand {
+		w.answers["taken by a new rule of others"]++ // the next reconcile learns of it
+		return ""
+	}
+	if renewal && (w.router.within(reconciled) || w.router.changedWithin(reconciled)) || w.router.changedWithin(time.Second) {
+		w.answers["rule away"]++
+		return ""
+	}
+	return fmt.Sprintf("packets to inner port %d go to %v", lease, to)
+}
+
+// leaseOf returns the inner port to which the gateway delivers what comes to the
+// port, or why it does not deliver it to us.
+func (w *watch) leaseOf(key nat.Key, port uint16) (inner uint16, why string) {
+	lease, ok := w.bench.Gateway.Lookup(natpmp.Opcode(key.Protocol), port)
+	if !ok {
+		return 0, "the gateway has no lease of that port"
+	}
+	return lease.Target.Port(), ""
+}
+
+// happened takes in an event of the daemon.
+func (w *watch) happened(ev nat.Event) {
+	w.trace.note("event %v %v inner %d ext %d rule %s", ev.Kind, ev.Mapping.Key, ev.Mapping.InnerPort, ev.Mapping.ExternalPort, ev.Mapping.RuleID)
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.answers[ev.Kind.String()]++
+	t, ok := w.told[ev.Mapping.Key]
+	if !ok {
+		return
+	}
+	switch ev.Kind {
+	case nat.EventDeleted, nat.EventExpired, nat.EventLost, nat.EventShutdown:
+		t.void = true
+	case nat.EventPortChanged:
+		if t.port != ev.Mapping.ExternalPort {
+			t.moved = ev.At
+		} else {
+			t.moved = time.Time{}
+		}
+	default:
+	}
+	w.told[ev.Mapping.Key] = t
+}
+
+// forget voids what clients were told about mappings for which keep says no.
+func (w *watch) forget(keep func(nat.Key) bool) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	for key, t := range w.told {
+		if !keep(key) {
+			t.void = true
+			w.told[key] = t
+		}
+	}
+}
+
+// begin notes that a fault of a layer is on, and returns how to note that it is off.
+func (w *watch) begin(layer *trouble) (end func()) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	layer.active++
+	return func() {
+		w.mu.Lock()
+		defer w.mu.Unlock()
+		layer.active--
+		layer.last = time.Now()
+	}
+}
+
+// orphaned notes that leases may stand of which nobody knows.
+func (w *watch) orphaned() {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.gateway.last = time.Now()
+}
+
+// tampered notes that a layer's contents were changed behind the daemon's back.
+func (w *watch) tampered(layer *trouble) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	layer.changed, layer.last = time.Now(), time.Now()
+}
