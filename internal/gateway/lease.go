@@ -45,7 +45,9 @@ func (g *Gateway) Lease(ctx context.Context, req nat.LeaseRequest) (nat.Lease, e
 		lost = unanswered(err, lost)
 		switch {
 		case err == nil:
-			return granted(m)
+			lease, err := granted(m)
+			g.note(&g.lastLease, err)
+			return lease, err
 		case !transient(err):
 			return nat.Lease{}, fault(err, false)
 		case ctx.Err() != nil, !pause(ctx, err):

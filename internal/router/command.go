@@ -22,12 +22,13 @@ func (r *Router) do(ctx context.Context, cmd routeros.Command) (*routeros.Reply,
 		policy, count = "read", &r.reads
 	}
 	count.Add(1)
-	start := time.Now()
+	stood, start := r.stands(), time.Now()
 	reply, err := r.client.Do(ctx, cmd)
 	if err != nil {
 		r.errs.Add(1)
 	}
-	if r.cfg.Observe != nil && (err == nil || refused(err)) {
+	// A command that waited for the connection says nothing about the router's speed.
+	if r.cfg.Observe != nil && stood && (err == nil || refused(err)) {
 		r.cfg.Observe(time.Since(start))
 	}
 	if strings.HasSuffix(cmd.Path, "/check") {
@@ -42,6 +43,13 @@ func (r *Router) do(ctx context.Context, cmd routeros.Command) (*routeros.Reply,
 		r.allow(policy)
 	}
 	return reply, err
+}
+
+// stands says whether there is a connection at this moment.
+func (r *Router) stands() bool {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.connected
 }
 
 // outcome notes how a change of the table went. One that its caller gave up says
