@@ -1,6 +1,8 @@
 package config
 
 import (
+	"encoding/hex"
+	"fmt"
 	"net/netip"
 	"slices"
 	"strings"
@@ -59,6 +61,18 @@ func FuzzValues(f *testing.F) {
 				t.Errorf("%q: %q, then %q (%v)", text, argv, second, err)
 			}
 		}
+		again(t, text, parseLoopback, netip.AddrPort.String)
+		again(t, text, parseFingerprint, func(f Fingerprint) string { return hex.EncodeToString(f[:]) })
+		if ranges, err := parsePorts(text); err == nil {
+			texts := make([]string, len(ranges))
+			for i, r := range ranges {
+				texts[i] = fmt.Sprintf("%d-%d", r.First, r.Last)
+			}
+			second, err := parsePorts(strings.Join(texts, ","))
+			if err != nil || !slices.Equal(ranges, second) {
+				t.Errorf("%q: %v, then %v (%v)", text, ranges, second, err)
+			}
+		}
 		// The others have one spelling or a closed set of values: they must not panic.
 		_, _ = parseUser(text)
 		_, _ = parseInterface(text)
@@ -73,6 +87,8 @@ func FuzzValues(f *testing.F) {
 		_, _ = parseLifetime(text)
 		_, _ = parseLimit(text)
 		_, _ = parseHookURL(text)
+		_, _ = parseTLS(text)
+		_, _ = parseRate(text)
 		if nearest(text, []string{"LOG_LEVEL"}) != "" && len(text) > len("LOG_LEVEL")+2 {
 			t.Errorf("%q is near LOG_LEVEL", text)
 		}
