@@ -122,6 +122,10 @@ fuzz: ## run every fuzz target for FUZZTIME (default 2m)
 			(cd "$$dir" && $(GO) test -run '^$$' -fuzz "^$$target\$$" -fuzztime $(FUZZTIME) .) || exit 1; \
 		done
 
+.PHONY: ci-fuzz
+ci-fuzz: ## run every fuzz target for 10s
+	$(MAKE) --no-print-directory fuzz FUZZTIME=10s
+
 .PHONY: clean
 clean: ## remove what was built
 	rm -rf dist doublenat
