@@ -61,7 +61,7 @@ func TestRenewalLoad(t *testing.T) {
 		synctest.Test(t, func(t *testing.T) {
 			honest := slices.DeleteFunc(habits(), func(h habit) bool { return !h.honors })
 			l := live(t, natpmptest.Proton(), nat.PolicyClient, lasting(), honest)
-			t.Log(l)
+			t.Logf("%s; %d requests of clients, %d map packets", l, l.asked(), l.mapPackets())
 			// Each request of a client is one packet, and nothing else is.
 			if got, want := l.mapPackets(), l.asked(); got != want || l.writes != 0 {
 				t.Errorf("%d packets for %d requests, and %d router writes, want as many and none", got, want, l.writes)
@@ -72,9 +72,10 @@ func TestRenewalLoad(t *testing.T) {
 		t.Parallel()
 		synctest.Test(t, func(t *testing.T) {
 			l := live(t, natpmptest.Proton(), nat.PolicyHold, lasting(), habits())
-			t.Log(l)
 			// Seven mappings. A renewal comes up to a tenth before the half of a lease.
 			halves := uint64(l.lasted / (30 * time.Second))
+			t.Logf("%s; %d requests of clients, %d map packets, %.2f more for each half lease",
+				l, l.asked(), l.mapPackets(), (float64(l.mapPackets())-float64(l.asked()))/float64(7*halves))
 			if got, limit := l.mapPackets(), 7*halves*10/9+l.asked(); got > limit || got < 7*halves || l.writes != 0 {
 				t.Errorf("%d packets and %d router writes, want %d to %d and none", got, l.writes, 7*halves, limit)
 			}

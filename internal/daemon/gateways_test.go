@@ -136,3 +136,19 @@ func TestGatewayHasAnotherAddress(t *testing.T) {
 		})
 	}
 }
+
+// The packets that came in through a rule are known: a mapping of a running program
+// that gets none for long is one that the gateway does not serve.
+func TestPacketsOfAMapping(t *testing.T) {
+	t.Parallel()
+	onBench(t, lab.BenchConfig{Profile: natpmptest.RFC()}, func(r *rig) {
+		port := r.mapped(alice, natpmp.OpMapTCP, 6881).ExternalPort
+		for range 3 {
+			r.reaches(natpmp.OpMapTCP, port, alice, 6881)
+		}
+		time.Sleep(61 * time.Second)
+		if all := r.Daemon().Mappings(); len(all) != 1 || all[0].Packets != 3 {
+			r.t.Errorf("mappings %+v, want one with three packets", all)
+		}
+	})
+}
