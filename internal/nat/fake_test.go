@@ -154,7 +154,10 @@ func (g *gateway) do(ctx context.Context, op string, p nat.Protocol, inner uint1
 		g.window <- struct{}{}
 		defer func() { <-g.window }()
 	}
-	if err := wait(ctx, g.latency); err != nil {
+	g.mu.Lock()
+	latency := g.latency
+	g.mu.Unlock()
+	if err := wait(ctx, latency); err != nil {
 		return gatewayError(nat.ReasonUnreachable, true)
 	}
 	g.mu.Lock()
