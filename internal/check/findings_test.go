@@ -97,7 +97,13 @@ func routerTroubles() []trouble {
 			},
 		},
 		{
-			name: "may do too much", probe: "rights", level: check.Warn, kind: check.KindTooMany, text: "user of its own",
+			name: "may not test", probe: "rights", level: check.Warn, kind: remedy.KindPermission, text: "add the policy test",
+			provoke: func(r *rig) {
+				r.set("/user/group", "name", "doublenat", routerostest.Row{"policy": "read,write,api"})
+			},
+		},
+		{
+			name: "may do too much", probe: "rights", level: check.Warn, kind: remedy.KindTooMany, text: "user of its own",
 			provoke: func(r *rig) {
 				r.remove("/user", "name", "doublenat")
 				r.remove("/user/group", "name", "doublenat")

@@ -6,14 +6,12 @@ import (
 	"strings"
 
 	"doublenat/internal/remedy"
+	"doublenat/internal/router"
 	"doublenat/routeros"
 )
 
 // rights looks what the router's user may do.
 type rights struct{ onRouter }
-
-// KindTooMany is a user that may do more than doublenat ever does.
-const KindTooMany remedy.Kind = "too many rights"
 
 // Name implements Probe.
 func (rights) Name() string { return "rights" }
@@ -32,32 +30,22 @@ func (rights) Run(ctx context.Context, v *visit) ([]Finding, error) {
 	if err != nil && !refused(err) {
 		return nil, err
 	}
-	user, okUser := named(users, v.cfg.API.User)
-	group, okGroup := named(groups, user.Value("group"))
-	if !okUser || !okGroup {
+	group, missing, excess := router.RightsOf(v.cfg.API.User, users, groups)
+	switch {
+	case group == "":
 		// Users of a RADIUS server are not in the table.
 		return []Finding{good("the group of the user %q is not listed; what it may do shows when it is done", v.cfg.API.User)}, nil
-	}
-	name, has := group.Value("name"), fields(group.Value("policy"))
-	var missing []string
-	for _, policy := range []string{"read", "write"} {
-		if !slices.Contains(has, policy) {
-			missing = append(missing, policy)
-		}
-	}
-	switch {
 	case len(missing) > 0:
-		advice := remedy.Permission(name, strings.Join(missing, " and "))
-		return []Finding{{Level: Fail, Seen: "the user may not " + strings.Join(missing, " nor "), Advice: advice}}, nil
-	case slices.Contains(has, "policy"):
-		return []Finding{bad(Warn, KindTooMany, "the user may change users and their rights, which doublenat never does",
-			"give doublenat a user of its own, with a password of its own, and set MIKROTIK_API_USER",
-			remedy.NewCommand("/user/group/add", "name", "doublenat", "policy", remedy.Policies),
-			remedy.NewCommand("/user/add", "name", "doublenat", "group", "doublenat", "password", "CHANGE-ME"))}, nil
-	case !slices.Contains(has, "test"):
-		return []Finding{good("the user may read and write (without the policy test the tunnel is found by the routing table)")}, nil
+		level := Fail
+		if slices.Equal(missing, []string{"test"}) {
+			level = Warn // the routing table does in place of the router's own answer
+		}
+		advice := remedy.Permission(group, strings.Join(missing, " and "))
+		return []Finding{{Level: level, Seen: "the user lacks the policies " + strings.Join(missing, ", "), Advice: advice}}, nil
+	case len(excess) > 0:
+		return []Finding{{Level: Warn, Seen: "the user may do more than doublenat needs: " + strings.Join(excess, ", "), Advice: remedy.TooMany()}}, nil
 	default:
-		return []Finding{good("the user may read and write")}, nil
+		return []Finding{good("the user may do what is needed, and no more")}, nil
 	}
 }
 

@@ -51,7 +51,7 @@ func TestReportInWords(t *testing.T) {
 		r.check()
 		want := []string{
 			`router: logged in at 192.168.88.1 as "doublenat", without TLS`,
-			"router: the user may read and write",
+			"router: the user may do what is needed, and no more",
 			"router: RouterOS 7.22 (stable) on hAP ax^3, called MikroTik",
 			"router: the clocks here and there agree",
 			"router: wg1 is the tunnel, by /ip/route/check",

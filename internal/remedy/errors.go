@@ -53,11 +53,15 @@ func router(err error) (Advice, bool) {
 	if trap, ok := errors.AsType[*routeros.TrapError](err); ok {
 		return rejected(trap), true
 	}
-	transport, ok := errors.AsType[*routeros.TransportError](err)
-	if !ok {
-		return Advice{}, false
+	if transport, ok := errors.AsType[*routeros.TransportError](err); ok {
+		return connection(transport.Op, transport.Err), true
 	}
-	return connection(transport), true
+	_, garbled := errors.AsType[*routeros.ProtocolError](err)
+	_, fatal := errors.AsType[*routeros.FatalError](err)
+	if garbled || fatal {
+		return connection("", err), true // what ended a connection that stood
+	}
+	return Advice{}, false
 }
 
 // routerAdvice is advice about the router.
@@ -83,8 +87,8 @@ func rejected(trap *routeros.TrapError) Advice {
 	}
 }
 
-// connection is for a connection that could not be made, or was lost.
-func connection(err *routeros.TransportError) Advice {
+// connection is for a connection that could not be made, or was lost, while op was done.
+func connection(op string, err error) Advice {
 	var (
 		name     *net.DNSError
 		protocol *routeros.ProtocolError
@@ -97,7 +101,7 @@ func connection(err *routeros.TransportError) Advice {
 	case errors.Is(err, syscall.ECONNREFUSED):
 		return routerAdvice(KindPort, "check the port in MIKROTIK_API_ADDRESS, and that the service is enabled",
 			NewCommand("/ip/service/enable", "numbers", "api"))
-	case err.Op == "logging in" && hungUp(err):
+	case op == "logging in" && hungUp(err):
 		return routerAdvice(KindClosed, "the service hangs up on this host: look at the address list and max-sessions of /ip/service")
 	default:
 		return Unreachable()
@@ -129,6 +133,13 @@ func Permission(group, policy string) Advice {
 // GrantAll gives a group the policies that doublenat needs, and no others.
 func GrantAll(group string) Command {
 	return NewCommand("/user/group/set", "numbers", group, "policy", Policies)
+}
+
+// TooMany is for a user that may do more than doublenat ever does.
+func TooMany() Advice {
+	return routerAdvice(KindTooMany, "give doublenat a user of its own, with a password of its own, and set MIKROTIK_API_USER",
+		NewCommand("/user/group/add", "name", "doublenat", "policy", Policies),
+		NewCommand("/user/add", "name", "doublenat", "group", "doublenat", "password", "CHANGE-ME"))
 }
 
 // Policies are what the router's user needs: to log in, to print, to change rules,

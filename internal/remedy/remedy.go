@@ -29,6 +29,8 @@ const (
 	KindLogin Kind = "login"
 	// KindPermission is a policy that the router's user lacks.
 	KindPermission Kind = "permission"
+	// KindTooMany is a user that may do more than doublenat ever does.
+	KindTooMany Kind = "too many rights"
 	// KindInterface is a tunnel interface that is not known.
 	KindInterface Kind = "interface"
 	// KindBusy is a router that is too slow to do what it was asked.

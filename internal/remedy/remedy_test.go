@@ -49,6 +49,8 @@ func TestFor(t *testing.T) {
 		"cut off":         {transport("logging in", syscall.ECONNRESET), verdict{nat.HopRouter, remedy.KindClosed, true}, "address list"},
 		"no reader":       {transport("logging in", syscall.EPIPE), verdict{nat.HopRouter, remedy.KindClosed, true}, "address list"},
 		"another service": {transport("logging in", &routeros.ProtocolError{Message: "m"}), verdict{nat.HopRouter, remedy.KindProtocol, true}, "8728"},
+		"garbled":         {&routeros.ProtocolError{Message: "m"}, verdict{nat.HopRouter, remedy.KindProtocol, true}, "RouterOS API"},
+		"thrown out":      {&routeros.FatalError{Reason: "m"}, verdict{nat.HopRouter, remedy.KindConnection, true}, "is the router up"},
 		"silent router":   {transport("connecting", routeros.ErrTimeout), verdict{nat.HopRouter, remedy.KindConnection, true}, "input chain"},
 		"lost connection": {transport("/ip/firewall/nat/add", io.EOF), verdict{nat.HopRouter, remedy.KindConnection, true}, "is the router up"},
 		"overloaded":      {trap("action timed out - try again (13)"), verdict{nat.HopRouter, remedy.KindBusy, true}, "CPU load"},

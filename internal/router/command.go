@@ -39,10 +39,26 @@ func (r *Router) do(ctx context.Context, cmd routeros.Command) (*routeros.Reply,
 		r.deny(policy, err)
 		return nil, err
 	}
-	if err == nil {
-		r.allow(policy)
+	switch {
+	case err == nil:
+		r.allow(policy, cmd.Path)
+	case strings.HasPrefix(cmd.Path, natPath) && refused(err) && !routeros.IsNoSuchItem(err) && !routeros.IsBadPlace(err):
+		r.reject(cmd.Path, err)
 	}
 	return reply, err
+}
+
+// reject logs the first of a series of refusals of a command on the NAT table,
+// which fail every mapping. What a look at the table mends is none of them.
+func (r *Router) reject(path string, err error) {
+	r.mu.Lock()
+	_, known := r.denied[path]
+	r.denied[path] = struct{}{}
+	r.mu.Unlock()
+	if !known {
+		advice, _ := advise(err)
+		r.log.Warn("router refuses a command", "command", path, "error", err, "remedy", advice)
+	}
 }
 
 // stands says whether there is a connection at this moment.
@@ -77,13 +93,18 @@ func (r *Router) deny(policy string, err error) {
 }
 
 // allow notes that a command worked, and says so if it had been refused before.
-func (r *Router) allow(policy string) {
+func (r *Router) allow(policy, path string) {
 	r.mu.Lock()
 	_, was := r.denied[policy]
+	_, refusedBefore := r.denied[path]
 	delete(r.denied, policy)
+	delete(r.denied, path)
 	r.success = time.Now()
 	r.mu.Unlock()
 	if was {
 		r.log.Info("router grants permission again", "policy", policy)
+	}
+	if refusedBefore {
+		r.log.Info("router takes the command again", "command", path)
 	}
 }

@@ -5,13 +5,9 @@ import (
 	"slices"
 	"strings"
 
+	"doublenat/internal/remedy"
 	"doublenat/routeros"
 )
-
-// leastPolicies is what the group of the router's user is to have: RouterOS has
-// no finer rights. The last one is needed to ask the router for its route to the
-// gateway, where the interface is not configured.
-const leastPolicies = "read,write,api,test"
 
 // rights is what the router says about our user.
 type rights struct {
@@ -25,13 +21,13 @@ type rights struct {
 func parseRights(group, policies string) rights {
 	granted := strings.Split(policies, ",")
 	found := rights{group: group}
-	for policy := range strings.SplitSeq(leastPolicies, ",") {
+	for policy := range strings.SplitSeq(remedy.Policies, ",") {
 		if !slices.Contains(granted, policy) {
 			found.missing = append(found.missing, policy)
 		}
 	}
 	for _, policy := range granted {
-		if policy != "" && !strings.HasPrefix(policy, "!") && !slices.Contains(strings.Split(leastPolicies, ","), policy) {
+		if policy != "" && !strings.HasPrefix(policy, "!") && !slices.Contains(strings.Split(remedy.Policies, ","), policy) {
 			found.excess = append(found.excess, policy)
 		}
 	}
@@ -97,14 +93,9 @@ func (r *Router) tellRights(ctx context.Context, found rights) {
 	case known:
 	case lacks != "":
 		r.log.ErrorContext(ctx, "router denies permission", "policy", lacks, "group", found.group,
-			"remedy", grant(found.group))
+			"remedy", remedy.Permission(found.group, strings.Join(found.missing, " and ")))
 	case excess != "":
 		r.log.WarnContext(ctx, "the router's user may do more than doublenat needs", "group", found.group, "excess", excess,
-			"remedy", "/user/group/add name=doublenat policy="+leastPolicies+"; /user/add name=doublenat group=doublenat password=…")
+			"remedy", remedy.TooMany())
 	}
-}
-
-// grant returns the command that gives a group what is needed.
-func grant(group string) string {
-	return `/user/group/set [find name="` + group + `"] policy=` + leastPolicies
 }

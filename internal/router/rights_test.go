@@ -43,7 +43,7 @@ func (r *rig) reboot(t *testing.T) {
 // client meets them; and once, however often the connection is made anew.
 func TestRightsAtStart(t *testing.T) {
 	t.Parallel()
-	const mend = `/user/group/set [find name=\"someone\"] policy=read,write,api,test`
+	const mend = "/user/group/set someone policy=read,write,api,test"
 	for _, tt := range []struct {
 		name, policy string
 		want         []string // what the one line has in it; nil for no line

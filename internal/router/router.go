@@ -74,7 +74,7 @@ type Router struct {
 	former     []string            // those before
 	layout     layout              // what the last read of the NAT table told
 	trouble    string              // the kind of trouble that was logged last, "" for none
-	denied     map[string]struct{} // policies that are missed, and that was logged
+	denied     map[string]struct{} // policies that are missed and commands that are refused, and that was logged
 	rights     rights              // what was told of the user's rights last
 	since      time.Time           // when the connection was made or lost
 	success    time.Time           // when the router last did what it was told

@@ -43,3 +43,15 @@ func Made(instance, comment string) bool {
 	o, ok := parseComment(comment)
 	return ok && o.instance == instance
 }
+
+// RightsOf compares the policies that the user has with those that doublenat needs,
+// given the rows of /user and /user/group. Group is empty if they do not tell.
+func RightsOf(user string, users, groups []routeros.Row) (group string, missing, excess []string) {
+	group = lookUp(users, user, "group")
+	policies := lookUp(groups, group, "policy")
+	if group == "" || policies == "" {
+		return "", nil, nil
+	}
+	found := parseRights(group, policies)
+	return group, found.missing, found.excess
+}

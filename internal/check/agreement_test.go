@@ -1,0 +1,169 @@
+package check_test
+
+import (
+	"bytes"
+	"encoding/json"
+	"log/slog"
+	"net/netip"
+	"slices"
+	"sync"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+
+	"doublenat/internal/check"
+	"doublenat/internal/lab"
+	"doublenat/natpmp"
+	"doublenat/natpmp/natpmptest"
+	"doublenat/routeros/routerostest"
+)
+
+// logBuffer takes a log that several goroutines write.
+type logBuffer struct {
+	mu  sync.Mutex
+	buf bytes.Buffer
+}
+
+// Write implements io.Writer.
+func (b *logBuffer) Write(p []byte) (int, error) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.buf.Write(p)
+}
+
+// said is a remedy, and the hop of which it was said.
+type said struct{ Hop, Remedy string }
+
+// remedies returns what the log said, each once.
+func (b *logBuffer) remedies(t *testing.T) []said {
+	t.Helper()
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	var all []said
+	for line := range bytes.Lines(b.buf.Bytes()) {
+		var l struct{ Component, Remedy string }
+		if err := json.Unmarshal(line, &l); err != nil {
+			t.Fatalf("%s: %v", line, err)
+		}
+		if s := (said{l.Component, l.Remedy}); l.Remedy != "" && !slices.Contains(all, s) {
+			all = append(all, s)
+		}
+	}
+	return all
+}
+
+// told returns what the doctor says to do about what is broken.
+func told(report check.Report) []said {
+	var all []said
+	for _, f := range wrong(report) {
+		all = append(all, said{f.Advice.Hop.String(), f.Advice.String()})
+	}
+	return all
+}
+
+// agree runs the daemon for some minutes on a broken bench, then the doctor, and
+// compares what the log said to do with what the doctor says. It returns that.
+func agree(t *testing.T, cfg lab.BenchConfig, breakIt func(*rig)) []said {
+	t.Helper()
+	log := new(logBuffer)
+	cfg.Logger = slog.New(slog.NewJSONHandler(log, nil))
+	r := newRig(t, cfg)
+	breakIt(r)
+	if err := r.Start(nil); err != nil {
+		t.Fatal(err)
+	}
+	time.Sleep(time.Minute)
+	// What becomes of the mapping is not the question here.
+	_, _ = r.Request(netip.MustParseAddr("192.168.88.10"), natpmp.Request{Opcode: natpmp.OpMapUDP, InternalPort: 6881, Lifetime: 3600})
+	time.Sleep(time.Minute)
+	fromLog := log.remedies(t)
+	r.Kill() // or its own changes would count as the doctor's
+	fromDoctor := told(r.check())
+	if diff := cmp.Diff(fromLog, fromDoctor); diff != "" {
+		t.Errorf("what to do (-log +doctor):\n%s\nlog:\n%s", diff, log.buf.String())
+	}
+	return fromDoctor
+}
+
+// harmless are the faults that a client has to understand and not to complain of.
+func harmless(k routerostest.FaultKind) bool {
+	return slices.Contains([]routerostest.FaultKind{
+		routerostest.FaultEmpty, routerostest.FaultEmptySentences, routerostest.FaultTagLast, routerostest.FaultTagMiddle,
+		routerostest.FaultShuffle, routerostest.FaultExtraProperties, routerostest.FaultMissingProperties, routerostest.FaultBinaryComment,
+	}, k)
+}
+
+// TestLogAndDoctorAgreeOnTheRouter strikes logins, and reads after them, with
+// every fault of the test router for as long as anybody looks.
+func TestLogAndDoctorAgreeOnTheRouter(t *testing.T) {
+	t.Parallel()
+	for _, command := range []string{"/login", "/interface/print", "/ip/firewall/nat/print"} {
+		for _, kind := range routerostest.FaultKinds() {
+			t.Run(command+" "+kind.String(), func(t *testing.T) {
+				t.Parallel()
+				synctest.Test(t, func(t *testing.T) {
+					got := agree(t, lab.BenchConfig{}, func(r *rig) {
+						r.Router.Inject(routerostest.Fault{Kind: kind, Command: command, Times: -1, Delay: time.Minute})
+					})
+					if quiet := len(got) == 0; quiet != harmless(kind) {
+						t.Errorf("what to do: %v", got)
+					}
+				})
+			})
+		}
+	}
+}
+
+// TestLogAndDoctorAgreeOnTrouble has the mistakes of people.
+func TestLogAndDoctorAgreeOnTrouble(t *testing.T) {
+	t.Parallel()
+	for name, breakIt := range map[string]func(*rig){
+		"nothing":      func(*rig) {},
+		"service off":  func(r *rig) { r.set("/ip/service", "name", "api", routerostest.Row{"disabled": "true"}) },
+		"user unknown": func(r *rig) { r.remove("/user", "name", routerostest.LeastUser) },
+		"may not write": func(r *rig) {
+			r.set("/user/group", "name", "doublenat", routerostest.Row{"policy": "read,api,test"})
+		},
+		"may not test": func(r *rig) {
+			r.set("/user/group", "name", "doublenat", routerostest.Row{"policy": "read,write,api"})
+		},
+		"may do too much": func(r *rig) {
+			r.set("/user/group", "name", "doublenat", routerostest.Row{"policy": "read,write,api,test,sniff"})
+		},
+		"may not read":    func(r *rig) { r.set("/user/group", "name", "doublenat", routerostest.Row{"policy": "write,api,test"}) },
+		"no route":        func(r *rig) { r.remove("/ip/route", "dst-address", "10.2.0.1/32") },
+		"gateway refuses": func(r *rig) { r.Gateway.Refuse(true) },
+		"gateway silent":  func(r *rig) { r.Gateway.Adjust(func(p *natpmptest.Profile) { p.Silent = true }) },
+		"gateway cut off": func(r *rig) {
+			r.Net.SetFaults(natpmptest.Path{From: netip.MustParsePrefix("10.2.0.2/32")}, natpmptest.Faults{Blackhole: true})
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			synctest.Test(t, func(t *testing.T) {
+				if got := agree(t, lab.BenchConfig{}, breakIt); len(got) == 0 != (name == "nothing") {
+					t.Errorf("what to do: %v", got)
+				}
+			})
+		})
+	}
+}
+
+// TestLogAndDoctorAgreeOnTheGateway has every profile of the test gateway.
+func TestLogAndDoctorAgreeOnTheGateway(t *testing.T) {
+	t.Parallel()
+	troubled := []string{"noaddr", "unauth"}
+	for _, profile := range natpmptest.Profiles() {
+		t.Run(profile.Name, func(t *testing.T) {
+			t.Parallel()
+			synctest.Test(t, func(t *testing.T) {
+				got := agree(t, lab.BenchConfig{Profile: profile}, func(*rig) {})
+				if len(got) > 0 != slices.Contains(troubled, profile.Name) {
+					t.Errorf("what to do: %v", got)
+				}
+			})
+		})
+	}
+}
