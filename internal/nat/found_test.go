@@ -55,3 +55,23 @@ func TestRefusalAfterStateLoss(t *testing.T) {
 		w.empty()
 	})
 }
+
+// Ids that the router gave anew are noticed also while the write of a changed port
+// into the rule's comment is put off.
+func TestNewIDWhileTheCommentWaits(t *testing.T) {
+	t.Parallel()
+	inWorld(t, nil, func(w *world) {
+		w.mapped(tcp(alice, 80))
+		w.gateway.edit(func(g *gateway) { g.granted = []uint16{40001} })
+		if grant := w.mapped(tcp(alice, 80)); grant.ExternalPort != 40001 {
+			w.t.Fatalf("got port %d, want the one that the gateway moved to", grant.ExternalPort)
+		}
+		w.router.edit(func(r *router) { r.rules[0].ID = "*FF" })
+		w.service.Reconcile()
+		time.Sleep(time.Second)
+		if m, _ := w.service.Mapping(tcp(alice, 80)); m.RuleID != "*FF" {
+			w.t.Errorf("the table has rule %s, want *FF", m.RuleID)
+		}
+		w.agree()
+	})
+}

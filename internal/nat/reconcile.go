@@ -219,6 +219,7 @@ func (s *Service) applyWant(ctx context.Context, c Change, number uint64) (bool,
 
 	if c.Kind == UpdateRule {
 		if early {
+			s.track(c.Found, number) // Its id may be another one than before.
 			return false, nil
 		}
 		if err := s.cfg.Router.UpdateRule(ctx, c.Found, want); err != nil {
