@@ -146,8 +146,8 @@ func gatewayRestarts(ctx context.Context, w *world) error {
 	if err := errors.Join(w.gateway.restart(ctx), w.awaitTunnel(ctx)); err != nil {
 		return err
 	}
-	if err := w.layers(ctx, 0); err == nil {
-		return errors.New("the gateway kept its leases")
+	if leases, err := w.gateway.leases(ctx); err != nil || leases != 0 {
+		return errors.Join(err, fmt.Errorf("the gateway kept %d leases", leases))
 	}
 	again, err := w.alice.renew(m, anHour)
 	if err != nil {
