@@ -30,6 +30,7 @@ func TestDeletionDuringRenewal(t *testing.T) {
 			w.t.Errorf("deleting took %v", took)
 		}
 		<-renewed
+		time.Sleep(3 * time.Second)
 		w.empty()
 	})
 }
@@ -73,5 +74,32 @@ func TestNewIDWhileTheCommentWaits(t *testing.T) {
 			w.t.Errorf("the table has rule %s, want *FF", m.RuleID)
 		}
 		w.agree()
+	})
+}
+
+// A renewal that a deletion interrupts may reach the gateway after the deletion, and
+// make the lease anew: it is given back once more.
+func TestDeletionOvertakesRenewal(t *testing.T) {
+	t.Parallel()
+	inWorld(t, nil, func(w *world) {
+		w.mapped(tcp(alice, 80))
+		m, _ := w.service.Mapping(tcp(alice, 80))
+		w.gateway.edit(func(g *gateway) { g.latency = 5 * time.Second })
+		renewed := make(chan error, 1)
+		go func() {
+			_, err := w.service.Map(w.t.Context(), nat.MapRequest{Key: tcp(alice, 80), Lifetime: time.Hour})
+			renewed <- err
+		}()
+		time.Sleep(100 * time.Millisecond)
+		w.gateway.edit(func(g *gateway) { g.latency = 30 * time.Millisecond })
+		if err := w.service.Unmap(w.t.Context(), tcp(alice, 80)); err != nil {
+			w.t.Errorf("deleting: %v", err)
+		}
+		<-renewed
+		w.gateway.edit(func(g *gateway) { // What was on its way arrives.
+			g.leases[leaseKey{nat.TCP, m.InnerPort}] = lease{40001, time.Now().Add(time.Hour)}
+		})
+		time.Sleep(5 * time.Second)
+		w.empty()
 	})
 }

@@ -92,8 +92,11 @@ func (s *Service) mapInTurn(ctx context.Context, req MapRequest) (Grant, error) 
 // interrupt ends a renewal under way whose mapping is about to be deleted.
 func (s *Service) interrupt(key Key) {
 	s.mu.Lock()
-	op := s.inflight[key]
-	renewal := op != nil && s.entries[key] != nil
+	op, e := s.inflight[key], s.entries[key]
+	renewal := op != nil && e != nil
+	if renewal {
+		e.interrupted = true
+	}
 	s.mu.Unlock()
 	if renewal {
 		op.cancel() // It takes s.mu.

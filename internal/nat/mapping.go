@@ -70,6 +70,8 @@ type entry struct {
 	closing bool
 	closeAt time.Time
 	cause   EventKind
+	// interrupted is set when a deletion came while a renewal was under way.
+	interrupted bool
 	// released is set once the lease of a closing entry was given back or is owed.
 	released bool
 	// warned is set once the log said that somebody else's rule takes the inner port.

@@ -49,12 +49,19 @@ func (s *Service) takeDown(ctx context.Context, e *entry, cause EventKind) error
 	// What is being tried now is not due.
 	e.closeAt = time.Now().Add(removeTimeout)
 	rule, leaseUntil, released := e.rule, e.leaseUntil, e.released
+	overtaken, requested := e.interrupted, e.requested
 	e.released = true
 	s.mu.Unlock()
 
 	var layers sync.WaitGroup
 	if !released {
-		layers.Go(func() { s.giveBack(ctx, e.key, e.inner, leaseUntil) })
+		layers.Go(func() {
+			s.giveBack(ctx, e.key, e.inner, leaseUntil)
+			if overtaken {
+				// The renewal may come to the gateway after this: give it back once more.
+				s.owe(e.key, e.inner, time.Now().Add(requested))
+			}
+		})
 	}
 	rctx, cancel := context.WithTimeout(ctx, removeTimeout)
 	defer cancel()

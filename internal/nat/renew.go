@@ -233,7 +233,7 @@ func (s *Service) revive(ctx context.Context, e *entry, lease Lease, req MapRequ
 	}
 	s.noteRule(e, rule)
 	s.mu.Lock()
-	e.closing = false
+	e.closing, e.interrupted = false, false
 	m := e.mapping()
 	s.mu.Unlock()
 	s.emit(EventCreated, m, nil)
