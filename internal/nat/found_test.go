@@ -1,6 +1,7 @@
 package nat_test
 
 import (
+	"sync"
 	"testing"
 	"time"
 
@@ -15,11 +16,10 @@ func TestDeletionDuringRenewal(t *testing.T) {
 	inWorld(t, nil, func(w *world) {
 		w.mapped(tcp(alice, 80))
 		w.gateway.edit(func(g *gateway) { g.latency = 5 * time.Second })
-		renewed := make(chan error, 1)
-		go func() {
-			_, err := w.service.Map(w.t.Context(), nat.MapRequest{Key: tcp(alice, 80), Lifetime: time.Hour})
-			renewed <- err
-		}()
+		var renewal sync.WaitGroup
+		renewal.Go(func() { // How it ends does not matter, and that it does is all.
+			_, _ = w.service.Map(w.t.Context(), nat.MapRequest{Key: tcp(alice, 80), Lifetime: time.Hour})
+		})
 		time.Sleep(100 * time.Millisecond)
 		w.gateway.edit(func(g *gateway) { g.latency = 30 * time.Millisecond })
 		began := time.Now()
@@ -29,7 +29,7 @@ func TestDeletionDuringRenewal(t *testing.T) {
 		if took := time.Since(began); took > time.Second {
 			w.t.Errorf("deleting took %v", took)
 		}
-		<-renewed
+		renewal.Wait()
 		time.Sleep(3 * time.Second)
 		w.empty()
 	})
@@ -85,17 +85,16 @@ func TestDeletionOvertakesRenewal(t *testing.T) {
 		w.mapped(tcp(alice, 80))
 		m, _ := w.service.Mapping(tcp(alice, 80))
 		w.gateway.edit(func(g *gateway) { g.latency = 5 * time.Second })
-		renewed := make(chan error, 1)
-		go func() {
-			_, err := w.service.Map(w.t.Context(), nat.MapRequest{Key: tcp(alice, 80), Lifetime: time.Hour})
-			renewed <- err
-		}()
+		var renewal sync.WaitGroup
+		renewal.Go(func() { // How it ends does not matter, and that it does is all.
+			_, _ = w.service.Map(w.t.Context(), nat.MapRequest{Key: tcp(alice, 80), Lifetime: time.Hour})
+		})
 		time.Sleep(100 * time.Millisecond)
 		w.gateway.edit(func(g *gateway) { g.latency = 30 * time.Millisecond })
 		if err := w.service.Unmap(w.t.Context(), tcp(alice, 80)); err != nil {
 			w.t.Errorf("deleting: %v", err)
 		}
-		<-renewed
+		renewal.Wait()
 		w.gateway.edit(func(g *gateway) { // What was on its way arrives.
 			g.leases[leaseKey{nat.TCP, m.InnerPort}] = lease{40001, time.Now().Add(time.Hour)}
 		})

@@ -161,19 +161,26 @@ func (w *world) calm() {
 	w.run(w.duration(calmMost))
 }
 
-// adoption kills the daemon and starts it again: nothing on the router changes, and
-// every mapping is there again.
+// adoption kills the daemon and starts it again: every mapping is there again, with
+// the rule that it had.
 func (w *world) adoption() {
 	w.tally.add("check: adoption", 1)
-	before := w.ids()
+	before := w.bench.Daemon().Mappings()
 	w.kill()
 	w.run(w.duration(5 * time.Second))
 	w.start()
 	w.run(20 * time.Second)
-	after := w.ids()
-	for _, id := range before {
-		if !slices.Contains(after, id) && w.bench.Gateway.Profile().RotateEvery == 0 {
-			w.note("rule %s is gone", id)
+	after := make(map[nat.Key]nat.Mapping)
+	for _, m := range w.bench.Daemon().Mappings() {
+		after[m.Key] = m
+	}
+	for _, was := range before {
+		switch is, there := after[was.Key]; {
+		case was.Closing || w.watch.last(was.Key).void:
+		case !there && time.Now().Before(was.Until):
+			w.fail("(h) %v was not adopted", was.Key)
+		case there && is.RuleID != was.RuleID:
+			w.fail("(h) the rule of %v was %s before the restart and is %s", was.Key, was.RuleID, is.RuleID)
 		}
 	}
 	w.verify()
