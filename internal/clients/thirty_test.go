@@ -36,8 +36,8 @@ const (
 func TestThirtyDays(t *testing.T) {
 	t.Parallel()
 	for _, profile := range []natpmptest.Profile{
-		natpmptest.ProtonRotate(120), natpmptest.ProtonRefuse(6*time.Hour, 5*time.Minute),
-		natpmptest.Lossy(0.1), natpmptest.Restarting(20*time.Hour, false),
+		natpmptest.ProtonRotate(120), natpmptest.ProtonRefuse(time.Hour, 5*time.Minute),
+		natpmptest.Lossy(0.2), natpmptest.Restarting(20*time.Hour, false),
 	} {
 		for _, policy := range []nat.LeasePolicy{nat.PolicyClient, nat.PolicyHold} {
 			t.Run(profile.Name+"/"+policy.String(), func(t *testing.T) {

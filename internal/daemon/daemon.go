@@ -111,6 +111,7 @@ func (d *Daemon) makeGateway(Options) (err error) {
 		Dial: d.net.DialGateway, Window: d.cfg.GatewayWindow,
 		Address: d.cfg.Gateway.Addr(), ListenAnnouncements: d.net.ListenAnnouncements,
 		OnStateLost:     func() { d.service.GatewayLost() },
+		OnBack:          func() { d.service.GatewayBack() },
 		OnAddressChange: d.addressChanged,
 		Observe:         d.took(ops.HopGateway),
 		Logger:          d.log.With("component", "gateway"),

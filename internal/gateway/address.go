@@ -9,9 +9,9 @@ import (
 const (
 	// lookTimeout bounds one look at the public address: five packets.
 	lookTimeout = 5 * time.Second
-	// retryFirst and retryLimit bound the wait after a failed look.
-	retryFirst = 5 * time.Second
-	retryLimit = 30 * time.Second
+	// retryAfter is the wait after a failed look. It does not grow: as long as the
+	// gateway is thought to be away, mappings that it took away lead nowhere.
+	retryAfter = 5 * time.Second
 	// announcementPause is the least time between two looks because of announcements,
 	// which anybody may send. A gateway sends each ten times, over two minutes.
 	announcementPause = time.Second
@@ -58,13 +58,10 @@ func (g *Gateway) lookNow() {
 // keepAddress looks at the address again and again. It never gives up: a gateway
 // may refuse for minutes, or for days.
 func (g *Gateway) keepAddress(ctx context.Context) {
-	for failures := 0; ctx.Err() == nil; {
+	for ctx.Err() == nil {
 		wait := g.cfg.Refresh
-		if g.look(ctx) {
-			failures = 0
-		} else {
-			failures++
-			wait = retryPause(failures)
+		if !g.look(ctx) {
+			wait = retryAfter
 		}
 		timer := time.NewTimer(wait)
 		select {
@@ -86,9 +83,4 @@ func (g *Gateway) look(ctx context.Context) bool {
 	g.judge(ctx, err, start)
 	g.note(&g.lastLook, err)
 	return err == nil
-}
-
-// retryPause returns the wait after so many failed looks in a row.
-func retryPause(failures int) time.Duration {
-	return min(retryFirst<<min(failures-1, 10), retryLimit)
 }

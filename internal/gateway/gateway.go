@@ -40,6 +40,10 @@ type Config struct {
 	// (RFC 6886 §3.6), by whichever goroutine saw the packet. It must not block.
 	// Nil is nobody.
 	OnStateLost func()
+	// OnBack is called when the gateway does what it is asked again, after it had
+	// refused, been silent, or failed: what was asked in vain is worth asking again
+	// now. It must not block. Nil is nobody.
+	OnBack func()
 	// OnAddressChange is called when the public address becomes known, changes, or
 	// is taken away by the gateway; the zero Addr stands for none. It must not
 	// block. Nil is nobody.
@@ -96,6 +100,9 @@ func New(cfg Config) (*Gateway, error) {
 	}
 	if cfg.OnStateLost == nil {
 		cfg.OnStateLost = func() {}
+	}
+	if cfg.OnBack == nil {
+		cfg.OnBack = func() {}
 	}
 	if cfg.OnAddressChange == nil {
 		cfg.OnAddressChange = func(netip.Addr, netip.Addr) {}

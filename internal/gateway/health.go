@@ -97,6 +97,9 @@ func (g *Gateway) judge(ctx context.Context, err error, start time.Time) {
 		if _, ok := g.External(); !ok {
 			g.lookNow()
 		}
+		if before.state != StateUnknown {
+			g.cfg.OnBack()
+		}
 	case StateRefused:
 		g.log.WarnContext(ctx, "gateway refuses nat-pmp", "remedy", now.advice())
 	case StateSilent:

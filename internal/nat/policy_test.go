@@ -78,6 +78,34 @@ func TestHoldSurvivesAGatewayThatIsAway(t *testing.T) {
 	})
 }
 
+// A gateway that is back is asked at once for what it did not answer, however long
+// the wait for the next try was to be.
+func TestGatewayBack(t *testing.T) {
+	t.Parallel()
+	inWorld(t, hold, func(w *world) {
+		w.mapped(tcp(alice, 80))
+		w.mapped(tcp(bob, 80))
+		w.gateway.edit(func(g *gateway) { g.before = refusing })
+		time.Sleep(5 * time.Minute)
+		w.gateway.edit(func(g *gateway) { g.before = nil })
+		w.gateway.count()
+		w.service.GatewayBack()
+		time.Sleep(100 * time.Millisecond)
+		if n := w.gateway.count(); n != 2 {
+			w.t.Errorf("%d packets, want one for each mapping", n)
+		}
+		w.agree()
+		w.service.GatewayBack()
+		time.Sleep(time.Second)
+		if n := w.gateway.count(); n != 0 {
+			w.t.Errorf("%d packets for mappings that want nothing", n)
+		}
+	})
+}
+
+// refusing fails at once, as a host does that has nobody on the port.
+func refusing(string, nat.Protocol, uint16) error { return gatewayError(nat.ReasonUnreachable, false) }
+
 func TestHoldAdopts(t *testing.T) {
 	t.Parallel()
 	keep := func(c *nat.Config, w *world) {

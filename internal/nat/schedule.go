@@ -145,6 +145,20 @@ func (s *Service) recreate(ctx context.Context) {
 	}
 }
 
+// GatewayBack tells that the gateway answers again after it did not: the renewals
+// that failed are tried at once, and not when their waits are over. It does not wait.
+func (s *Service) GatewayBack() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	now := time.Now()
+	for _, e := range s.entries {
+		if e.failures > 0 && !e.closing && e.refreshAt.After(now) {
+			e.refreshAt = now
+		}
+	}
+	s.poke()
+}
+
 // refreshSoon lets the scheduler refresh every mapping.
 func (s *Service) refreshSoon() {
 	s.mu.Lock()
