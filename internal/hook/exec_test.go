@@ -119,8 +119,8 @@ func TestExecThatHangs(t *testing.T) {
 	t.Parallel()
 	dir := t.TempDir()
 	pids := filepath.Join(dir, "pids")
-	got, log := runs(t, `sleep 300 & echo $! > "$1"; sleep 300`, 300*time.Millisecond, pids)
-	if want := (hook.Stats{Failed: 1, Lost: 1}); got != want || !strings.Contains(log, "killed after 300ms") {
+	got, log := runs(t, `sleep 300 & echo $! > "$1"; sleep 300`, time.Second, pids)
+	if want := (hook.Stats{Failed: 1, Lost: 1}); got != want || !strings.Contains(log, "killed after 1s") {
 		t.Errorf("stats %+v, log %s", got, log)
 	}
 	pid, err := os.ReadFile(pids)
@@ -148,11 +148,11 @@ func alive(pid string) bool {
 func TestExecThatLeavesAChild(t *testing.T) {
 	t.Parallel()
 	began := time.Now()
-	got, log := runs(t, `sleep 5 & exit 0`, 20*time.Second)
+	got, log := runs(t, `sleep 10 & exit 0`, 20*time.Second)
 	if want := (hook.Stats{Delivered: 1}); got != want || log != "" {
 		t.Errorf("stats %+v, log %s", got, log)
 	}
-	if took := time.Since(began); took > 4*time.Second {
+	if took := time.Since(began); took > 8*time.Second {
 		t.Errorf("took %v, want about a second", took)
 	}
 }
