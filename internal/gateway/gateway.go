@@ -78,8 +78,9 @@ type Gateway struct {
 	heard time.Time
 	// count is guarded by mu.
 	count counters
-	// lastLease and lastLook are how the last requests of these kinds went. Guarded by mu.
-	lastLease, lastLook outcome
+	// lastCreate, lastRenewal and lastLook are how the last requests of these kinds
+	// went. Guarded by mu.
+	lastCreate, lastRenewal, lastLook outcome
 }
 
 var _ nat.Gateway = (*Gateway)(nil)

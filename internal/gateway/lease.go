@@ -36,17 +36,21 @@ func (g *Gateway) Lease(ctx context.Context, req nat.LeaseRequest) (nat.Lease, e
 		Lifetime:              seconds(req.Lifetime),
 		Renewal:               req.Renewal,
 	}
+	last := &g.lastCreate
+	if req.Renewal {
+		last = &g.lastRenewal
+	}
 	lost := false // a packet went out of which nothing was heard
 	for {
 		start := time.Now()
 		m, err := g.client.Map(ctx, r)
 		g.judge(ctx, err, start)
-		g.note(&g.lastLease, err)
+		g.note(last, err)
 		lost = unanswered(err, lost)
 		switch {
 		case err == nil:
 			lease, err := granted(m)
-			g.note(&g.lastLease, err)
+			g.note(last, err)
 			return lease, err
 		case !transient(err):
 			return nat.Lease{}, fault(err, false)

@@ -30,8 +30,9 @@ type Stats struct {
 	StateLosses uint64
 	// Announcements is how many announcements of the gateway came.
 	Announcements uint64
-	// LeaseError is why the last request for a lease failed; nil if it did not or
-	// there was none. LeaseErrorAt is when that request ended, with or without one.
+	// LeaseError is why the last request for a new lease failed or, if it did not,
+	// that for a renewal; nil if neither did. LeaseErrorAt is when that request ended,
+	// with or without an error.
 	LeaseError   error
 	LeaseErrorAt time.Time
 	// LookError is why the last look at the public address failed; nil if it did not.
@@ -67,6 +68,10 @@ func (g *Gateway) note(o *outcome, err error) {
 func (g *Gateway) Stats() Stats {
 	g.mu.Lock()
 	defer g.mu.Unlock()
+	lease := g.lastCreate
+	if lease.err == nil {
+		lease = g.lastRenewal
+	}
 	return Stats{
 		State:          g.health.state,
 		Result:         g.health.result,
@@ -77,8 +82,8 @@ func (g *Gateway) Stats() Stats {
 		AddressChanges: g.count.addressChanges,
 		StateLosses:    g.count.stateLosses,
 		Announcements:  g.count.announcements,
-		LeaseError:     g.lastLease.err,
-		LeaseErrorAt:   g.lastLease.at,
+		LeaseError:     lease.err,
+		LeaseErrorAt:   lease.at,
 		LookError:      g.lastLook.err,
 		Client:         g.client.Stats(),
 	}

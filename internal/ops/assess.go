@@ -89,10 +89,9 @@ func well(in Input) Verdict {
 		v.Detail = "A port opens as soon as a program on the LAN asks for one."
 	case 1:
 		v.Title = "1 port is open"
+		v.Detail = fmt.Sprintf("The Internet reaches it at %s.", in.address())
 	default:
 		v.Title = fmt.Sprintf("%d ports are open", open)
-	}
-	if v.Detail == "" {
 		v.Detail = fmt.Sprintf("The Internet reaches them at %s.", in.address())
 	}
 	return v

@@ -60,12 +60,10 @@ func routerHop(in Input) HopStatus {
 	h := HopStatus{Name: HopRouter, State: StateOK, Summary: "rules can be made", Detail: describe(s, in.About.Router)}
 	failed := s.ChangeError != nil && in.Now.Sub(s.ChangeErrorAt) < failedFor
 	switch {
-	case !s.Connected && s.LastError == nil:
-		return h.is(StateUnknown, "connecting")
-	case !s.Connected:
-		return h.fails("not reachable", s.LastError, remedy.Unreachable())
 	case !s.Ready && s.LastError == nil:
-		return h.is(StateUnknown, "connected, looking around")
+		return h.is(StateUnknown, "connecting")
+	case !s.Connected, !s.Ready && !lacking(s.LastError): // it comes and goes
+		return h.fails("not reachable", s.LastError, remedy.Unreachable())
 	case !s.Ready:
 		return h.fails("cannot be used", s.LastError, remedy.Unreachable())
 	case len(s.Denied) > 0:
@@ -214,6 +212,13 @@ func hopOf(h Hop) nat.Hop {
 		return nat.HopRouter
 	}
 	return nat.HopGateway
+}
+
+// lacking says whether the router was asked, and something about it is not as it has
+// to be. Other failures are of the connection.
+func lacking(err error) bool {
+	advice, _ := remedy.For(err)
+	return advice.Kind == remedy.KindInterface || advice.Kind == remedy.KindPermission || advice.Kind == remedy.KindRejected
 }
 
 // ofRouter says whether the router is to blame for the error.

@@ -85,6 +85,7 @@ func onBench(t *testing.T, cfg lab.BenchConfig, test func(r *rig)) {
 		cfg.Environ["HTTP_ADDR"] = ":8080"
 		cfg.Options = func(o *daemon.Options) {
 			o.Version = "v1.2.3"
+			o.Network.DialHook = func(context.Context, string, string) (net.Conn, error) { return nil, errors.New("no hooks here") }
 			o.Network.ListenHTTP = func(context.Context, config.ListenAddress) (net.Listener, error) { return r.wire, nil }
 		}
 		b, err := lab.NewBench(cfg)

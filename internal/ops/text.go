@@ -16,8 +16,7 @@ type TextOptions struct {
 	Location *time.Location
 	// Events is how many of the last events are shown.
 	Events int
-	// Paint colors a text by a state; nil colors nothing. It must not change the width
-	// that a terminal shows.
+	// Paint colors a text by a state; nil colors nothing.
 	Paint func(State, string) string
 }
 
@@ -63,17 +62,22 @@ func sign(s State) string {
 }
 
 func writeHops(b *strings.Builder, s Status, o TextOptions) {
-	t := tabwriter.NewWriter(b, 0, 0, 2, ' ', 0)
+	var table strings.Builder
+	t := tabwriter.NewWriter(&table, 0, 0, 2, ' ', 0)
 	for _, h := range s.Hops {
 		took := "-"
 		if h.LatencyMS != nil {
 			took = strconv.FormatFloat(*h.LatencyMS, 'f', 1, 64) + " ms"
 		}
-		// The sign stands in front of the first column, so that its color, which has no
-		// width, does not move the others.
-		fmt.Fprintf(t, "%s %s\t%s\t%s\t%s\n", o.Paint(h.State, sign(h.State)), h.Title, took, h.Summary, h.Detail)
+		fmt.Fprintf(t, "%s %s\t%s\t%s\t%s\n", sign(h.State), h.Title, took, h.Summary, h.Detail)
 	}
 	_ = t.Flush() // a strings.Builder takes everything
+	// Colors come last: to a tabwriter they would have a width.
+	lines := strings.SplitAfter(table.String(), "\n")
+	for i, h := range s.Hops {
+		mark := sign(h.State)
+		b.WriteString(o.Paint(h.State, mark) + strings.TrimPrefix(lines[i], mark))
+	}
 }
 
 func writeMappings(b *strings.Builder, s Status) {

@@ -1,0 +1,245 @@
+package ops_test
+
+import (
+	"bytes"
+	"errors"
+	"net/netip"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+	"github.com/google/go-cmp/cmp/cmpopts"
+
+	"doublenat/internal/gateway"
+	"doublenat/internal/nat"
+	"doublenat/internal/ops"
+	"doublenat/internal/router"
+	"doublenat/natpmp"
+)
+
+// noon is the moment of the pictures in these tests.
+func noon() time.Time { return time.Date(2026, 11, 22, 12, 0, 0, 0, time.UTC) }
+
+// fine is an input in which all is well.
+func fine() ops.Input {
+	return ops.Input{
+		Now: noon(),
+		About: ops.About{
+			Version: "v1.2.3", Instance: "default", Started: noon().Add(-time.Hour),
+			Listen: "0.0.0.0:5351", Gateway: "10.2.0.1:5351", Router: "192.168.88.1:8728",
+		},
+		Parts: ops.Parts{
+			Router:  router.Status{Connected: true, Ready: true, Version: "7.22 (stable)", Board: "hAP ax^3", InInterface: "wg1"},
+			Gateway: gateway.Stats{State: gateway.StateOK, LastSuccess: noon(), Address: netip.MustParseAddr("5.6.7.8"), AddressAt: noon()},
+			Core:    nat.Status{ReconcileAttempt: noon(), ReconcileSuccess: noon()},
+			Server:  natpmp.ServerStats{Received: 1},
+		},
+		Latency: map[ops.Hop]time.Duration{ops.HopRouter: 1234 * time.Microsecond},
+		Since:   map[ops.Hop]ops.Since{ops.HopRouter: {State: ops.StateOK, At: noon().Add(-time.Minute)}, ops.HopGateway: {State: ops.StateDown}},
+	}
+}
+
+func TestAssessWhole(t *testing.T) {
+	t.Parallel()
+	in := fine()
+	key := nat.Key{Client: alice, Protocol: nat.TCP, InternalPort: 6881}
+	in.Parts.Mappings = []nat.Mapping{{
+		Key: key, InnerPort: 20000, ExternalPort: 40000, Created: noon().Add(-time.Minute), Until: noon().Add(time.Hour),
+		LeaseUntil: noon().Add(45 * time.Second), Granted: time.Minute, Packets: 7,
+	}}
+	took := 1.23
+	want := ops.Status{
+		Time: noon(), Started: noon().Add(-time.Hour), Version: "v1.2.3", Instance: "default",
+		Verdict:       ops.Verdict{State: ops.StateOK, Title: "1 port is open", Detail: "The Internet reaches it at 5.6.7.8.", Ready: true},
+		PublicAddress: netip.MustParseAddr("5.6.7.8"),
+		Hops: []ops.HopStatus{
+			{Name: ops.HopLAN, Title: "LAN", State: ops.StateOK, Summary: "clients are answered", Detail: "on 0.0.0.0:5351"},
+			{
+				Name: ops.HopRouter, Title: "Router", State: ops.StateOK, Summary: "rules can be made",
+				Detail: "hAP ax^3, RouterOS 7.22 (stable), tunnel wg1", LatencyMS: &took, Since: noon().Add(-time.Minute),
+			},
+			{Name: ops.HopGateway, Title: "VPN gateway", State: ops.StateOK, Summary: "grants leases", Detail: "10.2.0.1:5351"},
+			{Name: ops.HopAddress, Title: "Public address", State: ops.StateOK, Summary: "confirmed", Detail: "5.6.7.8"},
+		},
+		Mappings: []ops.Mapping{{
+			Protocol: "tcp", Public: netip.MustParseAddrPort("5.6.7.8:40000"), ExternalPort: 40000, InnerPort: 20000,
+			Client: alice, InternalPort: 6881, Kind: ops.KindClient, Created: noon().Add(-time.Minute), Ends: noon().Add(time.Hour),
+			LeaseEnds: noon().Add(45 * time.Second), LeaseSeconds: 60, Packets: 7,
+		}},
+		Events: []ops.Event{},
+	}
+	if diff := cmp.Diff(want, ops.Assess(in), cmpopts.EquateComparable(netip.Addr{}, netip.AddrPort{})); diff != "" {
+		t.Errorf("(-want +got):\n%s", diff)
+	}
+}
+
+// What cannot be made happen on the bench.
+func TestAssessVerdict(t *testing.T) {
+	t.Parallel()
+	broken := errors.New("it broke")
+	tests := []struct {
+		name   string
+		change func(in *ops.Input)
+		state  ops.State
+		hop    ops.Hop
+		title  string
+		remedy string
+	}{
+		{name: "well", change: func(*ops.Input) {}, state: ops.StateOK, title: "Ready, no port is open yet"},
+		{name: "stopping", change: func(in *ops.Input) { in.Parts.Stopping = true }, state: ops.StateDown, hop: ops.HopLAN, title: "doublenat is stopping"},
+		{
+			name: "starting", change: func(in *ops.Input) { in.Parts = ops.Parts{} },
+			state: ops.StateUnknown, hop: ops.HopRouter, title: "doublenat is starting",
+		},
+		{
+			name: "connected", change: func(in *ops.Input) { in.Parts.Router = router.Status{Connected: true} },
+			state: ops.StateUnknown, hop: ops.HopRouter, title: "doublenat is starting",
+		},
+		{
+			name: "not compared yet", change: func(in *ops.Input) { in.Parts.Core = nat.Status{} },
+			state: ops.StateUnknown, hop: ops.HopRouter, title: "doublenat is starting",
+		},
+		{
+			name: "nearer hop first", change: func(in *ops.Input) {
+				in.Parts.Router = router.Status{LastError: broken}
+				in.Parts.Gateway = gateway.Stats{State: gateway.StateSilent, Remedy: "check the route"}
+			},
+			state: ops.StateDown, hop: ops.HopRouter, title: "Router: not reachable", remedy: "is the router up",
+		},
+		{
+			name: "down before degraded", change: func(in *ops.Input) {
+				in.About.ReadOnly = true
+				in.Parts.Gateway = gateway.Stats{State: gateway.StateSilent, Remedy: "check the route"}
+			},
+			state: ops.StateDown, hop: ops.HopGateway, title: "VPN gateway: silent", remedy: "check the route",
+		},
+		{
+			name: "read-only", change: func(in *ops.Input) { in.About.ReadOnly = true },
+			state: ops.StateDegraded, hop: ops.HopLAN, title: "LAN: read-only, clients are refused", remedy: "READ_ONLY",
+		},
+		{
+			name: "answers lost", change: func(in *ops.Input) { in.Parts.Server.SendErrors = 3; in.Before.SendErrors = 2 },
+			state: ops.StateDown, hop: ops.HopLAN, title: "LAN: answers cannot be sent", remedy: "firewall",
+		},
+		{
+			name: "answers were lost", change: func(in *ops.Input) { in.Parts.Server.SendErrors = 3; in.Before.SendErrors = 3 },
+			state: ops.StateOK, title: "Ready, no port is open yet",
+		},
+		{
+			name: "overload", change: func(in *ops.Input) { in.Parts.Server.Overload = 1 },
+			state: ops.StateDegraded, hop: ops.HopLAN, title: "LAN: more requests than can be worked on", remedy: "DENIED_CLIENTS",
+		},
+		{
+			name: "panic", change: func(in *ops.Input) { in.Parts.Server.Panics = 1 },
+			state: ops.StateDegraded, hop: ops.HopLAN, title: "LAN: requests failed inside doublenat", remedy: "report it",
+		},
+		{
+			name: "old failure of a change", change: func(in *ops.Input) {
+				in.Parts.Router.ChangeError, in.Parts.Router.ChangeErrorAt = broken, noon().Add(-10*time.Minute)
+			},
+			state: ops.StateOK, title: "Ready, no port is open yet",
+		},
+		{
+			name: "failure of a change", change: func(in *ops.Input) {
+				in.Parts.Router.ChangeError, in.Parts.Router.ChangeErrorAt = broken, noon().Add(-9*time.Minute)
+			},
+			state: ops.StateDown, hop: ops.HopRouter, title: "Router: the last rule could not be changed", remedy: "look at its log",
+		},
+		{
+			name: "gateway's fault while comparing", change: func(in *ops.Input) { in.Parts.Core.ReconcileError = &nat.Error{Hop: nat.HopGateway, Err: broken} },
+			state: ops.StateOK, title: "Ready, no port is open yet",
+		},
+		{
+			name: "not compared lately", change: func(in *ops.Input) { in.Parts.Core.ReconcileSuccess = noon().Add(-4 * time.Minute) },
+			state: ops.StateDegraded, hop: ops.HopRouter, title: "Router: takes minutes to list its rules", remedy: "CPU load",
+		},
+		{
+			name: "gateway not heard lately", change: func(in *ops.Input) { in.Parts.Gateway.LastSuccess = noon().Add(-4 * time.Minute) },
+			state: ops.StateDegraded, hop: ops.HopGateway, title: "VPN gateway: was not heard lately", remedy: "requests get lost",
+		},
+		{
+			name: "something else than a gateway", change: func(in *ops.Input) {
+				in.Parts.Gateway = gateway.Stats{State: gateway.StateFailing, Result: natpmp.ResultUnsupportedVersion, Remedy: "check the address"}
+			},
+			state: ops.StateDown, hop: ops.HopGateway, title: "VPN gateway: answers with unsupported version", remedy: "check the address",
+		},
+		{
+			name: "address not confirmed", change: func(in *ops.Input) { in.Parts.Gateway.AddressAt = noon().Add(-11 * time.Minute) },
+			state: ops.StateDown, hop: ops.HopAddress, title: "Public address: not confirmed for 11m0s", remedy: "no public address",
+		},
+		{
+			name: "address not told yet", change: func(in *ops.Input) {
+				in.Parts.Gateway.Address, in.Parts.Gateway.AddressAt = netip.Addr{}, time.Time{}
+			},
+			state: ops.StateUnknown, hop: ops.HopAddress, title: "doublenat is starting",
+		},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			t.Parallel()
+			in := fine()
+			tt.change(&in)
+			v := ops.Assess(in).Verdict
+			if v.State != tt.state || v.Hop != tt.hop || v.Title != tt.title || !strings.Contains(v.Remedy, tt.remedy) {
+				t.Errorf("got %+v, want %s %q %q, remedy with %q", v, tt.state, tt.hop, tt.title, tt.remedy)
+			}
+			if ready := tt.state == ops.StateOK || tt.state == ops.StateDegraded; v.Ready != ready {
+				t.Errorf("ready is %v", v.Ready)
+			}
+		})
+	}
+}
+
+func TestAssessKinds(t *testing.T) {
+	t.Parallel()
+	in := fine()
+	key := func(port uint16) nat.Key { return nat.Key{Client: alice, Protocol: nat.UDP, InternalPort: port} }
+	in.About.Static = map[nat.Key]bool{key(1): true}
+	in.Parts.Gateway.Address = netip.Addr{}
+	in.Parts.Mappings = []nat.Mapping{{Key: key(1), Adopted: true}, {Key: key(2), Adopted: true}, {Key: key(3), Companion: true}, {Key: key(4), Closing: true}}
+	var got []ops.Kind
+	s := ops.Assess(in)
+	for _, m := range s.Mappings {
+		got = append(got, m.Kind)
+		if m.Public.IsValid() {
+			t.Errorf("a public address without one: %v", m.Public)
+		}
+	}
+	if diff := cmp.Diff([]ops.Kind{ops.KindStatic, ops.KindAdopted, ops.KindCompanion, ops.KindClient}, got); diff != "" {
+		t.Errorf("(-want +got):\n%s", diff)
+	}
+}
+
+func TestWriteText(t *testing.T) {
+	t.Parallel()
+	in := fine()
+	in.Parts.Gateway.State, in.Parts.Gateway.Remedy = gateway.StateSilent, "check the route"
+	in.Parts.Mappings = []nat.Mapping{
+		{Key: nat.Key{Client: alice, Protocol: nat.TCP, InternalPort: 6881}, ExternalPort: 40000, LeaseUntil: noon().Add(45 * time.Second), Packets: 7},
+		{Key: nat.Key{Client: bob, Protocol: nat.UDP, InternalPort: 9}, ExternalPort: 9, LeaseUntil: noon().Add(-time.Second), Closing: true},
+	}
+	in.Events = []ops.Event{{ID: 2, Time: noon(), Text: "VPN gateway: silent"}, {ID: 1, Time: noon(), Text: "not shown"}}
+	var b bytes.Buffer
+	err := ops.WriteText(&b, ops.Assess(in), ops.TextOptions{Events: 1, Paint: func(s ops.State, text string) string {
+		return map[ops.State]string{ops.StateDown: "<down>"}[s] + text
+	}})
+	want := `<down>✗ VPN gateway: silent
+  10.2.0.1:5351
+  What to do: check the route
+
+✓ LAN             -       clients are answered       on 0.0.0.0:5351
+✓ Router          1.2 ms  rules can be made          hAP ax^3, RouterOS 7.22 (stable), tunnel wg1
+<down>✗ VPN gateway     -       silent                     10.2.0.1:5351
+… Public address  -       waits for the VPN gateway  5.6.7.8
+
+PUBLIC         PROTO  CLIENT              LEASE ENDS  PACKETS  KIND
+5.6.7.8:40000  tcp    192.168.88.10:6881  in 45s      7        client
+5.6.7.8:9      udp    192.168.88.11:9     overdue     0        client, closing
+
+2026-11-22 12:00:00  VPN gateway: silent
+`
+	if diff := cmp.Diff(want, b.String()); diff != "" || err != nil {
+		t.Errorf("%v (-want +got):\n%s", err, diff)
+	}
+}
