@@ -69,13 +69,16 @@ func TestStatus(t *testing.T) {
 		if got.LastSuccess.IsZero() || got.LastSuccess.After(time.Now()) {
 			t.Errorf("last success: got %v", got.LastSuccess)
 		}
+		if got.ChangeError == nil || !strings.Contains(got.ChangeError.Error(), "failure: no") || got.ChangeErrorAt != time.Now() {
+			t.Errorf("last failed change: got %v at %v", got.ChangeError, got.ChangeErrorAt)
+		}
 		want := router.Status{
 			Connected: true, Ready: true, Since: connected,
 			Identity: "MikroTik", Version: "7.18 (stable)", Board: "hAP ax^3", InInterface: "wg1",
 			Reads: 13, Writes: 2, Errors: 1,
 			API: routeros.Stats{Connected: true, Connects: 1, Commands: 15, Traps: 1},
 		}
-		if diff := cmp.Diff(want, got, cmpopts.IgnoreFields(router.Status{}, "LastSuccess")); diff != "" {
+		if diff := cmp.Diff(want, got, cmpopts.IgnoreFields(router.Status{}, "LastSuccess", "ChangeError", "ChangeErrorAt")); diff != "" {
 			t.Errorf("(-want +got):\n%s", diff)
 		}
 	})
