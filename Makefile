@@ -106,8 +106,9 @@ cover: ## print the coverage of each package
 	$(GO) test -cover ./...
 
 .PHONY: docs
-docs: ## write the tables of variables into README.md and docs/operation.md
+docs: ## write the tables of variables and the man pages
 	$(GO) test ./internal/config -run TestDocuments -update
+	$(GO) test ./cmd/doublenat -run TestManPages -update
 
 .PHONY: bench
 bench: ## run the benchmarks (allocations count, times are for reading)

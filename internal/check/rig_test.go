@@ -161,10 +161,5 @@ func (r *rig) serve() {
 		r.t.Fatal(err)
 	}
 	time.Sleep(time.Second)
-	got, err := r.Request(netip.MustParseAddr("192.168.88.10"), natpmp.Request{
-		Opcode: natpmp.OpMapTCP, InternalPort: 6881, Lifetime: 3600,
-	})
-	if err != nil || got.Result != natpmp.ResultSuccess {
-		r.t.Fatalf("mapping: %+v, error %v", got, err)
-	}
+	r.request()
 }
