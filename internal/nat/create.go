@@ -49,7 +49,14 @@ func (s *Service) finish(ctx context.Context, req MapRequest, inner uint16, leas
 	}
 	m := s.insert(req, inner, lease, rule, granted)
 	s.emit(EventCreated, m, nil)
-	return Grant{ExternalPort: lease.ExternalPort, Lifetime: min(lease.Lifetime, req.Lifetime).Truncate(time.Second)}, nil
+	return promise(lease, req.Lifetime, granted), nil
+}
+
+// promise returns what a client is told of a lease that was granted a while ago: the
+// time that the router took since is not there any more.
+func promise(lease Lease, requested time.Duration, granted time.Time) Grant {
+	left := min(lease.Lifetime, requested) - time.Since(granted)
+	return Grant{ExternalPort: lease.ExternalPort, Lifetime: max(left.Round(time.Second), time.Second)}
 }
 
 // admit counts a mapping to be against the limits.

@@ -102,3 +102,16 @@ func TestDeletionOvertakesRenewal(t *testing.T) {
 		w.empty()
 	})
 }
+
+// The time that a slow router takes is not promised to the client: its lease began
+// before that.
+func TestLifetimeAfterASlowRouter(t *testing.T) {
+	t.Parallel()
+	inWorld(t, nil, func(w *world) {
+		w.router.edit(func(r *router) { r.latency = 3 * time.Second })
+		if grant := w.mapped(tcp(alice, 80)); grant.Lifetime != 57*time.Second {
+			w.t.Errorf("promised %v, want the 57s that are left of the lease", grant.Lifetime)
+		}
+		w.router.edit(func(r *router) { r.latency = 10 * time.Millisecond })
+	})
+}

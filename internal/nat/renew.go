@@ -31,7 +31,7 @@ func (s *Service) renew(ctx context.Context, e *entry, req MapRequest) (Grant, e
 		// A client that was answered from the table meanwhile does not know it yet.
 		s.portChanged(ctx, e, old, now.Sub(began) >= s.cfg.AnswerBudget)
 	}
-	return Grant{ExternalPort: lease.ExternalPort, Lifetime: min(lease.Lifetime, req.Lifetime).Truncate(time.Second)}, nil
+	return promise(lease, req.Lifetime, now), nil
 }
 
 // leaseAgain renews a lease. A port that the gateway gives instead and that belongs
