@@ -32,7 +32,7 @@ type metrics struct {
 func newMetrics(m *Monitor) *metrics {
 	x := &metrics{registry: prometheus.NewRegistry(), monitor: m, table: Metrics(), latency: make(map[Hop]*latency)}
 	took := prometheus.NewHistogramVec(prometheus.HistogramOpts{
-		Name: MetricHopLatency, Help: helpLatency,
+		Name: MetricHopLatency, Help: HelpHopLatency,
 		// From a LAN's round trip to what a client waits at most.
 		Buckets: []float64{.001, .0025, .005, .01, .025, .05, .1, .25, .5, 1, 2.5, 8},
 	}, []string{"hop"})

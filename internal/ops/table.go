@@ -28,8 +28,8 @@ type point struct {
 	labels []string
 }
 
-// helpLatency belongs to the one histogram.
-const helpLatency = "How long a hop takes: lan from a request to its answer, router for a command, gateway for a request with its repetitions."
+// HelpHopLatency says what [MetricHopLatency] is, the one histogram.
+const HelpHopLatency = "How long a hop takes: lan from a request to its answer, router for a command, gateway for a request with its repetitions."
 
 // Metrics lists the metrics that are read from the parts, in the order of the
 // documentation. Labels have few values, whatever packets bring.
