@@ -100,3 +100,22 @@ func TestEpochWatch(t *testing.T) {
 		})
 	}
 }
+
+// Suspecting a packet takes in nothing of it.
+func TestEpochWatchSuspect(t *testing.T) {
+	t.Parallel()
+	var w natpmp.EpochWatch
+	at := time.Unix(1_800_000_000, 0)
+	if w.Suspect(0, at) {
+		t.Error("a packet is suspected without one to compare with")
+	}
+	w.Observe(1000, at)
+	for range 2 {
+		if !w.Suspect(0, at) || w.Suspect(4_000_000, at) || w.Suspect(1000, at) {
+			t.Error("want a loss to be suspected at 0 only, again and again")
+		}
+	}
+	if w.Observe(1001, at.Add(time.Second)) {
+		t.Error("what was suspected was taken in")
+	}
+}
