@@ -20,6 +20,10 @@ var retransmissions = [...]time.Duration{
 	250 * time.Millisecond, 500 * time.Millisecond, time.Second, 2 * time.Second, 4 * time.Second, 5 * time.Second,
 }
 
+// lastMoment is the part of the granted time after which some clients renew: when
+// their packets arrive, the timer that ends the mapping is about to fire.
+const lastMoment = 100
+
 // client is a LAN host: programs that want ports, and a socket.
 type client struct {
 	w     *world
@@ -163,7 +167,11 @@ func (c *client) settle(wt *want, turn int) {
 	case result != natpmp.ResultSuccess:
 		c.w.agenda.after(time.Minute+c.w.duration(3*time.Minute), func() { c.again(wt, turn) })
 	default:
-		c.w.agenda.after(life*time.Duration(wt.part)/100, func() { c.again(wt, turn) })
+		wait := life * time.Duration(wt.part) / 100
+		if wt.part == lastMoment {
+			wait = life - c.w.between(2*time.Millisecond, 10*time.Millisecond)
+		}
+		c.w.agenda.after(wait, func() { c.again(wt, turn) })
 	}
 }
 

@@ -78,7 +78,7 @@ func (w *world) act(c *client) {
 	alive := wt != nil && wt.alive
 	lifetime := pick(w.rng, uint32(20), 60, 600, 3600, 3600, 7200, 7200, 1<<31)
 	suggest := pick(w.rng, uint16(0), key.InternalPort, uint16(1024+w.rng.IntN(60000)))
-	part := pick(w.rng, 50, 50, 75, 90)
+	part := pick(w.rng, 50, 50, 75, 90, lastMoment)
 	switch n := w.rng.IntN(100); {
 	case n < 45 && !alive:
 		c.want(key, lifetime, suggest, part)

@@ -105,7 +105,11 @@ func networkFaults() []fault {
 					return mend
 				}
 				end := w.watch.begin(&w.watch.gateway)
-				return func() { mend(); end() }
+				if d == fromGateway || f.Jitter+f.Hold == 0 {
+					return func() { mend(); end() }
+				}
+				passed := w.watch.begin(&w.watch.overtaking)
+				return func() { mend(); end(); passed() }
 			}})
 		}
 	}
@@ -258,11 +262,15 @@ func replyFaults() []fault {
 	} {
 		all = append(all, fault{"router: " + f.kind.String(), func(w *world) func() {
 			end := w.watch.begin(&w.watch.router)
+			stalls := func() {}
+			if f.kind == routerostest.FaultDelay {
+				stalls = w.watch.begin(&w.watch.stalled)
+			}
 			disarm := w.bench.Router.Inject(routerostest.Fault{
 				Kind: f.kind, Times: f.times, Delay: w.between(500*time.Millisecond, 6*time.Second), Skip: w.rng.IntN(3),
 				Command: pick(w.rng, "", natPath+"/add", natPath+"/add", natPath+"/remove", natPath+"/print", natPath+"/set"),
 			})
-			return func() { disarm(); end() }
+			return func() { disarm(); end(); stalls() }
 		}})
 	}
 	return all

@@ -70,6 +70,7 @@ func onRule(do func(w *world, rule routerostest.Row)) func(w *world) func() {
 		if len(rules) == 0 {
 			return nil
 		}
+		w.tampered() // The watch looks at the rules as soon as they change.
 		do(w, rules[w.rng.IntN(len(rules))])
 		w.tampered()
 		return nil

@@ -41,7 +41,7 @@ func (w *world) start() {
 	w.tally.add("daemon: started, SHUTDOWN="+shutdown, 1)
 	w.note("starting, SHUTDOWN=%s", shutdown)
 	w.keep = shutdown == "keep"
-	w.watch.forget(w.ruled())
+	w.watch.restarted(w.ruled())
 	w.started = time.Now()
 	if err := w.bench.Start(map[string]string{"SHUTDOWN": shutdown}); err != nil {
 		w.fail("starting the daemon: %v", err)

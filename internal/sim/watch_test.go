@@ -21,6 +21,8 @@ const (
 	// reconciled is the time in which a rule that was taken away comes back once
 	// the router answers.
 	reconciled = 3 * time.Minute
+	// aftermath is how long what somebody did to the rules may be seen.
+	aftermath = 15 * time.Minute
 	// inFlight is how old an answer of a layer can be when the client gets its own.
 	inFlight = 15 * time.Second
 )
@@ -39,6 +41,14 @@ type watch struct {
 	holders map[outer]nat.Key
 	// gateway and router say when something was last wrong with a layer.
 	gateway, router trouble
+	// overtaking says when packets to the gateway last overtook each other: a copy of a
+	// deletion may then end the lease that was made after it.
+	overtaking trouble
+	// stalled says when the router last carried commands out late.
+	stalled trouble
+	// since is when the daemon that runs was started: what one before it promised is
+	// kept for a lease's time.
+	since time.Time
 	// answers counts what was told, by kind.
 	answers map[string]int
 	// wayward is set with a gateway that moves a port when a request is repeated or a
@@ -174,6 +184,8 @@ func (w *watch) brokenLocked(key nat.Key, port uint16, renewal bool) string {
 			w.answers["from the table"]++
 		case w.gateway.changedWithin(inFlight):
 			w.answers["overtaken by the gateway"]++
+		case w.overtaking.within(inFlight):
+			w.answers["undone by a packet that was overtaken"]++
 		case w.wayward && w.gateway.within(inFlight):
 			w.answers["moved by the gateway meanwhile"]++
 		default:
@@ -206,6 +218,28 @@ func (w *watch) leaseOf(key nat.Key, port uint16) (inner uint16, why string) {
 	return lease.Target.Port(), ""
 }
 
+// ruled looks at our rules after each change of the router's table: there are never
+// two for one mapping, unless somebody copied one or lately changed the table.
+func (w *watch) ruled() {
+	seen := make(map[string]bool)
+	for _, r := range w.bench.OurRules("default") {
+		what := r["protocol"] + " " + r["to-addresses"] + ":" + r["to-ports"]
+		if seen[what] && !w.doubled() {
+			w.fail("(a) two rules for %s at the same time", what)
+		}
+		seen[what] = true
+	}
+}
+
+// doubled says whether two rules for one mapping are nothing to wonder at: somebody
+// copied one, or the router was so slow to carry an add out that the look whether it
+// had done so came before.
+func (w *watch) doubled() bool {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return w.router.changedWithin(aftermath) || w.stalled.within(reconciled)
+}
+
 // happened takes in an event of the daemon.
 func (w *watch) happened(ev nat.Event) {
 	w.trace.note("event %v %v inner %d ext %d rule %s", ev.Kind, ev.Mapping.Key, ev.Mapping.InnerPort, ev.Mapping.ExternalPort, ev.Mapping.RuleID)
@@ -215,6 +249,9 @@ func (w *watch) happened(ev nat.Event) {
 	t, ok := w.told[ev.Mapping.Key]
 	if !ok {
 		return
+	}
+	if early := t.until.Sub(ev.At); ev.Kind == nat.EventExpired && early > time.Second && !t.void && t.at.After(w.since) {
+		w.fail("(b) %v ended %v before the time that its client was told", ev.Mapping.Key, early)
 	}
 	switch ev.Kind {
 	case nat.EventDeleted, nat.EventExpired, nat.EventLost, nat.EventShutdown:
@@ -253,6 +290,14 @@ func (w *watch) begin(layer *trouble) (end func()) {
 		layer.active--
 		layer.last = time.Now()
 	}
+}
+
+// restarted notes that a new daemon begins, which finds what keep says.
+func (w *watch) restarted(keep func(nat.Key) bool) {
+	w.forget(keep)
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.since = time.Now()
 }
 
 // orphaned notes that leases may stand of which nobody knows.

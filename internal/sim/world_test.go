@@ -70,6 +70,7 @@ func newWorld(t *testing.T, seed uint64, tally *tally, verbose bool) *world {
 	w.bench, w.watch.bench, w.watch.wayward = bench, bench, profile.RepeatWindow > 0 || profile.RotateEvery > 0
 	w.note("seed %d, gateway %s, RouterOS %s", seed, profile.Name, cfg.Router.Version)
 	w.repave()
+	bench.Router.OnChange(w.watch.ruled)
 	w.start()
 	for i := range 2 + w.rng.IntN(3) {
 		w.clients = append(w.clients, newClient(w, netip.AddrFrom4([4]byte{192, 168, 88, byte(10 + i)})))
