@@ -30,7 +30,7 @@ func newRoot(ctx context.Context, p *process) *cobra.Command {
 		return usageError{fmt.Errorf("%w (see: %s --help)", err, cmd.CommandPath())}
 	})
 	root.AddCommand(
-		newServe(ctx, p), newCheck(ctx, p), newSetup(ctx, p), newConfig(p),
+		newServe(ctx, p), newStatus(ctx, p), newCheck(ctx, p), newSetup(ctx, p), newConfig(p),
 		newMap(ctx, p), newUnmap(ctx, p), newAddress(ctx, p), newLab(ctx, p), newVersion(p),
 	)
 	return root

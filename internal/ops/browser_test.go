@@ -2,6 +2,7 @@ package ops_test
 
 import (
 	"context"
+	"fmt"
 	"net"
 	"strconv"
 	"strings"
@@ -207,7 +208,7 @@ func TestPageByKeyboard(t *testing.T) {
 	// A new picture must not take the focus away.
 	s.mapped(natpmp.OpMapUDP, 6881)
 	b.wait(`document.querySelectorAll("#rows tr").length === 2`)
-	if got := b.eval(`document.activeElement.className`); !strings.Contains(got.(string), "copy") {
+	if got := b.eval(`document.activeElement.className`); !strings.Contains(fmt.Sprint(got), "copy") {
 		t.Errorf("the focus went to %v", got)
 	}
 	nameless := b.eval(`[...document.querySelectorAll("a, button, svg[role=img], table, section, nav, main")].filter((n) =>

@@ -19,23 +19,23 @@ import (
 )
 
 // handler returns a server over parts that are all well, with one name of its own.
-func handler(t testing.TB) http.Handler {
-	t.Helper()
+func handler(tb testing.TB) http.Handler {
+	tb.Helper()
 	m, err := ops.NewMonitor(ops.MonitorConfig{About: fine().About, Parts: func() ops.Parts { return fine().Parts }})
 	if err != nil {
-		t.Fatal(err)
+		tb.Fatal(err)
 	}
 	s, err := ops.NewServer(ops.ServerConfig{Monitor: m, Hosts: []string{"nat.example.com"}})
 	if err != nil {
-		t.Fatal(err)
+		tb.Fatal(err)
 	}
 	return s
 }
 
 // ask sends one request to a handler.
-func ask(t testing.TB, h http.Handler, method, host, path string) *httptest.ResponseRecorder {
-	t.Helper()
-	req := httptest.NewRequestWithContext(t.Context(), method, "http://localhost/", http.NoBody)
+func ask(tb testing.TB, h http.Handler, method, host, path string) *httptest.ResponseRecorder {
+	tb.Helper()
+	req := httptest.NewRequestWithContext(tb.Context(), method, "http://localhost/", http.NoBody)
 	req.Host, req.URL.Path = host, path
 	w := httptest.NewRecorder()
 	h.ServeHTTP(w, req)
@@ -68,8 +68,11 @@ func TestHeaders(t *testing.T) {
 	t.Parallel()
 	h := handler(t)
 	for _, req := range [][3]string{
-		{http.MethodGet, "localhost", "/"}, {http.MethodGet, "localhost", ops.PathStatus}, {http.MethodGet, "localhost", "/nothing"},
-		{http.MethodPost, "localhost", "/"}, {http.MethodGet, "evil.example", "/"},
+		{http.MethodGet, "localhost", "/"},
+		{http.MethodGet, "localhost", ops.PathStatus},
+		{http.MethodGet, "localhost", "/nothing"},
+		{http.MethodPost, "localhost", "/"},
+		{http.MethodGet, "evil.example", "/"},
 	} {
 		head := ask(t, h, req[0], req[1], req[2]).Header()
 		csp := head.Get("Content-Security-Policy")

@@ -27,7 +27,7 @@ func (r *rig) watch() *page {
 	if err != nil {
 		r.t.Fatal(err)
 	}
-	resp, err := (&http.Client{Transport: r.http.Transport}).Do(req)
+	resp, err := (&http.Client{Transport: r.http.Transport}).Do(req) //nolint:bodyclose // page.close does
 	if err != nil {
 		r.t.Fatal(err)
 	}
