@@ -97,7 +97,11 @@ func (w *world) foreign(do func()) {
 // daemon that was just started may not have seen what was there before.
 func (w *world) tampered() {
 	w.watch.tampered(&w.watch.router)
-	if d := w.bench.Daemon(); d != nil && time.Since(w.started) < reconciled {
+	d := w.bench.Daemon()
+	if d == nil || time.Since(w.started) < reconciled {
+		w.watch.orphaned() // Without its rule nobody will know of a lease.
+	}
+	if d != nil && time.Since(w.started) < reconciled {
 		known := make(map[nat.Key]bool)
 		for _, m := range d.Mappings() {
 			known[m.Key] = true
