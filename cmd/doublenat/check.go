@@ -55,6 +55,9 @@ func runCheck(ctx context.Context, p *process, flags checkFlags) error {
 	if err != nil {
 		return err
 	}
+	if err := p.warn(cfg); err != nil {
+		return err
+	}
 	self := selfAddresses(cfg)
 	doctor := check.Config{
 		API: daemon.RouterAPI(cfg), Router: cfg.Router.String(), InInterface: cfg.InInterface, Instance: cfg.Instance,

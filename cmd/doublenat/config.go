@@ -72,14 +72,20 @@ func printConfig(p *process, asJSON bool) error {
 		err = printSettings(p, all)
 	}
 	cfg, errConfig := p.config()
-	for _, w := range cfg.Warnings {
-		_, errWrite := fmt.Fprintf(p.stderr, "warning: %s\n", w)
-		err = errors.Join(err, errWrite)
-	}
 	if errConfig != nil {
 		return errConfig
 	}
-	return err
+	return errors.Join(err, p.warn(cfg))
+}
+
+// warn writes what looks odd about a configuration to stderr.
+func (p *process) warn(cfg config.Config) error {
+	for _, w := range cfg.Warnings {
+		if _, err := fmt.Fprintf(p.stderr, "warning: %s\n", w); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // printSettings prints a table.

@@ -2,6 +2,7 @@ package check_test
 
 import (
 	"context"
+	"crypto/tls"
 	"net"
 	"net/netip"
 	"strings"
@@ -84,6 +85,14 @@ func routerTroubles() []trouble {
 			mend: func(r *rig) { r.cfg.API.Dial = r.Router.Dial },
 		},
 		{
+			name: "no certificate", probe: "login", level: check.Fail, kind: remedy.KindTLS, text: "assign a certificate to the router's api-ssl service",
+			provoke: func(r *rig) {
+				r.cfg.API.TLS = &tls.Config{ServerName: "router", MinVersion: tls.VersionTLS12}
+				r.cfg.API.Dial = func(context.Context) (net.Conn, error) { return withoutCertificate(), nil }
+			},
+			mend: func(r *rig) { r.cfg.API.TLS, r.cfg.API.Dial = nil, r.Router.Dial },
+		},
+		{
 			name: "may not read", probe: "rights", level: check.Fail, kind: remedy.KindPermission, text: "add the policy read",
 			provoke: func(r *rig) {
 				r.set("/user/group", "name", "doublenat", routerostest.Row{"policy": "write,api,test"})
@@ -157,6 +166,19 @@ func routerTroubles() []trouble {
 			mend:    func(r *rig) { r.cfg.InInterface = "" },
 		},
 	}
+}
+
+// withoutCertificate is a connection to an api-ssl service that has none: it ends
+// the handshake with an alert (RFC 5246 §7.2.2: fatal, handshake_failure).
+func withoutCertificate() net.Conn {
+	ours, theirs := net.Pipe()
+	go func() {
+		defer theirs.Close()
+		if _, err := theirs.Read(make([]byte, 4096)); err == nil {
+			_, _ = theirs.Write([]byte{21, 3, 3, 0, 2, 2, 40})
+		}
+	}()
+	return ours
 }
 
 // requestTroubles are those on the way from the clients to doublenat.

@@ -21,7 +21,6 @@ import (
 	"doublenat/internal/router"
 	"doublenat/internal/static"
 	"doublenat/natpmp"
-	"doublenat/routeros"
 )
 
 // Options is what a [Daemon] is made from.
@@ -92,11 +91,10 @@ func New(opts Options) (*Daemon, error) {
 }
 
 func (d *Daemon) makeRouter(opts Options) (err error) {
+	api := RouterAPI(d.cfg)
+	api.Dial, api.Random = d.net.DialRouter, opts.Random
 	d.router, err = router.New(router.Config{
-		API: routeros.Config{
-			Address: d.cfg.Router.String(), Dial: d.net.DialRouter, TLS: tlsFor(d.cfg),
-			User: d.cfg.RouterUser, Password: d.cfg.RouterPassword, Random: opts.Random,
-		},
+		API:      api,
 		Instance: d.cfg.Instance, InInterface: d.cfg.InInterface, Gateway: d.cfg.Gateway.Addr(),
 		// The first look at the router is the reconciler's own.
 		OnReady: func() { d.service.Reconcile() },
