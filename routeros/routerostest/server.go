@@ -44,7 +44,7 @@ func (r *Router) Serve(ctx context.Context, ln net.Listener) error {
 	r.mu.Unlock()
 	defer r.working.Done()
 
-	stop := context.AfterFunc(ctx, func() { ln.Close() })
+	stop := context.AfterFunc(ctx, func() { _ = ln.Close() })
 	defer stop()
 	var mine []*session
 	var failure error
@@ -61,7 +61,7 @@ func (r *Router) Serve(ctx context.Context, ln net.Listener) error {
 			mine = append(mine, s)
 		}
 	}
-	ln.Close()
+	_ = ln.Close()
 	for _, s := range mine {
 		s.end(endClose)
 	}
@@ -123,7 +123,7 @@ func (r *Router) Close() error {
 	r.mu.Lock()
 	r.closed = true
 	for ln := range r.listeners {
-		ln.Close()
+		_ = ln.Close()
 	}
 	sessions := r.sessionsLocked()
 	r.mu.Unlock()
@@ -164,7 +164,7 @@ func (r *Router) admit(conn net.Conn) *session {
 		go s.run()
 		return s
 	case endClose:
-		conn.Close()
+		_ = conn.Close()
 	default:
 		cut(conn)
 	}
@@ -227,5 +227,5 @@ func cut(conn net.Conn) {
 			break
 		}
 	}
-	conn.Close()
+	_ = conn.Close()
 }

@@ -330,5 +330,5 @@ func (s *session) end(how ending) {
 		cut(s.conn)
 		return
 	}
-	s.conn.Close()
+	_ = s.conn.Close()
 }
