@@ -105,7 +105,7 @@ func networkFaults() []fault {
 					return mend
 				}
 				end := w.watch.begin(&w.watch.gateway)
-				if d == fromGateway || f.Jitter+f.Hold == 0 {
+				if f.Jitter+f.Hold == 0 {
 					return func() { mend(); end() }
 				}
 				passed := w.watch.begin(&w.watch.overtaking)
@@ -161,9 +161,13 @@ func gatewayFaults() []fault {
 		{"gateway: slow", adjust(
 			func(p *natpmptest.Profile) { p.ServiceTime = 700 * time.Millisecond }, func(p *natpmptest.Profile) { p.ServiceTime = 0 },
 		)},
-		{"gateway: lies", adjust(
-			func(p *natpmptest.Profile) { p.Lies = natpmptest.Liar().Lies }, func(p *natpmptest.Profile) { p.Lies = nil },
-		)},
+		{"gateway: lies", func(w *world) func() {
+			late := w.watch.begin(&w.watch.overtaking)
+			mend := adjust(
+				func(p *natpmptest.Profile) { p.Lies = natpmptest.Liar().Lies }, func(p *natpmptest.Profile) { p.Lies = nil },
+			)(w)
+			return func() { mend(); late() }
+		}},
 		{"gateway: result 2", result(natpmp.ResultNotAuthorized)},
 		{"gateway: result 3", result(natpmp.ResultNetworkFailure)},
 		{"gateway: result 4", result(natpmp.ResultOutOfResources)},

@@ -41,8 +41,8 @@ type watch struct {
 	holders map[outer]nat.Key
 	// gateway and router say when something was last wrong with a layer.
 	gateway, router trouble
-	// overtaking says when packets to the gateway last overtook each other: a copy of a
-	// deletion may then end the lease that was made after it.
+	// overtaking says when packets to or from the gateway last overtook each other: a
+	// copy of a deletion may then end the lease that was made after it.
 	overtaking trouble
 	// stalled says when the router last carried commands out late.
 	stalled trouble
