@@ -46,6 +46,9 @@ func TestCommands(t *testing.T) {
 			env.Setenv("SILENT", o.silent.LocalAddr().String())
 			env.Setenv("LISTEN", o.environ["LISTEN_ADDR"])
 			env.Setenv("SPARE", o.spare)
+			for i, name := range []string{"LAB_GATEWAY", "LAB_ROUTER", "LAB_LISTEN", "LAB_CLIENT"} {
+				env.Setenv(name, own(67+byte(i)).String())
+			}
 			for name, value := range o.environ {
 				env.Setenv(name, value)
 			}
@@ -53,6 +56,11 @@ func TestCommands(t *testing.T) {
 		},
 		Cmds: map[string]func(*testscript.TestScript, bool, []string){"break": breakOffice},
 	})
+}
+
+// own returns an address of loopback that this process has for itself.
+func own(role byte) netip.Addr {
+	return netip.AddrFrom4([4]byte{127, role, byte(os.Getpid() >> 8), byte(os.Getpid())})
 }
 
 // officeKey is under what a script's office is kept.
@@ -74,15 +82,14 @@ type office struct {
 
 // openOffice starts router, gateway and daemon on addresses of this process alone.
 func openOffice() (*office, error) {
-	own := netip.AddrFrom4([4]byte{127, 65, byte(os.Getpid() >> 8), byte(os.Getpid())}).String()
 	// The gateway is never taken for a client, so the daemon is elsewhere.
-	house := netip.AddrFrom4([4]byte{127, 66, byte(os.Getpid() >> 8), byte(os.Getpid())}).String()
+	north, south := own(65).String(), own(66).String()
 	o := &office{}
 	var errs [6]error
-	o.packets, errs[0] = net.ListenPacket("udp4", own+":0")
-	o.silent, errs[1] = net.ListenPacket("udp4", own+":0")
-	api, errAPI := net.Listen("tcp4", own+":0")
-	free, errFree := net.ListenPacket("udp4", house+":0")
+	o.packets, errs[0] = net.ListenPacket("udp4", north+":0")
+	o.silent, errs[1] = net.ListenPacket("udp4", north+":0")
+	api, errAPI := net.Listen("tcp4", north+":0")
+	free, errFree := net.ListenPacket("udp4", south+":0")
 	if err := errors.Join(errs[0], errs[1], errAPI, errFree); err != nil {
 		return nil, fmt.Errorf("opening the office: %w", err)
 	}
@@ -94,7 +101,7 @@ func openOffice() (*office, error) {
 	o.router, errs[2] = routerostest.New(routerostest.Config{})
 	o.gateway, errs[3] = natpmptest.New(natpmptest.Config{Profile: natpmptest.Proton()})
 	cfg, errConfig := config.Parse(o.environ, os.ReadFile)
-	another, errSpare := net.ListenPacket("udp4", house+":0")
+	another, errSpare := net.ListenPacket("udp4", south+":0")
 	if errSpare != nil {
 		return nil, errSpare
 	}
@@ -103,7 +110,7 @@ func openOffice() (*office, error) {
 		return nil, err
 	}
 	route, _ := o.router.Find("/ip/route", "dst-address", routerostest.GatewayAddress+"/32")
-	if err := o.router.Set("/ip/route", route[".id"], routerostest.Row{"dst-address": own + "/32"}); err != nil {
+	if err := o.router.Set("/ip/route", route[".id"], routerostest.Row{"dst-address": north + "/32"}); err != nil {
 		return nil, err
 	}
 	d, err := daemon.New(daemon.Options{Config: cfg})
