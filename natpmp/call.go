@@ -41,12 +41,16 @@ func (c *Client) do(ctx context.Context, req Request, s schedule, urgent bool) (
 	for range s.tries {
 		if err := c.transmit(ctx, packet, end.Tries > 0); err == nil {
 			end.Tries++
+			c.pending.sent(cl)
 		} else if errors.Is(err, ErrClientStopped) {
 			return Response{}, err
 		} else {
 			end.Send = err
 		}
 		o, err := cl.wait(ctx, gap)
+		for err != nil && ctx.Err() == nil && c.pending.queued(cl) {
+			o, err = cl.wait(ctx, gap)
+		}
 		if err == nil {
 			return o.result(req.Opcode, end.Tries)
 		}

@@ -16,6 +16,10 @@ type call struct {
 	req Request
 	// done gets the one outcome; it has room, so that nobody waits for the caller.
 	done chan outcome
+	// ahead is how many others were in flight when the request last went out, and
+	// sentAt and lookedAt are how many had been answered then and at the last look.
+	// Guarded by the mutex of pending.
+	ahead, sentAt, lookedAt int
 }
 
 // pending has the requests in flight, for those who bring the outcomes.
@@ -23,6 +27,8 @@ type pending struct {
 	mu sync.Mutex
 	// calls is in the order of their start. It is as short as the window. Guarded by mu.
 	calls []*call
+	// answered counts the requests that were answered. Guarded by mu.
+	answered int
 }
 
 // add registers a request. Each add is followed by a remove.
@@ -39,6 +45,26 @@ func (p *pending) remove(c *call) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	p.calls = slices.DeleteFunc(p.calls, func(other *call) bool { return other == c })
+}
+
+// sent notes that the request went out, behind all others in flight.
+func (p *pending) sent(c *call) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	c.ahead = len(p.calls) - 1
+	c.sentAt, c.lookedAt = p.answered, p.answered
+}
+
+// queued says whether the request is likely to be in the gateway's queue and not
+// lost: since the last look others were answered, and not yet more than were ahead
+// of it. Many gateways do one thing after the other; to repeat what waits there
+// would make the queue longer for everybody.
+func (p *pending) queued(c *call) bool {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	moved := p.answered > c.lookedAt
+	c.lookedAt = p.answered
+	return moved && p.answered-c.sentAt <= c.ahead
 }
 
 // expects says whether there is a request that the response answers.
@@ -70,6 +96,7 @@ func (p *pending) end(match func(Request) bool, o outcome, one bool) {
 			return false
 		}
 		found = true
+		p.answered++
 		c.done <- o
 		return true
 	})
