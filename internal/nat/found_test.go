@@ -115,3 +115,43 @@ func TestLifetimeAfterASlowRouter(t *testing.T) {
 		w.router.edit(func(r *router) { r.latency = 10 * time.Millisecond })
 	})
 }
+
+// A mapping that is revived while its rule cannot be removed has the rule as it
+// stands on the router, whose comment tells the lifetime that was asked for at first:
+// the router finds rules by their comments.
+func TestRevivedRuleIsTheOneOnTheRouter(t *testing.T) {
+	t.Parallel()
+	inWorld(t, nil, func(w *world) {
+		w.mapped(tcp(alice, 80))
+		w.router.edit(func(r *router) {
+			r.before = func(op string, _ nat.Rule) error {
+				if op == "remove" {
+					return routerError(nat.ReasonDenied, false)
+				}
+				return nil
+			}
+		})
+		if err := w.service.Unmap(w.t.Context(), tcp(alice, 80)); err == nil {
+			w.t.Fatal("the router removed the rule")
+		}
+		if _, err := w.service.Map(w.t.Context(), nat.MapRequest{Key: tcp(alice, 80), Lifetime: time.Minute}); err != nil {
+			w.t.Fatal(err)
+		}
+		var removed nat.Rule
+		w.router.edit(func(r *router) {
+			r.before = func(op string, rule nat.Rule) error {
+				if op == "remove" {
+					removed = rule
+				}
+				return nil
+			}
+		})
+		if err := w.service.Unmap(w.t.Context(), tcp(alice, 80)); err != nil {
+			w.t.Error(err)
+		}
+		if removed.Lifetime != time.Hour {
+			w.t.Errorf("asked to remove the rule made for %v, want the one for an hour that stands", removed.Lifetime)
+		}
+		w.empty()
+	})
+}

@@ -256,7 +256,7 @@ func (s *Service) ensureRule(ctx context.Context, want Rule) (Rule, error) {
 		case AddRule:
 			want, err = s.cfg.Router.AddRule(ctx, c.Want)
 		case TrackRule:
-			want.ID = c.Found.ID
+			want = c.Found
 		}
 		if err != nil {
 			return Rule{}, err
