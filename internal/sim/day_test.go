@@ -76,7 +76,7 @@ func (w *world) act(c *client) {
 	}
 	wt := c.wants[key]
 	alive := wt != nil && wt.alive
-	lifetime := pick(w.rng, uint32(20), 60, 600, 3600, 3600, 7200, 7200, 1<<31)
+	lifetime := lifetimeOf(key)
 	suggest := pick(w.rng, uint16(0), key.InternalPort, uint16(1024+w.rng.IntN(60000)))
 	part := pick(w.rng, 50, 50, 75, 90, lastMoment)
 	switch n := w.rng.IntN(100); {
@@ -84,7 +84,7 @@ func (w *world) act(c *client) {
 		c.want(key, lifetime, suggest, part)
 		if w.chance(0.4) { // the other protocol right after it, as torrent programs do
 			other := key.Port().With(key.Protocol.Other())
-			w.agenda.after(w.duration(20*time.Millisecond), func() { c.want(other, lifetime, suggest, part) })
+			w.agenda.after(w.duration(20*time.Millisecond), func() { c.want(other, lifetimeOf(other), suggest, part) })
 		}
 	case n < 55 && alive:
 		c.ask(wt) // before its time
@@ -93,7 +93,7 @@ func (w *world) act(c *client) {
 		if w.chance(0.3) { // Deluge changes its port and does not wait
 			next := key.Port().With(key.Protocol)
 			next.InternalPort = firstInternalPort + uint16(w.rng.IntN(portsOfClient))
-			c.want(next, lifetime, suggest, part)
+			c.want(next, lifetimeOf(next), suggest, part)
 		}
 	case n < 72 && alive:
 		c.unwant(wt, false)
@@ -102,10 +102,18 @@ func (w *world) act(c *client) {
 		// together, the scheduler decides which is first, and no replay is exact.
 		c.unwantAll(key.Protocol)
 	case n < 85:
-		w.burst(c, key, lifetime)
+		w.burst(c, key)
 	case n < 88:
 		c.packet(natpmp.Request{Opcode: natpmp.OpExternalAddress})
 	}
+}
+
+// lifetimeOf returns what is asked for a port, in seconds: a program always asks for
+// the same, and so does another one that has the port after it.
+func lifetimeOf(key nat.Key) uint32 {
+	all := [...]uint32{20, 60, 600, 3600, 3600, 7200, 7200, 1 << 31}
+	host := key.Client.As4()
+	return all[(int(host[3])*3+int(key.InternalPort)*5+int(key.Protocol))%len(all)]
 }
 
 // mapped returns how many mappings of a client and protocol the daemon has.
@@ -124,14 +132,11 @@ func (w *world) mapped(client netip.Addr, p nat.Protocol) (n int) {
 
 // burst sends a request several times at once and wants nothing afterwards: a
 // program that was killed while it retransmitted.
-func (w *world) burst(c *client, key nat.Key, lifetime uint32) {
+func (w *world) burst(c *client, key nat.Key) {
 	w.note("%v sends copies", key)
-	if wt := c.wants[key]; wt != nil && wt.alive {
-		lifetime = wt.lifetime
-	}
 	for range 2 + w.rng.IntN(4) {
 		w.agenda.after(w.duration(300*time.Millisecond), func() {
-			c.packet(natpmp.Request{Opcode: natpmp.Opcode(key.Protocol), InternalPort: key.InternalPort, Lifetime: lifetime})
+			c.packet(natpmp.Request{Opcode: natpmp.Opcode(key.Protocol), InternalPort: key.InternalPort, Lifetime: lifetimeOf(key)})
 		})
 	}
 }

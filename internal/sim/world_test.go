@@ -55,6 +55,9 @@ func newWorld(t *testing.T, seed uint64, tally *tally, verbose bool) *world {
 	profile := w.profile()
 	cfg := lab.BenchConfig{
 		Profile: profile, Seed: seed, Latency: time.Millisecond, Options: w.options,
+		Environ: map[string]string{
+			"LEASE_POLICY": pick(w.rng, "client", "client", "hold"), "GATEWAY_WINDOW": pick(w.rng, "1", "4", "16"),
+		},
 		Router: routerostest.Config{
 			Version: pick(w.rng, "6.49", "7.12", "7.17", "7.18", "7.22"), Latency: 3 * time.Millisecond, Jitter: time.Millisecond,
 			Journal: 64, ReuseIDs: w.chance(0.5),
@@ -68,7 +71,8 @@ func newWorld(t *testing.T, seed uint64, tally *tally, verbose bool) *world {
 		t.Fatal(err)
 	}
 	w.bench, w.watch.bench, w.watch.wayward = bench, bench, profile.RepeatWindow > 0 || profile.RotateEvery > 0
-	w.note("seed %d, gateway %s, RouterOS %s", seed, profile.Name, cfg.Router.Version)
+	w.note("seed %d, gateway %s, RouterOS %s, %v", seed, profile.Name, cfg.Router.Version, cfg.Environ)
+	tally.add("policy "+cfg.Environ["LEASE_POLICY"], 1)
 	w.repave()
 	bench.Router.OnChange(w.watch.ruled)
 	w.start()
