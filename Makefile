@@ -101,14 +101,23 @@ sim: ## simulate SEEDS (1000) times DAYS (1) of clients and faults, or replay on
 .PHONY: check
 check: lint size race ## everything that must pass before a commit
 
+.PHONY: browser
+browser: ## show the status page to a headless Chromium (Debian: chromium)
+	CI=true $(GO) test -count=1 ./internal/ops -run TestPage
+
+.PHONY: screenshots
+screenshots: ## make the screenshots of docs/monitoring.md again
+	$(GO) test -count=1 ./internal/ops -run TestScreenshots -screenshots
+
 .PHONY: cover
 cover: ## print the coverage of each package
 	$(GO) test -cover ./...
 
 .PHONY: docs
-docs: ## write the tables of variables and the man pages
+docs: ## write the tables of variables and metrics, and the man pages
 	$(GO) test ./internal/config -run TestDocuments -update
 	$(GO) test ./cmd/doublenat -run TestManPages -update
+	$(GO) test ./internal/ops -run TestMetricsAreDocumented -update
 
 .PHONY: bench
 bench: ## run the benchmarks (allocations count, times are for reading)

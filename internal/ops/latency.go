@@ -3,14 +3,12 @@ package ops
 import (
 	"sync"
 	"time"
-
-	"github.com/prometheus/client_golang/prometheus"
 )
 
 // latency is how long one hop takes: a histogram for the metrics, a smoothed value
 // for the page, and an average for each step of the chart.
 type latency struct {
-	histogram prometheus.Observer
+	histogram histogram
 
 	mu     sync.Mutex // guards what follows; held for moments only
 	smooth time.Duration
@@ -20,7 +18,7 @@ type latency struct {
 
 // observe takes in one duration.
 func (l *latency) observe(d time.Duration) {
-	l.histogram.Observe(d.Seconds())
+	l.histogram.observe(d)
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	l.sum += d

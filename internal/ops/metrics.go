@@ -1,50 +1,36 @@
 package ops
 
 import (
-	"fmt"
-	"io"
+	"bytes"
 	"runtime"
+	"slices"
+	"strings"
 	"sync/atomic"
 	"time"
-
-	"github.com/prometheus/client_golang/prometheus"
-	"github.com/prometheus/client_golang/prometheus/collectors"
-	"github.com/prometheus/common/expfmt"
 
 	"doublenat/internal/nat"
 )
 
 // metrics is what /metrics shows: counters and gauges that are read from the parts
-// when somebody asks, and the two things that only we see happen.
+// when somebody asks, so that nothing is counted twice, and the two things that
+// only we see happen.
 type metrics struct {
-	registry *prometheus.Registry
-	monitor  *Monitor
-	table    []Metric
-	descs    []*prometheus.Desc // in the order of table
+	monitor *Monitor
 	// latency has the hops that take time; it is not changed after newMetrics.
 	latency map[Hop]*latency
 	// happened counts the events of mappings by their kind.
 	happened [nat.EventShutdown + 1]atomic.Uint64
 }
 
-// newMetrics makes a registry of its own. The default one would show what any
-// package of the program puts into it.
+// timedHops are the hops that take time.
+func timedHops() [3]Hop { return [...]Hop{HopLAN, HopRouter, HopGateway} }
+
+// newMetrics returns metrics of a monitor.
 func newMetrics(m *Monitor) *metrics {
-	x := &metrics{registry: prometheus.NewRegistry(), monitor: m, table: Metrics(), latency: make(map[Hop]*latency)}
-	took := prometheus.NewHistogramVec(prometheus.HistogramOpts{
-		Name: MetricHopLatency, Help: HelpHopLatency,
-		// From a LAN's round trip to what a client waits at most.
-		Buckets: []float64{.001, .0025, .005, .01, .025, .05, .1, .25, .5, 1, 2.5, 8},
-	}, []string{"hop"})
-	for _, hop := range [...]Hop{HopLAN, HopRouter, HopGateway} {
-		x.latency[hop] = &latency{histogram: took.WithLabelValues(string(hop))}
+	x := &metrics{monitor: m, latency: make(map[Hop]*latency)}
+	for _, hop := range timedHops() {
+		x.latency[hop] = new(latency)
 	}
-	for _, metric := range x.table {
-		x.descs = append(x.descs, prometheus.NewDesc(metric.Name, metric.Help, metric.Labels, nil))
-	}
-	x.registry.MustRegister(
-		took, x, collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}),
-	)
 	return x
 }
 
@@ -62,27 +48,6 @@ func (x *metrics) smoothed() map[Hop]time.Duration {
 		all[hop] = l.smoothed()
 	}
 	return all
-}
-
-// Describe implements [prometheus.Collector].
-func (x *metrics) Describe(to chan<- *prometheus.Desc) {
-	for _, d := range x.descs {
-		to <- d
-	}
-}
-
-// Collect implements [prometheus.Collector]: all that it shows is of one moment.
-func (x *metrics) Collect(to chan<- prometheus.Metric) {
-	s := x.scrape()
-	for i, metric := range x.table {
-		kind := prometheus.GaugeValue
-		if metric.Counter {
-			kind = prometheus.CounterValue
-		}
-		for _, point := range metric.read(s) {
-			to <- prometheus.MustNewConstMetric(x.descs[i], kind, point.value, point.labels...)
-		}
-	}
 }
 
 // scrape is what the metrics are read from.
@@ -108,21 +73,39 @@ func (x *metrics) scrape() scrape {
 	return s
 }
 
-// textFormat is the content type of Prometheus' text format.
-const textFormat = "text/plain; version=0.0.4; charset=utf-8"
-
-// write writes all metrics in Prometheus' text format.
-func (x *metrics) write(w io.Writer) error {
-	families, err := x.registry.Gather()
-	if err != nil {
-		return fmt.Errorf("gathering metrics: %w", err)
-	}
-	for _, family := range families {
-		if _, err := expfmt.MetricFamilyToText(w, family); err != nil {
-			return fmt.Errorf("writing metrics: %w", err)
+// text returns all metrics, as of one moment.
+func (x *metrics) text() []byte {
+	var b bytes.Buffer
+	s := x.scrape()
+	for _, m := range Metrics() {
+		kind := "gauge"
+		if m.Counter {
+			kind = "counter"
 		}
+		writeMetric(&b, m.Name, kind, m.Help, m.lines(s))
 	}
-	return nil
+	var took []line
+	for _, hop := range timedHops() {
+		took = append(took, x.latency[hop].histogram.lines([]label{{"hop", string(hop)}})...)
+	}
+	writeMetric(&b, MetricHopLatency, "histogram", HelpHopLatency, took)
+	return b.Bytes()
+}
+
+// lines returns the metric's values, in an order that stays.
+func (m Metric) lines(s scrape) []line {
+	var all []line
+	for _, p := range m.read(s) {
+		l := line{value: p.value}
+		for i, name := range m.Labels {
+			l.labels = append(l.labels, label{name, p.labels[i]})
+		}
+		all = append(all, l)
+	}
+	slices.SortFunc(all, func(a, b line) int {
+		return slices.CompareFunc(a.labels, b.labels, func(a, b label) int { return strings.Compare(a.value, b.value) })
+	})
+	return all
 }
 
 // goVersion is the Go release that built the program.

@@ -114,7 +114,7 @@ func TestMetricsCount(t *testing.T) {
 				t.Errorf("%s is %q, want %q", series, got, want)
 			}
 		}
-		if !strings.Contains(body, ops.MetricBuildInfo+`{goversion="go`) || !strings.Contains(body, `,version="v1.2.3"} 1`) {
+		if !strings.Contains(body, ops.MetricBuildInfo+`{version="v1.2.3",goversion="go`) {
 			t.Error("no build information")
 		}
 	})

@@ -38,4 +38,6 @@ const (
 	MetricReconcileChanges     = "doublenat_reconcile_rules_changed_total"
 	MetricWatchers             = "doublenat_watchers"
 	MetricWatchersDropped      = "doublenat_watchers_dropped_total"
+	MetricGoroutines           = "go_goroutines"
+	MetricMemory               = "process_resident_memory_bytes"
 )

@@ -35,7 +35,7 @@ const HelpHopLatency = "How long a hop takes: lan from a request to its answer, 
 // documentation. Labels have few values, whatever packets bring.
 func Metrics() []Metric {
 	var all []Metric
-	for _, group := range [][]Metric{healthMetrics(), requestMetrics(), mappingMetrics(), routerMetrics(), gatewayMetrics(), pageMetrics()} {
+	for _, group := range [][]Metric{healthMetrics(), requestMetrics(), mappingMetrics(), routerMetrics(), gatewayMetrics(), pageMetrics(), processMetrics()} {
 		all = append(all, group...)
 	}
 	return all
@@ -95,17 +95,19 @@ func requestMetrics() []Metric {
 func answers(s scrape) []point {
 	var all []point
 	for answer, n := range s.Frontend.Answers {
-		all = append(all, point{float64(n), []string{opcode(answer.Opcode), label(answer.Result)}})
+		all = append(all, point{float64(n), []string{opcode(answer.Opcode), resultLabel(answer.Result)}})
 	}
 	return append(
 		all,
-		point{float64(s.Server.VersionErrors), []string{"other", label(natpmp.ResultUnsupportedVersion)}},
-		point{float64(s.Server.OpcodeErrors), []string{"other", label(natpmp.ResultUnsupportedOpcode)}},
+		point{float64(s.Server.VersionErrors), []string{"other", resultLabel(natpmp.ResultUnsupportedVersion)}},
+		point{float64(s.Server.OpcodeErrors), []string{"other", resultLabel(natpmp.ResultUnsupportedOpcode)}},
 	)
 }
 
-// label returns the result as the value of a label.
-func label(result natpmp.ResultCode) string { return strings.ReplaceAll(result.String(), " ", "_") }
+// resultLabel returns the result as the value of a label.
+func resultLabel(result natpmp.ResultCode) string {
+	return strings.ReplaceAll(result.String(), " ", "_")
+}
 
 // opcode names what was asked.
 func opcode(op natpmp.Opcode) string {
