@@ -158,19 +158,24 @@ func gatewayFaults() []fault {
 		{"gateway: silent", adjust(
 			func(p *natpmptest.Profile) { p.Silent = true }, func(p *natpmptest.Profile) { p.Silent = false },
 		)},
-		{"gateway: slow", adjust(
+		{"gateway: slow", late(adjust(
 			func(p *natpmptest.Profile) { p.ServiceTime = 700 * time.Millisecond }, func(p *natpmptest.Profile) { p.ServiceTime = 0 },
-		)},
-		{"gateway: lies", func(w *world) func() {
-			late := w.watch.begin(&w.watch.overtaking)
-			mend := adjust(
-				func(p *natpmptest.Profile) { p.Lies = natpmptest.Liar().Lies }, func(p *natpmptest.Profile) { p.Lies = nil },
-			)(w)
-			return func() { mend(); late() }
-		}},
+		))},
+		{"gateway: lies", late(adjust(
+			func(p *natpmptest.Profile) { p.Lies = natpmptest.Liar().Lies }, func(p *natpmptest.Profile) { p.Lies = nil },
+		))},
 		{"gateway: result 2", result(natpmp.ResultNotAuthorized)},
 		{"gateway: result 3", result(natpmp.ResultNetworkFailure)},
 		{"gateway: result 4", result(natpmp.ResultOutOfResources)},
+	}
+}
+
+// late is a fault that makes requests or replies come when they are out of date.
+func late(do func(w *world) func()) func(w *world) func() {
+	return func(w *world) func() {
+		end := w.watch.begin(&w.watch.overtaking)
+		mend := do(w)
+		return func() { mend(); end() }
 	}
 }
 
