@@ -108,7 +108,9 @@ func (l *Lab) Demo(ctx context.Context) error {
 func (l *Lab) Run(ctx context.Context) error {
 	return l.perform(ctx, func(ctx context.Context, s *stage) error {
 		err := s.open(ctx)
-		if err == nil {
+		if ctx.Err() != nil {
+			err = nil // It was ended in the middle, which is no failure here.
+		} else if err == nil {
 			s.invite()
 			s.watch(ctx)
 		}

@@ -10,6 +10,7 @@ import (
 	"testing"
 	"time"
 
+	"doublenat/internal/daemon"
 	"doublenat/internal/lab"
 	"doublenat/natpmp"
 	"doublenat/natpmp/natpmptest"
@@ -51,6 +52,38 @@ func (s *screen) wait(ctx context.Context, t *testing.T, text string) {
 		case <-ctx.Done():
 			t.Fatalf("%q does not appear in\n%s", text, s.String())
 		}
+	}
+}
+
+// TestRunInterrupted ends the lab while its client waits for the first answer: that
+// somebody changed their mind is no failure.
+func TestRunInterrupted(t *testing.T) {
+	t.Parallel()
+	ctx, interrupt := context.WithTimeout(t.Context(), time.Minute)
+	defer interrupt()
+	deaf := func(ctx context.Context, o daemon.Options) error {
+		conn, err := net.ListenUDP("udp4", net.UDPAddrFromAddrPort(o.Config.Listen))
+		if err != nil {
+			return err
+		}
+		defer conn.Close()
+		<-ctx.Done()
+		return nil
+	}
+	out := newScreen()
+	l, err := lab.New(lab.Options{Daemon: deaf, Out: out, Profile: lab.DefaultProfile, Places: places(t)})
+	if err != nil {
+		t.Fatal(err)
+	}
+	ended := make(chan error, 1)
+	go func() { ended <- l.Run(ctx) }()
+	out.wait(ctx, t, "The client asks for the public address")
+	interrupt()
+	if err := <-ended; err != nil {
+		t.Errorf("%v; printed:\n%s", err, out)
+	}
+	if text := out.String(); !strings.Contains(text, "interrupted") || strings.Contains(text, "✗") {
+		t.Errorf("the interruption looks like a failure:\n%s", text)
 	}
 }
 

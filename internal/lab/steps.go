@@ -44,6 +44,10 @@ func (s *stage) do(ctx context.Context, title string, step func(context.Context)
 		err = errors.Join(err, trouble)
 	default:
 	}
+	if err != nil && ctx.Err() != nil {
+		s.line("   interrupted")
+		return fmt.Errorf("step %d (%s): %w", s.count(), title, ctx.Err())
+	}
 	if err != nil {
 		s.failed(err)
 		return fmt.Errorf("step %d (%s): %w", s.count(), title, err)
@@ -227,7 +231,12 @@ func (s *stage) renew(ctx context.Context) (string, error) {
 	if writes := s.router.StatsSince(m.mark).Writes; writes > 0 {
 		return "", fmt.Errorf("the renewal wrote to the router %d times", writes)
 	}
-	return fmt.Sprintf("%.0f s more, for %d packet to the gateway and no change on the router", s.tcp.lifetime.Seconds(), s.requests()-m.packets), nil
+	packets, noun := s.requests()-m.packets, "packet"
+	if packets != 1 {
+		noun = "packets"
+	}
+	return fmt.Sprintf("%.0f s more, for %d %s to the gateway and no change on the router",
+		s.tcp.lifetime.Seconds(), packets, noun), nil
 }
 
 // remove ends a mapping of the client and looks that its port is closed.
