@@ -186,7 +186,7 @@ func (w *watch) brokenLocked(key nat.Key, port uint16, renewal bool) string {
 			w.answers["overtaken by the gateway"]++
 		case w.overtaking.within(inFlight):
 			w.answers["undone by a packet that was overtaken"]++
-		case w.wayward && w.gateway.within(inFlight):
+		case w.wayward && (renewal || w.gateway.within(inFlight)):
 			w.answers["moved by the gateway meanwhile"]++
 		default:
 			return why
