@@ -74,13 +74,13 @@ func TestMetricsCount(t *testing.T) {
 	cfg.Profile.ReplyDelay = 30 * time.Millisecond
 	onBench(t, cfg, func(r *rig) {
 		r.mapped(alice, natpmp.OpMapTCP, 6881)
-		r.mapped(alice, natpmp.OpMapUDP, 6881)
+		r.Gateway.MovePorts()
+		r.mapped(alice, natpmp.OpMapTCP, 6881)
 		r.ask(alice, natpmp.OpExternalAddress, 0)
 		r.Ask(alice, []byte{9, 9}, time.Second)
 		r.Ask(alice, []byte{0}, time.Second)
-		r.Gateway.MovePorts()
-		r.mapped(alice, natpmp.OpMapTCP, 6881)
-		if resp, err := r.Request(alice, natpmp.Request{Opcode: natpmp.OpMapUDP, InternalPort: 6881}); err != nil || resp.Result != 0 {
+		r.mapped(alice, natpmp.OpMapUDP, 27015)
+		if resp, err := r.Request(alice, natpmp.Request{Opcode: natpmp.OpMapUDP, InternalPort: 27015}); err != nil || resp.Result != 0 {
 			t.Errorf("%+v %v", resp, err)
 		}
 		time.Sleep(2 * time.Second)
