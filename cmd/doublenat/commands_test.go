@@ -4,12 +4,14 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"net"
 	"net/netip"
 	"os"
 	"strings"
 	"sync"
 	"testing"
+	"time"
 
 	"github.com/rogpeppe/go-internal/testscript"
 
@@ -52,7 +54,7 @@ func TestCommands(t *testing.T) {
 			for name, value := range o.environ {
 				env.Setenv(name, value)
 			}
-			return nil
+			return o.await(t.Context())
 		},
 		Cmds: map[string]func(*testscript.TestScript, bool, []string){"break": breakOffice},
 	})
@@ -123,6 +125,28 @@ func openOffice() (*office, error) {
 	o.run(func() error { return o.gateway.Serve(ctx, o.packets) })
 	o.run(func() error { return d.Run(ctx) })
 	return o, nil
+}
+
+// await waits until the daemon answers, with the gateway's address.
+func (o *office) await(ctx context.Context) error {
+	ctx, cancel := context.WithTimeout(ctx, 30*time.Second)
+	defer cancel()
+	quiet := &process{stderr: io.Discard}
+	for {
+		err := quiet.asking(ctx, &clientFlags{gateway: o.environ["LISTEN_ADDR"], timeout: time.Second}, func(ctx context.Context, c *client) error {
+			_, err := c.address(ctx)
+			return err
+		})
+		if err == nil || ctx.Err() != nil {
+			return err
+		}
+		timer := time.NewTimer(20 * time.Millisecond)
+		select {
+		case <-timer.C:
+		case <-ctx.Done():
+			timer.Stop()
+		}
+	}
 }
 
 // run runs a part until the office closes.
