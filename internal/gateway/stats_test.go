@@ -49,6 +49,7 @@ func TestLeaseErrorIsRemembered(t *testing.T) {
 		canceled, cancel := context.WithCancel(t.Context())
 		cancel()
 		lease(canceled, 3, false)
+		time.Sleep(time.Second) // a packet of it may be on its way
 		if got := refusal(r.Stats().LeaseError); got != natpmp.ResultOutOfResources {
 			t.Errorf("after a request that was given up: %v", got)
 		}
