@@ -16,7 +16,7 @@ func Assess(in Input) Status {
 	for i := range hops {
 		h := &hops[i]
 		h.Title = h.Name.Title()
-		if took := in.Latency[h.Name]; took > 0 {
+		if took := in.Latency[h.Name]; took > 0 && h.State != StateDown { // it does not take long to refuse
 			h.LatencyMS = milliseconds(took)
 		}
 		if since := in.Since[h.Name]; since.State == h.State {

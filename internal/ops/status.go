@@ -118,7 +118,8 @@ type HopStatus struct {
 	Detail string `json:"detail"`
 	// Remedy is what to do about it, empty if there is nothing to be done.
 	Remedy string `json:"remedy"`
-	// LatencyMS is how long the hop takes to answer, smoothed; nil if that is not known.
+	// LatencyMS is how long the hop takes to answer, smoothed; nil if that is not known
+	// or the hop is down.
 	LatencyMS *float64 `json:"latency_ms"`
 	// Since is when the hop came into its state; zero and left out if that is not known.
 	Since time.Time `json:"since,omitzero"`

@@ -218,6 +218,7 @@ function draw(figure, values, { unit, format, steps, least }) {
   const when = at === null || at === 119 ? "now" : `${duration((119 - at) * 30)} ago`;
   const text = some.length === 0 ? "no data yet" : value === null ? `no answer, ${when}` : format(value);
   const label = figure.querySelector(".now");
+  label.classList.toggle("quiet", some.length === 0);
   label.replaceChildren(text, element("small", {}, some.length === 0 || value === null ? "" : when));
   write(figure.querySelector(".top"), some.length ? `highest ${format(Math.max(...some))}` : "");
   figure.querySelector("svg").setAttribute("aria-label", some.length ? `${unit}: now ${text}, highest in the last hour ${format(Math.max(...some))}` : `${unit}: no data yet`);
