@@ -17,8 +17,8 @@ type call struct {
 	// done gets the one outcome; it has room, so that nobody waits for the caller.
 	done chan outcome
 	// ahead is how many others were in flight when the request last went out, and
-	// sentAt and lookedAt are how many had been answered then and at the last look.
-	// Guarded by the mutex of pending.
+	// sentAt is how many had been answered then, lookedAt how many responses had come
+	// at the last look. Guarded by the mutex of pending.
 	ahead, sentAt, lookedAt int
 }
 
@@ -27,8 +27,9 @@ type pending struct {
 	mu sync.Mutex
 	// calls is in the order of their start. It is as short as the window. Guarded by mu.
 	calls []*call
-	// answered counts the requests that were answered. Guarded by mu.
-	answered int
+	// answered counts the requests that were answered, heard the responses, second
+	// ones to a request that was repeated included. Guarded by mu.
+	answered, heard int
 }
 
 // add registers a request. Each add is followed by a remove.
@@ -52,25 +53,28 @@ func (p *pending) sent(c *call) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	c.ahead = len(p.calls) - 1
-	c.sentAt, c.lookedAt = p.answered, p.answered
+	c.sentAt, c.lookedAt = p.answered, p.heard
 }
 
 // queued says whether the request is likely to be in the gateway's queue and not
-// lost: since the last look others were answered, and not yet more than were ahead
+// lost: since the last look something was heard, be it a second answer to a request
+// that was repeated, and not yet more requests were answered than were ahead
 // of it. Many gateways do one thing after the other; to repeat what waits there
 // would make the queue longer for everybody.
 func (p *pending) queued(c *call) bool {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	moved := p.answered > c.lookedAt
-	c.lookedAt = p.answered
+	moved := p.heard > c.lookedAt
+	c.lookedAt = p.heard
 	return moved && p.answered-c.sentAt <= c.ahead
 }
 
-// expects says whether there is a request that the response answers.
+// expects notes that a response came, and says whether there is a request that it
+// answers.
 func (p *pending) expects(resp Response) bool {
 	p.mu.Lock()
 	defer p.mu.Unlock()
+	p.heard++
 	return slices.ContainsFunc(p.calls, func(c *call) bool { return answers(resp, c.req) })
 }
 

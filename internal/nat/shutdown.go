@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"sync"
+	"time"
 )
 
 // shutdown takes down all rules and leases, side by side and within a bounded time.
@@ -63,16 +64,29 @@ func (s *Service) releaseAll(ctx context.Context, entries []*entry, debts []*deb
 	errs := make([]error, len(entries)+len(debts))
 	s.each(len(errs), func(i int) {
 		if i < len(entries) {
-			errs[i] = s.cfg.Gateway.Release(ctx, entries[i].key.Protocol, entries[i].inner)
+			errs[i] = s.releaseFirmly(ctx, entries[i].key.Protocol, entries[i].inner)
 			s.emit(EventShutdown, entries[i].mapping(), nil)
 			return
 		}
 		if d := debts[i-len(entries)]; !d.until.IsZero() {
-			errs[i] = s.cfg.Gateway.Release(ctx, d.key.Protocol, d.inner)
+			errs[i] = s.releaseFirmly(ctx, d.key.Protocol, d.inner)
 		}
 	})
 	if err := errors.Join(errs...); err != nil {
 		return fmt.Errorf("releasing leases: %w", err)
 	}
 	return nil
+}
+
+// releaseFirmly releases a lease, and goes on as long as shutdown may take with a
+// gateway that is slow: some serve one request after the other, and a stop asks for
+// everything at once. One that says no, or is not there, is asked once.
+func (s *Service) releaseFirmly(ctx context.Context, p Protocol, inner uint16) error {
+	for {
+		began := time.Now()
+		err := s.cfg.Gateway.Release(ctx, p, inner)
+		if err == nil || !unreachable(err) || ctx.Err() != nil || time.Since(began) < time.Second {
+			return err
+		}
+	}
 }
