@@ -256,6 +256,8 @@ func (w *watch) happened(ev nat.Event) {
 	switch ev.Kind {
 	case nat.EventDeleted, nat.EventExpired, nat.EventLost, nat.EventShutdown:
 		t.void = true
+	case nat.EventAdopted:
+		t.void = false // Somebody had edited its rule, and the comment told enough.
 	case nat.EventPortChanged:
 		if t.port != ev.Mapping.ExternalPort {
 			t.moved = ev.At
