@@ -40,7 +40,7 @@ func ParseListenAddress(s string) (ListenAddress, error) {
 	if file, ok := strings.CutPrefix(s, unixPrefix); ok {
 		switch {
 		case !path.IsAbs(file) || path.Clean(file) != file || file == "/":
-			return ListenAddress{}, errors.New("has no absolute path after unix:")
+			return ListenAddress{}, errors.New("has no absolute path behind unix: in it")
 		case len(file) > maxSocketPath:
 			return ListenAddress{}, fmt.Errorf("has a path of more than %d bytes", maxSocketPath)
 		case strings.ContainsRune(file, 0):
