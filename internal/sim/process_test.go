@@ -65,6 +65,9 @@ func (w *world) stop() {
 	err := w.bench.Stop()
 	took := time.Since(began)
 	w.note("stopped after %v: %v", took, err)
+	if w.keep {
+		w.watch.orphaned() // of a rule that somebody had taken away just before
+	}
 	if took > shutdownLimit {
 		w.fail("(f) the daemon took %v to stop", took)
 	}
