@@ -38,7 +38,7 @@ func TestSimulation(t *testing.T) {
 		return
 	}
 	simulate(t, *flagFirst, *flagDays, counts, false) // fills pools and caches
-	goroutines, memory := runtime.NumGoroutine(), memoryInUse()
+	before, memory := goroutines(), memoryInUse()
 	began := time.Now()
 	for i := range *flagSeeds {
 		simulate(t, *flagFirst+uint64(i), *flagDays, counts, false)
@@ -46,8 +46,8 @@ func TestSimulation(t *testing.T) {
 	took, days := time.Since(began), *flagSeeds**flagDays
 	t.Logf("%d seeds of %d days in %v, %v a day\n%s", *flagSeeds, *flagDays, took.Round(time.Millisecond),
 		(took / time.Duration(max(days, 1))).Round(time.Millisecond), counts)
-	if n := runtime.NumGoroutine(); n > goroutines {
-		t.Errorf("(g) %d goroutines at the end, %d before", n, goroutines)
+	if n := goroutines(); n > before {
+		t.Errorf("(g) %d goroutines at the end, %d before", n, before)
 	}
 	if n := memoryInUse(); n > memory+growth {
 		t.Errorf("(g) %d bytes in use at the end, %d before", n, memory)
