@@ -98,6 +98,10 @@ sim: ## simulate SEEDS (1000) times DAYS (1) of clients and faults, or replay on
 			-seeds \$$(($(SEEDS) / $(JOBS))) -first \$$(($(FIRST) + {} * ($(SEEDS) / $(JOBS))))"; \
 	fi
 
+.PHONY: thirty-days
+thirty-days: ## live 30 virtual days with each gateway as real clients do, and print how long ports were reachable
+	$(GO) test -count=1 -timeout 30m ./internal/clients -v -run 'TestThirtyDays|TestRenewalLoad' -days 30
+
 .PHONY: check
 check: lint size race ## everything that must pass before a commit
 
