@@ -124,8 +124,8 @@ func (w *watch) untold(mappings []nat.Mapping) (wrong []string) {
 	defer w.mu.Unlock()
 	for _, m := range mappings {
 		t, ok := w.told[m.Key]
-		if !ok || t.void {
-			continue // adopted, and its client never heard of it
+		if !ok || t.void || m.ToldPort == 0 && time.Now().After(t.until) {
+			continue // adopted, and its client never heard of it, or of one before it
 		}
 		if t.port != m.ExternalPort && t.moved.IsZero() {
 			wrong = append(wrong, fmt.Sprintf("(b) %v has port %d and its client was told %d", m.Key, m.ExternalPort, t.port))
@@ -170,7 +170,7 @@ func (w *watch) undone(key nat.Key) bool {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	last := w.overtaking.last
-	return w.overtaking.active > 0 || !last.IsZero() && w.told[key].at.Before(last.Add(inFlight))
+	return w.overtaking.active > 0 || !last.IsZero() && w.told[key].stood.Before(last.Add(inFlight))
 }
 
 // gatewayTrouble says whether anything was wrong on the way to the gateway in the last while.

@@ -61,6 +61,8 @@ type telling struct {
 	port  uint16
 	at    time.Time
 	until time.Time
+	// stood is when the lease was last seen to stand as the client was told of it.
+	stood time.Time
 	// moved is when the port changed without the client's knowledge, zero if it did not.
 	moved time.Time
 	// void is set when the mapping ended; the client may not know.
@@ -162,7 +164,13 @@ func (w *watch) grantedLocked(key nat.Key, resp natpmp.Response) {
 		}
 	}
 	now := time.Now()
-	w.told[key] = telling{port: resp.ExternalPort, at: now, until: now.Add(time.Duration(resp.Lifetime) * time.Second)}
+	t := telling{
+		port: resp.ExternalPort, at: now, until: now.Add(time.Duration(resp.Lifetime) * time.Second), stood: before.stood,
+	}
+	if _, why := w.leaseOf(key, resp.ExternalPort); why == "" {
+		t.stood = now
+	}
+	w.told[key] = t
 	w.holders[outer{key.Protocol, resp.ExternalPort}] = key
 }
 
