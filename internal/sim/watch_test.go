@@ -190,6 +190,9 @@ func (w *watch) brokenLocked(key nat.Key, port uint16, renewal bool) string {
 		switch {
 		case renewal && w.gateway.within(heldOver):
 			w.answers["from the table"]++
+		case renewal && w.router.within(reconciled):
+			// The other protocol of the port waits for the router, and this one for its turn.
+			w.answers["from the table, held up by the router"]++
 		case w.gateway.changedWithin(inFlight):
 			w.answers["overtaken by the gateway"]++
 		case w.overtaking.within(inFlight):
