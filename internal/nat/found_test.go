@@ -1,6 +1,7 @@
 package nat_test
 
 import (
+	"slices"
 	"sync"
 	"testing"
 	"time"
@@ -153,5 +154,25 @@ func TestRevivedRuleIsTheOneOnTheRouter(t *testing.T) {
 			w.t.Errorf("asked to remove the rule made for %v, want the one for an hour that stands", removed.Lifetime)
 		}
 		w.empty()
+	})
+}
+
+// A gateway that answers a renewal with ports of somebody else only has taken the
+// lease away, because such a grant is given back: nobody is told that it stands.
+func TestRenewalThatIsGrantedOthersPorts(t *testing.T) {
+	t.Parallel()
+	inWorld(t, nil, func(w *world) {
+		w.gateway.edit(func(g *gateway) { g.life = time.Hour })
+		taken := w.mapped(tcp(alice, 80)).ExternalPort
+		w.mapped(tcp(bob, 80))
+		w.gateway.edit(func(g *gateway) {
+			g.granted = slices.Repeat([]uint16{taken}, 4)
+			g.latency = time.Millisecond // All tries fit into the time that a renewal is waited for.
+		})
+		if e := w.refused(tcp(bob, 80)); e.Reason != nat.ReasonResources {
+			w.t.Errorf("got %v, want out of resources", e)
+		}
+		time.Sleep(2 * time.Minute)
+		w.agree()
 	})
 }

@@ -50,9 +50,20 @@ func (s *Service) leaseAgain(ctx context.Context, key Key, inner, external uint1
 			return lease, nil
 		}
 		s.giveBack(ctx, key, inner, time.Now().Add(lease.Lifetime))
+		s.unleased(key)
 		suggestion = s.anyPort()
 	}
 	return Lease{}, &Error{Hop: HopGateway, Reason: ReasonResources, Err: errPortConflict}
+}
+
+// unleased notes that a mapping has no lease any more: a grant was given back, and
+// for the gateway that was the mapping's only one.
+func (s *Service) unleased(key Key) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if e := s.entries[key]; e != nil {
+		e.leaseUntil = earlier(e.leaseUntil, time.Now())
+	}
 }
 
 // renewed notes what the gateway granted to a client's request, and returns the old
