@@ -117,6 +117,10 @@ func networkFaults() []fault {
 	return all
 }
 
+// unnoticed is how soon after a restart of the gateway another one cannot be seen in
+// its epoch, by a daemon that asks once in a minute (RFC 6886 §3.6).
+const unnoticed = 2 * time.Minute
+
 // gatewayFaults are what the gateway does.
 func gatewayFaults() []fault {
 	result := func(code natpmp.ResultCode) func(w *world) func() {
@@ -124,6 +128,10 @@ func gatewayFaults() []fault {
 	}
 	return []fault{
 		{"gateway: restart without its leases", func(w *world) func() {
+			if time.Since(w.restarted) < unnoticed {
+				return nil
+			}
+			w.restarted = time.Now()
 			w.bench.Gateway.Restart(false)
 			w.watch.tampered(&w.watch.gateway)
 			return nil

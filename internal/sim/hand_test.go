@@ -33,6 +33,9 @@ func handFaults() []fault {
 			}
 			w.must(w.bench.Router.Set(natPath, rule[".id"], routerostest.Row{"comment": "why is this here? " + rule["comment"]}))
 			w.bench.AcceptOthers() // it is not ours any more
+			// RouterOS cannot be told to remove a rule only if it is still the one that was
+			// looked up a moment ago.
+			w.agenda.after(50*time.Millisecond, w.bench.AcceptOthers)
 		})},
 		{"hand: copies a rule of ours", onRule(func(w *world, rule routerostest.Row) {
 			delete(rule, ".id")

@@ -268,7 +268,8 @@ func (w *watch) happened(ev nat.Event) {
 	case nat.EventDeleted, nat.EventExpired, nat.EventLost, nat.EventShutdown:
 		t.void = true
 	case nat.EventAdopted:
-		t.void = false // Somebody had edited its rule, and the comment told enough.
+		// Somebody may have edited its rule, and the comment told enough.
+		t.void = t.void && t.port != ev.Mapping.ExternalPort
 	case nat.EventPortChanged:
 		if t.port != ev.Mapping.ExternalPort {
 			t.moved = ev.At

@@ -42,6 +42,8 @@ type world struct {
 	mute    func()
 	started time.Time
 	keep    bool
+	// restarted is when the gateway last lost its leases.
+	restarted time.Time
 }
 
 // newWorld builds everything that the seed decides and starts the daemon.
