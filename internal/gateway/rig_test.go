@@ -69,11 +69,15 @@ func newRig(t *testing.T, profile natpmptest.Profile, configure func(r *rig, cfg
 
 	ctx, cancel := context.WithCancel(t.Context())
 	done := make(chan error, 2)
+	listens := make(chan struct{})
+	begun := sync.OnceFunc(func() { close(listens) })
 	go func() {
 		done <- r.remote.ListenAndServe(ctx, func(context.Context) (net.PacketConn, error) {
+			defer begun()
 			return r.network.Listen(gatewayAddr)
 		})
 	}()
+	<-listens // else the first request may find it refusing
 	go func() { done <- g.Run(ctx) }()
 	t.Cleanup(func() {
 		cancel()

@@ -113,10 +113,16 @@ func NewBench(cfg BenchConfig) (*Bench, error) {
 	b.others = b.OtherRules()
 	ctx, stop := context.WithCancel(context.Background())
 	b.stop = stop
+	listens := make(chan struct{})
+	begun := sync.OnceFunc(func() { close(listens) })
 	b.serving.Go(func() {
 		// Its end is the bench's; a failure shows in every test.
-		_ = gateway.ListenAndServe(ctx, func(context.Context) (net.PacketConn, error) { return b.Net.Listen(benchGateway) })
+		_ = gateway.ListenAndServe(ctx, func(context.Context) (net.PacketConn, error) {
+			defer begun()
+			return b.Net.Listen(benchGateway)
+		})
 	})
+	<-listens // else a daemon that starts at once may find it refusing
 	return b, nil
 }
 

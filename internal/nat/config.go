@@ -97,7 +97,8 @@ type Config struct {
 	// answered from the table; 0 means 200 ms: clients repeat after 250 ms or give up.
 	AnswerBudget time.Duration
 	// CreateTimeout is how long a create goes on; 0 means 8 s: libtorrent gives up
-	// for two hours after 11 s.
+	// for two hours after 11 s. A lease that is granted in the last moment gets a
+	// second more for its rule.
 	CreateTimeout time.Duration
 	// HoldOver is how long after the end of its lease a mapping lives on while the
 	// gateway is out of reach and its client keeps asking; 0 means 10 minutes.
@@ -121,6 +122,9 @@ const (
 	// refreshTimeout bounds one try to renew a lease, so that one mapping does not
 	// hold up the other protocol of its port for long.
 	refreshTimeout = 8 * time.Second
+	// ruleTime is what is left to the router however late the gateway grants. One that
+	// works takes milliseconds.
+	ruleTime = time.Second
 	// undoTimeout bounds how long giving back what was half made may take; what is
 	// not given back by then is owed (see debt).
 	undoTimeout = 2 * time.Second

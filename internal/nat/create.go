@@ -14,9 +14,12 @@ func (s *Service) create(ctx context.Context, req MapRequest) (Grant, error) {
 	}
 	defer s.dismiss(req.Key)
 
+	regular := endBefore(ctx, ruleTime)
+	leasing, cancel := context.WithDeadline(ctx, regular)
+	defer cancel()
 	select {
 	case <-s.ready:
-	case <-ctx.Done():
+	case <-leasing.Done():
 		return Grant{}, &Error{Hop: HopRouter, Reason: ReasonUnreachable, Err: errNoRouter}
 	}
 	if e := s.lookup(req.Key); e != nil {
@@ -27,14 +30,23 @@ func (s *Service) create(ctx context.Context, req MapRequest) (Grant, error) {
 		return Grant{}, err
 	}
 	defer s.leave(inner)
-	if err := s.clearSuspect(ctx, req.Key, inner); err != nil {
+	if err := s.clearSuspect(leasing, req.Key, inner); err != nil {
 		return Grant{}, err
 	}
-	lease, err := s.acquire(ctx, req, inner, suggestion)
+	lease, err := s.acquire(leasing, req, inner, suggestion)
 	if err != nil {
 		return Grant{}, err
 	}
-	return s.finish(ctx, req, inner, lease)
+	ruling, cancel := context.WithDeadline(ctx, later(regular, time.Now().Add(ruleTime)))
+	defer cancel()
+	return s.finish(ruling, req, inner, lease)
+}
+
+// endBefore returns the time that lies as long before the context's deadline, which
+// it has.
+func endBefore(ctx context.Context, margin time.Duration) time.Time {
+	end, _ := ctx.Deadline()
+	return end.Add(-margin)
 }
 
 // finish makes the rule for a lease that stands and puts the mapping into the

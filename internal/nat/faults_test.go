@@ -1,6 +1,7 @@
 package nat_test
 
 import (
+	"errors"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -420,4 +421,49 @@ func TestClientThatGoesAwayDuringACreate(t *testing.T) {
 			w.t.Errorf("%d rules made, %d mappings, want 1 and 1", hits.Load(), len(w.service.Mappings()))
 		}
 	})
+}
+
+// A lease that was granted in the last moment still gets its rule: the time that the
+// gateway took is not held against the router.
+func TestLateGrantLeavesTimeForTheRule(t *testing.T) {
+	t.Parallel()
+	for name, latency := range map[string]time.Duration{"in time": 7995 * time.Millisecond, "too late": 8005 * time.Millisecond} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			inWorld(t, nil, func(w *world) {
+				w.gateway.edit(func(g *gateway) { g.latency = latency })
+				_, err := w.service.Map(w.t.Context(), nat.MapRequest{Key: tcp(alice, 80), Lifetime: time.Hour})
+				w.gateway.edit(func(g *gateway) { g.latency = 30 * time.Millisecond })
+				if fault, failed := errors.AsType[*nat.Error](err); failed != (name == "too late") || failed && fault.Hop != nat.HopGateway {
+					w.t.Errorf("error %v", err)
+				}
+				time.Sleep(10 * time.Second) // in which a lease that came too late is given back
+				w.agree()
+			})
+		})
+	}
+}
+
+// The router has what the gateway left of the time, and a second if that is more.
+func TestSilentRouterEndsACreate(t *testing.T) {
+	t.Parallel()
+	for grant, want := range map[time.Duration]time.Duration{0: 8 * time.Second, 7500 * time.Millisecond: 8500 * time.Millisecond} {
+		t.Run(grant.String(), func(t *testing.T) {
+			t.Parallel()
+			inWorld(t, nil, func(w *world) {
+				w.gateway.edit(func(g *gateway) { g.latency = grant })
+				w.router.edit(func(r *router) { r.latency = time.Hour })
+				began := time.Now()
+				fault := w.refused(tcp(alice, 80))
+				w.router.edit(func(r *router) { r.latency = 10 * time.Millisecond })
+				w.gateway.edit(func(g *gateway) { g.latency = 0 })
+				took := time.Since(began) - min(grant, 2*time.Second) // which giving the lease back took
+				if fault.Hop != nat.HopRouter || took != want {
+					w.t.Errorf("gave up after %v: %v, want the router after %v", took, fault, want)
+				}
+				time.Sleep(3 * time.Minute)
+				w.empty()
+			})
+		})
+	}
 }

@@ -23,7 +23,7 @@ func (s *Service) startMap(ctx context.Context, req MapRequest) (*mapOp, error) 
 	if op := s.inflight[req.Key]; op != nil {
 		return op, nil
 	}
-	timeout := s.cfg.CreateTimeout
+	timeout := s.cfg.CreateTimeout + ruleTime
 	if s.entries[req.Key] != nil {
 		timeout = refreshTimeout
 	}

@@ -8,6 +8,7 @@ import (
 	"regexp"
 	"slices"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -247,11 +248,13 @@ func TestEveryFaultIsNamed(t *testing.T) {
 					f.strike(r)
 				}
 				time.Sleep(time.Minute)
-				go func() {
+				var asking sync.WaitGroup
+				defer asking.Wait()
+				asking.Go(func() {
 					for i := range uint16(6) {
 						r.ask(alice, natpmp.OpMapTCP, 1001+i)
 					}
-				}()
+				})
 				time.Sleep(30 * time.Second)
 				s := r.agree()
 				v := s.Verdict

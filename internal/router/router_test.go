@@ -84,6 +84,24 @@ func TestStatus(t *testing.T) {
 	})
 }
 
+// A change whose time was over before the router heard of it says nothing about the router.
+func TestStatusBlamesNobodyForLateChanges(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		r := newRig(t, routerostest.Config{}).settled(t)
+		r.add(t, wanted("192.168.88.10", 6880)) // so that the table is known
+		over, cancel := context.WithDeadline(t.Context(), time.Now())
+		defer cancel()
+		_, err := r.AddRule(over, wanted("192.168.88.10", 6881))
+		if natError(t, err).Ambiguous || !errors.Is(err, context.DeadlineExceeded) {
+			t.Errorf("error %v", err)
+		}
+		if got := r.Status().ChangeError; got != nil {
+			t.Errorf("the router is blamed: %v", got)
+		}
+	})
+}
+
 // TestCost measures in virtual time what a rule costs with a router that takes 10 ms.
 func TestCost(t *testing.T) {
 	t.Parallel()

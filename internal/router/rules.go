@@ -76,8 +76,11 @@ func (r *Router) place(ctx context.Context, s *site) (string, error) {
 // it has sent a command that changes something, until the outcome is known. Again
 // tells it that a former try may have worked, so that it looks first.
 func (r *Router) change(ctx context.Context, op string, try func(again bool) (wrote bool, err error)) error {
+	err := ctx.Err()
+	if err != nil {
+		return fault(op, err, false) // The time was over before the router heard of it.
+	}
 	unknown := false
-	var err error
 	for range attempts {
 		var wrote bool
 		wrote, err = try(unknown)
