@@ -332,6 +332,56 @@ func TestShutdownKeeps(t *testing.T) {
 	})
 }
 
+// What was being taken back is no mapping that the next start should find.
+func TestShutdownKeepsMappingsOnly(t *testing.T) {
+	t.Parallel()
+	for name, begin := range map[string]func(*world){
+		"a create": func(w *world) {
+			w.router.edit(func(r *router) { r.after = lostReply("add") })
+			w.wantRefused(tcp(alice, 2))
+		},
+		"a deletion": func(w *world) {
+			w.mapped(tcp(alice, 2))
+			w.router.edit(func(r *router) { r.before = lostReply("remove") })
+			if err := w.service.Unmap(w.t.Context(), tcp(alice, 2)); err == nil {
+				w.t.Error("the deletion worked")
+			}
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			inWorld(t, func(c *nat.Config, _ *world) { c.KeepOnShutdown = true }, func(w *world) {
+				w.mapped(tcp(alice, 1))
+				kept := w.router.ids()
+				begin(w)
+				if n := len(w.router.ids()); n != 2 {
+					w.t.Fatalf("%d rules, want the one that hangs beside the mapping's", n)
+				}
+				w.router.edit(func(r *router) { r.before, r.after = nil, nil })
+				if err := w.stop(); err != nil {
+					w.t.Error(err)
+				}
+				if diff := cmp.Diff(kept, w.router.ids(), cmpAddr); diff != "" {
+					w.t.Errorf("rules (-want +got):\n%s", diff)
+				}
+				if n := len(w.gateway.live()); n != 1 {
+					w.t.Errorf("%d leases, want the mapping's", n)
+				}
+			})
+		})
+	}
+}
+
+// lostReply is a command whose outcome is not heard of.
+func lostReply(command string) func(string, nat.Rule) error {
+	return func(op string, _ nat.Rule) error {
+		if op == command {
+			return routerError(nat.ReasonUnreachable, true)
+		}
+		return nil
+	}
+}
+
 func TestNewRefusesNonsense(t *testing.T) {
 	t.Parallel()
 	r, g := &router{}, &gateway{}

@@ -4,20 +4,28 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"sync"
 	"time"
 )
 
 // shutdown takes down all rules and leases, side by side and within a bounded time.
 // The rules are those that the router has, so that none is left of which the
-// outcome was unknown; if the router does not say, those that the table has.
+// outcome was unknown; if the router does not say, those that are known of.
+//
+// What is kept for the next start are the mappings: what was being taken back when
+// the stop came still is, for the next start would take it for a mapping.
 func (s *Service) shutdown(ctx context.Context) error {
 	s.mu.Lock()
 	entries, debts := s.sortedLocked(), s.sortedDebtsLocked()
 	s.mu.Unlock()
 	if s.cfg.KeepOnShutdown {
-		s.log.InfoContext(ctx, "leaving rules and leases in place for the next start", "mappings", len(entries))
-		return nil
+		all := len(entries)
+		entries = slices.DeleteFunc(entries, func(e *entry) bool { return !e.closing })
+		s.log.InfoContext(ctx, "leaving rules and leases in place for the next start", "mappings", all-len(entries))
+		if len(entries)+len(debts) == 0 {
+			return nil
+		}
 	}
 	ctx, cancel := context.WithTimeout(ctx, s.cfg.ShutdownTimeout)
 	defer cancel()
@@ -27,20 +35,28 @@ func (s *Service) shutdown(ctx context.Context) error {
 	layers.Go(func() { rules = s.removeRules(ctx, entries, debts) })
 	layers.Go(func() { leases = s.releaseAll(ctx, entries, debts) })
 	layers.Wait()
-	s.log.InfoContext(ctx, "took down all mappings", "mappings", len(entries), "complete", rules == nil && leases == nil)
+	if !s.cfg.KeepOnShutdown {
+		s.log.InfoContext(ctx, "took down all mappings", "mappings", len(entries), "complete", rules == nil && leases == nil)
+	}
 	return errors.Join(rules, leases)
 }
 
 func (s *Service) removeRules(ctx context.Context, entries []*entry, debts []*debt) error {
-	if len(entries) == 0 && !anyRule(debts) {
+	var rules []Rule
+	for _, e := range entries {
+		rules = append(rules, e.rule)
+	}
+	for _, d := range debts {
+		if d.hasRule {
+			rules = append(rules, d.rule)
+		}
+	}
+	if len(rules) == 0 {
 		return nil
 	}
-	var rules []Rule
-	if snap, err := s.cfg.Router.Rules(ctx); err == nil {
-		rules = snap.Rules
-	} else {
-		for _, e := range entries {
-			rules = append(rules, e.rule)
+	if !s.cfg.KeepOnShutdown {
+		if snap, err := s.cfg.Router.Rules(ctx); err == nil {
+			rules = snap.Rules
 		}
 	}
 	errs := make([]error, len(rules))
@@ -49,15 +65,6 @@ func (s *Service) removeRules(ctx context.Context, entries []*entry, debts []*de
 		return fmt.Errorf("removing rules: %w", err)
 	}
 	return nil
-}
-
-func anyRule(debts []*debt) bool {
-	for _, d := range debts {
-		if d.hasRule {
-			return true
-		}
-	}
-	return false
 }
 
 func (s *Service) releaseAll(ctx context.Context, entries []*entry, debts []*debt) error {
