@@ -18,6 +18,7 @@ type labFlags struct {
 	demo, verbose                   bool
 	profile                         string
 	gateway, router, listen, client string
+	page                            string
 }
 
 // newLab builds the command that shows everything on this machine.
@@ -28,7 +29,8 @@ func newLab(ctx context.Context, p *process) *cobra.Command {
 		Short: "Try it: a router, a gateway and a client on this machine",
 		Long: "lab runs a MikroTik router, a VPN gateway, doublenat and a LAN client on loopback addresses,\n" +
 			"with bytes relayed through both NATs. It maps a port for the client's web server, fetches the\n" +
-			"page from the public side, and shows what each hop said. It needs no privilege and no settings.",
+			"page from the public side, and shows what each hop said. Until Ctrl-C it goes on, and shows\n" +
+			"doublenat's status page. It needs no privilege and no settings.",
 		Example: "  doublenat lab                         until Ctrl-C\n" +
 			"  doublenat lab --demo                  once; exit code 1 if any step fails\n" +
 			"  doublenat lab --profile miniupnpd     with another kind of gateway",
@@ -44,12 +46,16 @@ func newLab(ctx context.Context, p *process) *cobra.Command {
 	set.StringVar(&flags.router, "router", "", "address and port of the router's API")
 	set.StringVar(&flags.listen, "listen", "", "address and port of doublenat")
 	set.StringVar(&flags.client, "client", "", "address and port of the client's web server")
+	set.StringVar(&flags.page, "page", "", "address and port of doublenat's status page; off for none")
 	return cmd
 }
 
 // runLab makes the lab from its flags and runs it.
 func runLab(ctx context.Context, p *process, flags labFlags) error {
 	places := lab.DefaultPlaces(ctx)
+	if flags.page == "off" || flags.demo && flags.page == "" { // a demo is over before anybody looks
+		places.Page, flags.page = netip.AddrPort{}, ""
+	}
 	for _, f := range []struct {
 		name, text string
 		place      *netip.AddrPort
@@ -58,6 +64,7 @@ func runLab(ctx context.Context, p *process, flags labFlags) error {
 		{"router", flags.router, &places.Router},
 		{"listen", flags.listen, &places.Listen},
 		{"client", flags.client, &places.Client},
+		{"page", flags.page, &places.Page},
 	} {
 		if f.text == "" {
 			continue

@@ -7,6 +7,7 @@ import (
 	"net"
 	"net/netip"
 	"os"
+	"slices"
 	"strings"
 	"sync/atomic"
 	"testing"
@@ -47,6 +48,7 @@ func places(t *testing.T) lab.Places {
 		Gateway:  netip.AddrPortFrom(address(0), 5351),
 		Router:   netip.AddrPortFrom(address(1), 8728),
 		Listen:   netip.AddrPortFrom(address(2), 5351),
+		Page:     netip.AddrPortFrom(address(2), 8080),
 		Client:   netip.AddrPortFrom(address(3), 8080),
 		Public:   address(4),
 		Tunnel:   address(5),
@@ -188,6 +190,7 @@ func TestDemoOnOneAddress(t *testing.T) {
 	shared.Router = netip.AddrPortFrom(one, shared.Router.Port())
 	shared.Listen = netip.AddrPortFrom(one, shared.Listen.Port())
 	shared.Client = netip.AddrPortFrom(one, shared.Client.Port())
+	shared.Page = netip.AddrPortFrom(one, shared.Page.Port())
 	shared.Public, shared.Tunnel, shared.Internet = one, one, one
 	if out, err := demo(t, lab.Options{Daemon: doublenat, Places: shared}); err != nil {
 		t.Errorf("%v; printed:\n%s", err, out)
@@ -211,12 +214,12 @@ func TestDemoFailsWhenTheGatewayDoes(t *testing.T) {
 // TestTakenPorts opens each port beforehand: the error must name the flag that helps.
 func TestTakenPorts(t *testing.T) {
 	t.Parallel()
-	for _, flag := range []string{"gateway", "router", "listen", "client"} {
+	for _, flag := range []string{"gateway", "router", "listen", "client", "page"} {
 		t.Run(flag, func(t *testing.T) {
 			t.Parallel()
 			p := places(t)
-			place := map[string]netip.AddrPort{"gateway": p.Gateway, "router": p.Router, "listen": p.Listen, "client": p.Client}[flag]
-			if flag == "router" || flag == "client" {
+			place := map[string]netip.AddrPort{"gateway": p.Gateway, "router": p.Router, "listen": p.Listen, "client": p.Client, "page": p.Page}[flag]
+			if slices.Contains([]string{"router", "client", "page"}, flag) {
 				ln, err := net.Listen("tcp4", place.String())
 				if err != nil {
 					t.Fatal(err)

@@ -20,6 +20,9 @@ type Places struct {
 	Router netip.AddrPort
 	// Listen is where doublenat answers clients.
 	Listen netip.AddrPort
+	// Page is where doublenat shows its status page while the lab runs. The zero value
+	// means nowhere.
+	Page netip.AddrPort
 	// Client is the LAN client's web server, which has this port over UDP too.
 	Client netip.AddrPort
 	// Public is where the gateway's public address is reached on this machine.
@@ -52,6 +55,7 @@ func separatePlaces() Places {
 		Gateway:  netip.MustParseAddrPort("127.10.2.1:5351"),
 		Router:   netip.MustParseAddrPort("127.88.0.1:8728"),
 		Listen:   netip.MustParseAddrPort("127.88.0.2:5351"),
+		Page:     netip.MustParseAddrPort("127.88.0.2:8080"),
 		Client:   netip.MustParseAddrPort("127.88.0.10:8080"),
 		Public:   netip.MustParseAddr("127.5.6.8"),
 		Tunnel:   netip.MustParseAddr("127.10.2.2"),
@@ -66,6 +70,7 @@ func sharedPlaces() Places {
 		Gateway:  netip.AddrPortFrom(one, 5352),
 		Router:   netip.AddrPortFrom(one, 8728),
 		Listen:   netip.AddrPortFrom(one, 5351),
+		Page:     netip.AddrPortFrom(one, 8081),
 		Client:   netip.AddrPortFrom(one, 8080),
 		Public:   one,
 		Tunnel:   one,
@@ -88,17 +93,20 @@ func (p Places) known() netip.AddrPort {
 
 // check refuses addresses at which the lab would touch a network.
 func (p Places) check() error {
-	for name, a := range map[string]netip.Addr{
-		"gateway": p.Gateway.Addr(), "router": p.Router.Addr(), "listen": p.Listen.Addr(), "client": p.Client.Addr(),
-		"public": p.Public, "tunnel": p.Tunnel, "internet": p.Internet,
-	} {
-		if !a.Is4() || !a.IsLoopback() {
-			return fmt.Errorf("lab: %s address %v is not in 127.0.0.0/8", name, a)
-		}
+	addresses := map[string]netip.Addr{"public": p.Public, "tunnel": p.Tunnel, "internet": p.Internet}
+	sockets := map[string]netip.AddrPort{"gateway": p.Gateway, "router": p.Router, "listen": p.Listen, "client": p.Client}
+	if p.Page.IsValid() {
+		sockets["page"] = p.Page
 	}
-	for name, a := range map[string]netip.AddrPort{"gateway": p.Gateway, "router": p.Router, "listen": p.Listen, "client": p.Client} {
+	for name, a := range sockets {
 		if a.Port() == 0 {
 			return fmt.Errorf("lab: %s has no port", name)
+		}
+		addresses[name] = a.Addr()
+	}
+	for name, a := range addresses {
+		if !a.Is4() || !a.IsLoopback() {
+			return fmt.Errorf("lab: %s address %v is not in 127.0.0.0/8", name, a)
 		}
 	}
 	return nil

@@ -116,6 +116,7 @@ func TestRun(t *testing.T) {
 		}
 	}()
 
+	out.wait(ctx, t, "http://"+p.Page.String()+"/ in a browser")
 	out.wait(ctx, t, "natpmpc -g "+p.Listen.Addr().String()+" -a 0 9000 tcp 60")
 	visitor, err := natpmp.NewClient(natpmp.ClientConfig{Dial: func(ctx context.Context) (net.Conn, error) {
 		var d net.Dialer
@@ -180,6 +181,7 @@ func TestNewRefuses(t *testing.T) {
 		`profile "cisco"`:      func(o *lab.Options) { o.Profile = "cisco" },
 		"not in 127.0.0.0/8":   func(o *lab.Options) { o.Places.Public = publicOne },
 		"router has no port":   func(o *lab.Options) { o.Places.Router = portless },
+		"page has no port":     func(o *lab.Options) { o.Places.Page = portless },
 		"patience is negative": func(o *lab.Options) { o.Patience = -1 },
 	}
 	for want, spoil := range tests {

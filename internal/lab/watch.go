@@ -13,7 +13,10 @@ import (
 func (s *stage) invite() {
 	s.line("\n%s", s.paint(bold, "The lab runs until Ctrl-C. Try, in another terminal:"))
 	s.line("")
-	s.fact("the page", "curl http://%v/", s.reach(s.tcp.external))
+	s.fact("the client's page", "curl http://%v/", s.reach(s.tcp.external))
+	if s.places.Page.IsValid() {
+		s.fact("doublenat's page", "http://%v/ in a browser", s.places.Page)
+	}
 	if s.places.Listen.Port() == defaultNATPMPPort {
 		s.fact("a port of yours", "natpmpc -g %v -a 0 9000 tcp 60", s.places.Listen.Addr())
 		s.fact("", "python3 -m http.server 9000 --bind 127.0.0.1")

@@ -118,20 +118,34 @@ func (w *world) open(ctx context.Context) (err error) {
 		return taken("the router's API", "router", err)
 	}
 	opened = append(opened, w.api.Close)
-	probe, err := listenUDP(ctx, w.places.Listen)
-	if err != nil {
-		return taken("doublenat", "listen", err)
-	}
-	if err := probe.Close(); err != nil {
+	if err = w.probe(ctx); err != nil {
 		return err
 	}
 	w.client, err = newHost(ctx, w.places)
 	return err
 }
 
+// probe looks whether doublenat's own ports are free, which it opens itself: here it
+// is known which flag moves them.
+func (w *world) probe(ctx context.Context) error {
+	packets, err := listenUDP(ctx, w.places.Listen)
+	if err != nil {
+		return taken("doublenat", "listen", err)
+	}
+	if err := packets.Close(); err != nil || !w.places.Page.IsValid() {
+		return err
+	}
+	var listen net.ListenConfig
+	page, err := listen.Listen(ctx, "tcp4", w.places.Page.String())
+	if err != nil {
+		return taken("the status page", "page", err)
+	}
+	return page.Close()
+}
+
 // environ returns the environment of the daemon, which is all that it knows.
 func (w *world) environ() map[string]string {
-	return map[string]string{
+	environ := map[string]string{
 		"VPN_GATEWAY":           w.places.known().String(),
 		"MIKROTIK_API_ADDRESS":  w.places.Router.String(),
 		"MIKROTIK_API_USER":     routerostest.LeastUser,
@@ -140,6 +154,10 @@ func (w *world) environ() map[string]string {
 		"INSTANCE":              "lab",
 		"ANNOUNCE":              "off", // multicast would leave the loopback interface
 	}
+	if w.places.Page.IsValid() {
+		environ["HTTP_ADDR"] = w.places.Page.String()
+	}
+	return environ
 }
 
 // run starts everybody, calls act, stops the daemon, calls after, and stops the
