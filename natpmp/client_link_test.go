@@ -265,3 +265,33 @@ func TestClientRefused(t *testing.T) {
 		t.Errorf("after the gateway opened its port: %v, %v", a, err)
 	}
 }
+
+// TestClientPausesAfterSilence: a tunnel that falls silent and then has no route any
+// more is dialed as any other dead one, with growing pauses.
+func TestClientPausesAfterSilence(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		g := &pipeGateway{}
+		const bound = 30
+		var dials atomic.Int32
+		c := startClient(t, g, natpmp.ClientConfig{Dial: func(ctx context.Context) (net.Conn, error) {
+			if dials.Add(1) > bound { // A client that does not pause would stop the clock.
+				<-ctx.Done()
+				return nil, ctx.Err()
+			}
+			return g.dial(ctx)
+		}})
+		synctest.Wait()
+		g.setDialErr(errNoRoute)
+		for range 3 {
+			ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
+			if _, err := c.ExternalAddress(ctx); err == nil {
+				t.Error("a silent gateway answered")
+			}
+			cancel()
+		}
+		if n := dials.Load(); n < 5 || n > bound {
+			t.Errorf("dialed %d times in a minute, want 5 to %d", n, bound)
+		}
+	})
+}

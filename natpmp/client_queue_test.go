@@ -131,3 +131,39 @@ func TestClientRepeatsInACrowd(t *testing.T) {
 		crowd.Wait()
 	})
 }
+
+// TestClientRepeatsAmongStrays: packets that answer nothing, which anybody can send
+// in the gateway's name, do not keep a lost request from being sent again.
+func TestClientRepeatsAmongStrays(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		asked := 0
+		g := &pipeGateway{answer: func(send func([]byte), packet []byte) {
+			if asked++; asked > 1 { // the first one got lost
+				respond(send, packet)
+			}
+		}}
+		c := startClient(t, g, natpmp.ClientConfig{})
+		synctest.Wait()
+		over := make(chan struct{})
+		var noise sync.WaitGroup
+		noise.Go(func() {
+			for {
+				select {
+				case <-over:
+					return
+				case <-time.After(50 * time.Millisecond):
+					g.send(granted(natpmp.Request{Opcode: natpmp.OpMapUDP, InternalPort: 9, Lifetime: 60}).Append(nil))
+				}
+			}
+		})
+		ctx, cancel := context.WithTimeout(t.Context(), 5*time.Second)
+		defer cancel()
+		start := time.Now()
+		if _, err := c.Map(ctx, mapTCP()); err != nil || time.Since(start) > time.Second {
+			t.Errorf("after %v: %v", time.Since(start), err)
+		}
+		close(over)
+		noise.Wait()
+	})
+}

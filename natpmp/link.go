@@ -60,13 +60,15 @@ func (l *link) up(conn net.Conn) {
 	l.changeLocked()
 }
 
-// down takes the connection away. It says whether that was for silence.
+// down takes the connection away. It says whether that was for silence, which is true
+// once: an attempt that fails afterwards is a failure like any other.
 func (l *link) down(err error) (silent bool) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	l.conn, l.lastErr = nil, err
+	silent = l.silent
+	l.conn, l.lastErr, l.silent = nil, err, false
 	l.changeLocked()
-	return l.silent
+	return silent
 }
 
 // stop lets everybody know that there will be no connection any more.

@@ -18,8 +18,9 @@ type call struct {
 	done chan outcome
 	// ahead is how many others were in flight when the request last went out, and
 	// sentAt is how many had been answered then, lookedAt how many responses had come
-	// at the last look. Guarded by the mutex of pending.
-	ahead, sentAt, lookedAt int
+	// at the last look, and waits how often it was found in the queue since. Guarded by
+	// the mutex of pending.
+	ahead, sentAt, lookedAt, waits int
 }
 
 // pending has the requests in flight, for those who bring the outcomes.
@@ -53,20 +54,22 @@ func (p *pending) sent(c *call) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	c.ahead = len(p.calls) - 1
-	c.sentAt, c.lookedAt = p.answered, p.heard
+	c.sentAt, c.lookedAt, c.waits = p.answered, p.heard, 0
 }
 
 // queued says whether the request is likely to be in the gateway's queue and not
 // lost: since the last look something was heard, be it a second answer to a request
 // that was repeated, and not yet more requests were answered than were ahead
 // of it. Many gateways do one thing after the other; to repeat what waits there
-// would make the queue longer for everybody.
+// would make the queue longer for everybody. Anybody can make something to be heard:
+// the request is given its turn as often as there are others, and once more.
 func (p *pending) queued(c *call) bool {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	moved := p.heard > c.lookedAt
 	c.lookedAt = p.heard
-	return moved && p.answered-c.sentAt <= c.ahead
+	c.waits++
+	return moved && p.answered-c.sentAt <= c.ahead && c.waits <= c.ahead+1
 }
 
 // expects notes that a response came, and says whether there is a request that it
