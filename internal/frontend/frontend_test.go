@@ -24,6 +24,8 @@ const (
 	address   = "0000"
 	mapTCP    = "0002 0000 1234 5678 00000e10"
 	unmapTCP  = "0002 0000 1234 5678 00000000"
+	unmapUDP  = "0001 0000 1234 5678 00000000"
+	unmapTCP2 = "0002 0000 1235 5678 00000000"
 	unmapAll  = "0002 0000 0000 0000 00000000"
 	mapAll    = "0001 0000 0000 0000 00000e10"
 	mapUDP    = "0001 0000 1234 5678 00000e10"
@@ -96,6 +98,41 @@ func TestRequests(t *testing.T) {
 				}
 				if diff := cmp.Diff(tt.calls, tt.core.asked()); diff != "" {
 					t.Errorf("calls of the core (-want +got):\n%s", diff)
+				}
+			})
+		})
+	}
+}
+
+// TestLastRequestDecides: requests that contradict each other are not taken for copies
+// of those before, however quickly they come.
+func TestLastRequestDecides(t *testing.T) {
+	t.Parallel()
+	for name, packets := range map[string][]string{
+		"map, delete, map":        {mapTCP, unmapTCP, mapTCP},
+		"map, delete all, map":    {mapTCP, unmapAll, mapTCP},
+		"delete, map, delete":     {unmapTCP, mapTCP, unmapTCP},
+		"delete all, map, again":  {unmapAll, mapTCP, unmapAll},
+		"another protocol's":      {mapTCP, unmapUDP, mapTCP},
+		"another port's":          {mapTCP, unmapTCP2, mapTCP},
+		"the same with a copy":    {mapTCP, mapTCP},
+		"two deletions of a kind": {unmapTCP, unmapAll, unmapTCP},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			synctest.Test(t, func(t *testing.T) {
+				r := newRig(t, &fakeCore{grant: grant4001(), takes: time.Second}, nil)
+				for _, p := range packets {
+					r.host(t, clientA).send(p)
+					synctest.Wait()
+				}
+				time.Sleep(time.Minute)
+				want := len(packets)
+				if strings.Contains(name, "another") || strings.Contains(name, "copy") || strings.Contains(name, "of a kind") {
+					want-- // the last is the first one's work
+				}
+				if calls := r.core.asked(); len(calls) != want {
+					t.Errorf("the core was asked %q, want %d", calls, want)
 				}
 			})
 		})

@@ -30,6 +30,7 @@ type work struct {
 func (f *Frontend) share(ctx context.Context, client netip.AddrPort, req natpmp.Request) (outcome, bool) {
 	t := task{client: client.Addr(), req: req}
 	f.mu.Lock()
+	f.supersedeLocked(t)
 	w, joined := f.works[t]
 	if !joined {
 		w = &work{
@@ -56,10 +57,29 @@ func (f *Frontend) share(ctx context.Context, client netip.AddrPort, req natpmp.
 	return w.out, true
 }
 
+// supersedeLocked ends the sharing of work that the new task contradicts: a request for
+// a mapping after a deletion, or the other way round, is none of the copies of what was
+// asked before. Some clients map, delete and map again within a moment.
+func (f *Frontend) supersedeLocked(t task) {
+	for other := range f.works {
+		if other.contradicts(t) {
+			delete(f.works, other)
+		}
+	}
+}
+
+// contradicts says whether one of two tasks asks for a mapping that the other ends.
+func (t task) contradicts(other task) bool {
+	return t.client == other.client && t.req.Opcode == other.req.Opcode && (t.req.Lifetime == 0) != (other.req.Lifetime == 0) &&
+		(t.req.InternalPort == other.req.InternalPort || t.req.InternalPort == 0 || other.req.InternalPort == 0)
+}
+
 // finish forgets the work and tells those who wait.
 func (f *Frontend) finish(t task, w *work) {
 	f.mu.Lock()
-	delete(f.works, t)
+	if f.works[t] == w {
+		delete(f.works, t)
+	}
 	f.mu.Unlock()
 	close(w.done)
 }

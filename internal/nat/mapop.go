@@ -6,7 +6,7 @@ import (
 )
 
 // mapOp is one piece of work for a key: a create or a renewal. All requests that
-// come while it goes on share it.
+// come while it goes on share it, until one comes that ends the mapping.
 type mapOp struct {
 	req    MapRequest
 	cancel context.CancelFunc
@@ -47,8 +47,10 @@ func (s *Service) runMap(ctx context.Context, op *mapOp) {
 		s.accompany(ctx, op.req)
 	}
 	s.mu.Lock()
-	delete(s.inflight, op.req.Key)
-	s.mu.Unlock()
+	defer s.mu.Unlock()
+	if s.inflight[op.req.Key] == op {
+		delete(s.inflight, op.req.Key)
+	}
 }
 
 // beginLocked counts a piece of work and gives it a deadline of its own instead of
@@ -89,10 +91,12 @@ func (s *Service) mapInTurn(ctx context.Context, req MapRequest) (Grant, error) 
 	return s.renew(ctx, e, req)
 }
 
-// interrupt ends a renewal under way whose mapping is about to be deleted.
-func (s *Service) interrupt(key Key) {
+// supersede ends the sharing of the work under way for a key that is about to be
+// deleted: who asks from now on wants a mapping after that. A renewal is interrupted.
+func (s *Service) supersede(key Key) {
 	s.mu.Lock()
 	op, e := s.inflight[key], s.entries[key]
+	delete(s.inflight, key)
 	renewal := op != nil && e != nil
 	if renewal {
 		e.interrupted = true

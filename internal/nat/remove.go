@@ -20,7 +20,7 @@ func (s *Service) runUnmap(ctx context.Context, key Key) error {
 	defer s.work.Done()
 	defer end()
 
-	s.interrupt(key)
+	s.supersede(key)
 	unlock, err := s.locks.lock(ctx, key.Port())
 	if err != nil {
 		return &Error{Reason: ReasonUnreachable, Err: err}

@@ -2,6 +2,7 @@ package nat_test
 
 import (
 	"context"
+	"fmt"
 	"sync"
 	"testing"
 	"time"
@@ -210,6 +211,44 @@ func TestDeleteAllReachesCreatesUnderWay(t *testing.T) {
 		<-created
 		w.empty()
 	})
+}
+
+// A client maps, deletes and maps again before the first is done, as Deluge does: what
+// it asked for last is what it gets.
+func TestLastRequestDecides(t *testing.T) {
+	t.Parallel()
+	for name, request := range map[string]func(*world) error{
+		"delete":     func(w *world) error { return w.service.Unmap(w.t.Context(), tcp(alice, 80)) },
+		"delete all": func(w *world) error { return w.service.UnmapAll(w.t.Context(), alice, nat.TCP) },
+	} {
+		for _, renews := range []bool{false, true} {
+			t.Run(fmt.Sprintf("%s, renews %v", name, renews), func(t *testing.T) {
+				t.Parallel()
+				inWorld(t, nil, func(w *world) {
+					if renews {
+						w.mapped(tcp(alice, 80))
+					}
+					w.gateway.edit(func(g *gateway) { g.latency = 100 * time.Millisecond })
+					var asking sync.WaitGroup
+					asking.Go(func() { _, _ = w.service.Map(w.t.Context(), nat.MapRequest{Key: tcp(alice, 80), Lifetime: time.Hour}) })
+					time.Sleep(10 * time.Millisecond)
+					asking.Go(func() {
+						if err := request(w); err != nil {
+							w.t.Error(err)
+						}
+					})
+					time.Sleep(10 * time.Millisecond)
+					got := w.mapped(tcp(alice, 80))
+					asking.Wait()
+					time.Sleep(time.Second)
+					if m, ok := w.service.Mapping(tcp(alice, 80)); !ok || m.ExternalPort != got.ExternalPort {
+						w.t.Errorf("told %+v, has %+v (%v)", got, m, ok)
+					}
+					w.agree()
+				})
+			})
+		}
+	}
 }
 
 func TestOperatorsForwardIsNotDeleted(t *testing.T) {
