@@ -13,8 +13,8 @@ func (s *Service) accompany(ctx context.Context, req MapRequest) {
 		return
 	}
 	req.Key.Protocol, req.SuggestedPort, req.companion = UDP, 0, true
-	if e, ok := s.Mapping(req.Key); ok && !e.Companion {
-		return
+	if e, ok := s.Mapping(req.Key); ok && !e.Companion && !e.Adopted {
+		return // It is the client's own.
 	}
 	if _, err := s.startMap(ctx, req); err != nil {
 		s.log.DebugContext(ctx, "mapping the other protocol", "client", req.Key.Client.String(), "err", err)
@@ -25,7 +25,8 @@ func (s *Service) accompany(ctx context.Context, req MapRequest) {
 // client deleted. The caller holds the client port's lock.
 func (s *Service) dismissCompanion(ctx context.Context, key Key) error {
 	other := key.Port().With(key.Protocol.Other())
-	if m, ok := s.Mapping(other); !ok || !m.Companion {
+	m, ok := s.Mapping(other)
+	if inherited := s.cfg.Companion && m.Adopted && key.Protocol == TCP; !ok || !m.Companion && !inherited {
 		return nil
 	}
 	return s.takeDown(ctx, s.lookup(other), EventDeleted)

@@ -106,7 +106,8 @@ type Config struct {
 	// ReconcileInterval is the time between two comparisons with the router; 0
 	// means one minute.
 	ReconcileInterval time.Duration
-	// ShutdownTimeout bounds the removal of everything when Run ends; 0 means 7 s.
+	// ShutdownTimeout bounds the time from the end of Run's context to the end of Run, in
+	// which what is under way ends and everything is removed; 0 means 7 s.
 	ShutdownTimeout time.Duration
 	// Random returns a number from 0 up to and not including 1, for jitter and for
 	// port suggestions. It must be safe for concurrent use. Nil means [rand.Float64].
@@ -130,10 +131,16 @@ const (
 	undoTimeout = 2 * time.Second
 	// removeTimeout bounds the removal of one rule on behalf of a client.
 	removeTimeout = 5 * time.Second
+	// changeTime bounds a change of one rule that nobody waits for: the requests for its
+	// client port wait meanwhile.
+	changeTime = 5 * time.Second
 	// retryFirst and retryMax bound the time between tries of background work.
 	retryFirst, retryMax = time.Second, 30 * time.Second
 	// commentInterval is the least time between two writes of a rule's comment.
 	commentInterval = 10 * time.Minute
+	// refusalGrace is how long the gateway has to go on refusing a mapping that has no
+	// lease until it is given up: one that has just restarted may think better of it.
+	refusalGrace = 30 * time.Second
 	// recreateSpread is the longest wait before leases are asked for again after
 	// the gateway lost its state (RFC 6886 §3.7: uniform, 0 to 5 s).
 	recreateSpread = 5 * time.Second

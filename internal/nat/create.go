@@ -8,7 +8,8 @@ import (
 
 // create makes a mapping: first the lease, then the rule, each once. The caller
 // holds the client port's lock.
-func (s *Service) create(ctx context.Context, req MapRequest) (Grant, error) {
+func (s *Service) create(ctx context.Context, op *mapOp) (Grant, error) {
+	req := op.req
 	if err := s.admit(req.Key); err != nil {
 		return Grant{}, err
 	}
@@ -29,7 +30,7 @@ func (s *Service) create(ctx context.Context, req MapRequest) (Grant, error) {
 	if err != nil {
 		return Grant{}, err
 	}
-	defer s.leave(inner)
+	op.after = append(op.after, func() { s.leave(inner) })
 	if err := s.clearSuspect(leasing, req.Key, inner); err != nil {
 		return Grant{}, err
 	}
@@ -39,7 +40,7 @@ func (s *Service) create(ctx context.Context, req MapRequest) (Grant, error) {
 	}
 	ruling, cancel := context.WithDeadline(ctx, later(regular, time.Now().Add(ruleTime)))
 	defer cancel()
-	return s.finish(ruling, req, inner, lease)
+	return s.finish(ruling, op, inner, lease)
 }
 
 // endBefore returns the time that lies as long before the context's deadline, which
@@ -51,12 +52,13 @@ func endBefore(ctx context.Context, margin time.Duration) time.Time {
 
 // finish makes the rule for a lease that stands and puts the mapping into the
 // table, or gives the lease back.
-func (s *Service) finish(ctx context.Context, req MapRequest, inner uint16, lease Lease) (Grant, error) {
-	granted := time.Now()
+func (s *Service) finish(ctx context.Context, op *mapOp, inner uint16, lease Lease) (Grant, error) {
+	req, granted := op.req, time.Now()
 	want := s.wantedRule(req.Key, inner, lease.ExternalPort, req.Lifetime)
 	rule, err := s.cfg.Router.AddRule(ctx, want)
 	if err != nil {
-		s.undo(ctx, req.Key, inner, lease, want, err)
+		s.disclaim(req.Key, inner, lease, want, err)
+		op.after = append(op.after, func() { s.giveBack(ctx, req.Key, inner, granted.Add(lease.Lifetime)) })
 		return Grant{}, err
 	}
 	m := s.insert(req, inner, lease, rule, granted)
@@ -71,16 +73,18 @@ func promise(lease Lease, requested time.Duration, granted time.Time) Grant {
 	return Grant{ExternalPort: lease.ExternalPort, Lifetime: max(left.Round(time.Second), time.Second)}
 }
 
-// admit counts a mapping to be against the limits.
+// admit counts a mapping to be against the limits. So do debts: each keeps an inner
+// port from others for as long as its lease may live.
 func (s *Service) admit(key Key) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	owed, owedByClient := s.owedLocked(key)
 	switch {
 	case s.entries[key] != nil || s.creating[key]:
 		return nil
-	case len(s.entries)+len(s.creating) >= s.cfg.MaxMappings:
+	case len(s.entries)+len(s.creating)+owed >= s.cfg.MaxMappings:
 		return &Error{Reason: ReasonResources, Err: errTableFull}
-	case s.perHost[key.Client] >= s.cfg.MaxMappingsPerClient:
+	case s.perHost[key.Client]+owedByClient >= s.cfg.MaxMappingsPerClient:
 		return &Error{Reason: ReasonResources, Err: errClientFull}
 	}
 	s.creating[key] = true
@@ -175,11 +179,12 @@ func (s *Service) anyPort() uint16 {
 func (s *Service) claim(key Key, external uint16) bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	return s.ports.claim(key, external, s.cfg.Delivery)
+	return s.ports.claim(key, external)
 }
 
-// undo gives back what was half made because the rule could not be made.
-func (s *Service) undo(ctx context.Context, key Key, inner uint16, lease Lease, want Rule, cause error) {
+// disclaim notes that a mapping is not to be because its rule could not be made. The
+// lease is still to be given back.
+func (s *Service) disclaim(key Key, inner uint16, lease Lease, want Rule, cause error) {
 	s.mu.Lock()
 	s.ports.unclaim(key, lease.ExternalPort)
 	s.mu.Unlock()
@@ -187,7 +192,7 @@ func (s *Service) undo(ctx context.Context, key Key, inner uint16, lease Lease, 
 	if errors.As(cause, &e) && e.Ambiguous {
 		s.oweRule(want)
 	}
-	s.giveBack(ctx, key, inner, time.Now().Add(lease.Lifetime))
+	s.log.Debug("undoing a half made mapping", "client", key.Client.String(), "proto", key.Protocol.String(), "inner_port", inner, "err", cause)
 }
 
 // wantedRule returns the rule as it should be for a mapping with these ports.
@@ -196,7 +201,7 @@ func (s *Service) wantedRule(key Key, inner, external uint16, lifetime time.Dura
 	defer s.mu.Unlock()
 	return Rule{
 		Key: key, InnerPort: inner, ExternalPort: external, Lifetime: lifetime,
-		Match: s.ports.match(key, inner, external, 0, s.cfg.Delivery),
+		Match: s.ports.match(key, inner, external, 0),
 	}
 }
 
@@ -208,7 +213,7 @@ func (s *Service) ruleOfLocked(e *entry) Rule {
 	}
 	return Rule{
 		Key: e.key, InnerPort: e.inner, ExternalPort: e.external, Lifetime: e.rule.Lifetime,
-		Match: s.ports.match(e.key, e.inner, e.external, former, s.cfg.Delivery),
+		Match: s.ports.match(e.key, e.inner, e.external, former),
 	}
 }
 
@@ -221,6 +226,8 @@ func (s *Service) insert(req MapRequest, inner uint16, lease Lease, rule Rule, g
 		granted: lease.Lifetime, leaseUntil: granted.Add(lease.Lifetime), until: s.until(granted, req.Lifetime, lease.Lifetime),
 		rule: rule, standing: s.snapshot, written: time.Now(),
 	}
+	// What the client is told is counted from now.
+	e.until = later(e.until, time.Now().Add(promise(lease, req.Lifetime, granted).Lifetime))
 	e.refreshAt = s.nextRefresh(e, granted, lease.Lifetime)
 	s.addLocked(e)
 	return e.mapping()

@@ -36,6 +36,10 @@ func (s *Service) owe(key Key, inner uint16, until time.Time) {
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	s.oweLocked(key, inner, until)
+}
+
+func (s *Service) oweLocked(key Key, inner uint16, until time.Time) {
 	d := s.debtLocked(key, inner)
 	d.until = later(d.until, until)
 	s.poke()
@@ -59,6 +63,21 @@ func (s *Service) debtLocked(key Key, inner uint16) *debt {
 		s.ports.use(inner, key.Port())
 	}
 	return d
+}
+
+// owedLocked counts the debts of all and of the key's client, without those that are
+// the key's own or that stand beside a mapping of theirs, which counts by itself.
+func (s *Service) owedLocked(key Key) (all, ofClient int) {
+	for _, d := range s.debts {
+		if d.key == key || s.entries[d.key] != nil || s.creating[d.key] {
+			continue
+		}
+		all++
+		if d.key.Client == key.Client {
+			ofClient++
+		}
+	}
+	return all, ofClient
 }
 
 // settle drops the debt of a lease: it was taken over or given back.

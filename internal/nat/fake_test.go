@@ -37,7 +37,10 @@ func routerError(reason nat.Reason, ambiguous bool) error {
 
 // do runs one command: it waits, then executes it unless it is to fail.
 func (r *router) do(ctx context.Context, op string, rule nat.Rule, execute func()) error {
-	if err := wait(ctx, r.latency); err != nil {
+	r.mu.Lock()
+	latency := r.latency
+	r.mu.Unlock()
+	if err := wait(ctx, latency); err != nil {
 		return routerError(nat.ReasonUnreachable, op != "rules")
 	}
 	r.mu.Lock()

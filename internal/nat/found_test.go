@@ -1,10 +1,13 @@
 package nat_test
 
 import (
+	"fmt"
 	"slices"
 	"sync"
 	"testing"
 	"time"
+
+	"github.com/google/go-cmp/cmp"
 
 	"doublenat/internal/nat"
 )
@@ -52,10 +55,46 @@ func TestRefusalAfterStateLoss(t *testing.T) {
 		if e := w.refused(tcp(alice, 80)); e.Reason != nat.ReasonResources {
 			w.t.Errorf("got %v, want out of resources", e)
 		}
-		w.gateway.edit(func(g *gateway) { g.before = nil })
-		time.Sleep(2 * time.Minute)
+		time.Sleep(time.Minute)
 		w.empty()
+		w.gateway.edit(func(g *gateway) { g.before = nil })
 	})
+}
+
+// A gateway that says no for a while, as some do after a restart, costs no mapping its
+// rule: not at all where doublenat holds the lease, and else not at once.
+func TestRefusalThatPasses(t *testing.T) {
+	t.Parallel()
+	for policy, lasts := range map[nat.LeasePolicy]time.Duration{nat.PolicyHold: 5 * time.Minute, nat.PolicyClient: 20 * time.Second} {
+		for _, reason := range []nat.Reason{nat.ReasonDenied, nat.ReasonResources} {
+			for _, told := range []bool{false, true} {
+				t.Run(fmt.Sprintf("%v, %v, told %v", policy, reason, told), func(t *testing.T) {
+					t.Parallel()
+					inWorld(t, func(c *nat.Config, _ *world) { c.Policy = policy }, func(w *world) {
+						w.mapped(tcp(alice, 80))
+						before := w.router.ids()
+						w.gateway.edit(func(g *gateway) {
+							clear(g.leases)
+							g.before = failing(reason)
+						})
+						if told {
+							w.service.GatewayLost()
+						}
+						time.Sleep(lasts)
+						w.gateway.edit(func(g *gateway) { g.before = nil })
+						time.Sleep(30 * time.Second)
+						if !told && policy == nat.PolicyClient {
+							w.mapped(tcp(alice, 80)) // Nobody knew that anything was lost.
+						}
+						if diff := cmp.Diff(before, w.router.ids(), cmpAddr); diff != "" {
+							w.t.Errorf("rules (-before +after):\n%s", diff)
+						}
+						w.agree()
+					})
+				})
+			}
+		}
+	}
 }
 
 // Ids that the router gave anew are noticed also while the write of a changed port

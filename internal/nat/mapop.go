@@ -2,6 +2,7 @@ package nat
 
 import (
 	"context"
+	"slices"
 	"time"
 )
 
@@ -10,6 +11,12 @@ import (
 type mapOp struct {
 	req    MapRequest
 	cancel context.CancelFunc
+	// own is set when the client itself asked for what is being made as a companion.
+	// Guarded by Service.mu.
+	own bool
+	// after is what is left to do once the client has its answer, last things first. The
+	// client port's lock is held meanwhile.
+	after []func()
 	// done is closed at the end; grant and err may be read only after that.
 	done  chan struct{}
 	grant Grant
@@ -21,6 +28,7 @@ func (s *Service) startMap(ctx context.Context, req MapRequest) (*mapOp, error) 
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if op := s.inflight[req.Key]; op != nil {
+		op.own = op.own || !req.companion
 		return op, nil
 	}
 	timeout := s.cfg.CreateTimeout + ruleTime
@@ -31,26 +39,47 @@ func (s *Service) startMap(ctx context.Context, req MapRequest) (*mapOp, error) 
 	if err != nil {
 		return nil, err
 	}
-	op := &mapOp{req: req, cancel: end, done: make(chan struct{})}
+	req.began = time.Now()
+	op := &mapOp{req: req, cancel: end, own: !req.companion, done: make(chan struct{})}
 	s.inflight[req.Key] = op
 	go s.runMap(ctx, op)
 	return op, nil
 }
 
-// runMap does the work. Service.work waits for it.
+// runMap waits for the client port's turn and does the work. What was half made is
+// undone after the answer: some programs give up for hours when that comes late.
+// Service.work waits for all of it.
 func (s *Service) runMap(ctx context.Context, op *mapOp) {
 	defer s.work.Done()
-	defer close(op.done)
 	defer op.cancel()
-	op.grant, op.err = s.mapInTurn(ctx, op.req)
+	unlock, err := s.locks.lock(ctx, op.req.Key.Port())
+	if err != nil {
+		op.err = &Error{Reason: ReasonUnreachable, Err: err}
+		s.endMap(op)
+		return
+	}
+	defer unlock()
+	op.grant, op.err = s.mapInTurn(ctx, op)
+	s.endMap(op)
+	for _, do := range slices.Backward(op.after) {
+		do()
+	}
 	if op.err == nil {
 		s.accompany(ctx, op.req)
 	}
+}
+
+// endMap lets those who share the work know what came of it.
+func (s *Service) endMap(op *mapOp) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.inflight[op.req.Key] == op {
 		delete(s.inflight, op.req.Key)
 	}
+	if e := s.entries[op.req.Key]; e != nil && op.own {
+		e.companion = false
+	}
+	close(op.done)
 }
 
 // beginLocked counts a piece of work and gives it a deadline of its own instead of
@@ -73,22 +102,14 @@ func (s *Service) beginLocked(ctx context.Context, timeout time.Duration) (conte
 	}, nil
 }
 
-// mapInTurn waits for its turn and then creates or renews, whichever it is by then:
-// a mapping may have expired, or come to be, while it waited.
-func (s *Service) mapInTurn(ctx context.Context, req MapRequest) (Grant, error) {
-	unlock, err := s.locks.lock(ctx, req.Key.Port())
-	if err != nil {
-		return Grant{}, &Error{Reason: ReasonUnreachable, Err: err}
-	}
-	defer unlock()
-
-	s.mu.Lock()
-	e := s.entries[req.Key]
-	s.mu.Unlock()
+// mapInTurn creates or renews, whichever it is by now: a mapping may have expired, or
+// come to be, while it waited for its turn.
+func (s *Service) mapInTurn(ctx context.Context, op *mapOp) (Grant, error) {
+	e := s.lookup(op.req.Key)
 	if e == nil {
-		return s.create(ctx, req)
+		return s.create(ctx, op)
 	}
-	return s.renew(ctx, e, req)
+	return s.renew(ctx, e, op.req)
 }
 
 // supersede ends the sharing of the work under way for a key that is about to be

@@ -51,8 +51,9 @@ type entry struct {
 	companion bool
 	packets   uint64
 
-	// until is the end of the mapping; leaseUntil that of its lease.
-	until, leaseUntil time.Time
+	// until is the end of the mapping; leaseUntil that of its lease. mayLive is until
+	// when the lease may stand because of a renewal without an answer, zero without one.
+	until, leaseUntil, mayLive time.Time
 	// granted is the lifetime that the lease had when it was granted last.
 	granted time.Duration
 	// formerUntil is until when packets for former may come.
@@ -64,12 +65,16 @@ type entry struct {
 	// zero for never. failures counts how often that failed in a row.
 	refreshAt time.Time
 	failures  int
+	// deniedAt is when the gateway began to say no to renewals, zero while it does not.
+	deniedAt time.Time
 
 	// closing is set when the mapping ended and its rule could not be removed;
 	// closeAt is when that is tried again. cause is how it ended.
 	closing bool
 	closeAt time.Time
 	cause   EventKind
+	// unwanted is set when its client gave it up and the port's turn did not come in time.
+	unwanted bool
 	// interrupted is set when a deletion came while a renewal was under way.
 	interrupted bool
 	// released is set once the lease of a closing entry was given back or is owed.

@@ -398,6 +398,53 @@ func TestNewRefusesNonsense(t *testing.T) {
 	}
 }
 
+// A companion lives on after a restart with its rule, and still ends with its TCP.
+func TestCompanionAfterARestart(t *testing.T) {
+	t.Parallel()
+	on := func(c *nat.Config, _ *world) { c.Companion, c.KeepOnShutdown = true, true }
+	inWorld(t, on, func(w *world) {
+		w.mapped(tcp(alice, 51413))
+		time.Sleep(time.Second)
+		id := w.router.ids()[udp(alice, 51413)]
+		for renews := range 2 {
+			_ = w.stop()
+			w.start(on)
+			for range 4 * renews {
+				w.mapped(tcp(alice, 51413))
+				time.Sleep(30 * time.Second)
+			}
+			if now := w.router.ids()[udp(alice, 51413)]; now != id {
+				w.t.Errorf("the companion's rule was %s, now %s", id, now)
+			}
+		}
+		_ = w.stop()
+		w.start(on)
+		if err := w.service.Unmap(w.t.Context(), tcp(alice, 51413)); err != nil {
+			w.t.Error(err)
+		}
+		w.empty()
+	})
+}
+
+// A client that asks for UDP itself right after TCP was answered, as libtorrent does,
+// joins the work on its companion, and has a mapping of its own all the same.
+func TestCompanionThatTheClientJoins(t *testing.T) {
+	t.Parallel()
+	inWorld(t, func(c *nat.Config, _ *world) { c.Companion = true }, func(w *world) {
+		w.mapped(tcp(alice, 80))
+		w.mapped(udp(alice, 80))
+		if m, _ := w.service.Mapping(udp(alice, 80)); m.Companion {
+			w.t.Error("what the client asked for is a companion")
+		}
+		if err := w.service.Unmap(w.t.Context(), tcp(alice, 80)); err != nil {
+			w.t.Error(err)
+		}
+		if _, ok := w.service.Mapping(udp(alice, 80)); !ok {
+			w.t.Error("the client's own mapping went with the other protocol's")
+		}
+	})
+}
+
 func TestCompanion(t *testing.T) {
 	t.Parallel()
 	on := func(c *nat.Config, _ *world) { c.Companion = true }

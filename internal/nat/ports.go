@@ -23,6 +23,8 @@ type outerPort struct {
 // ports is the book of both kinds of ports. It is guarded by Service.mu.
 type ports struct {
 	first, last uint16
+	// delivery says whether rules match external ports too.
+	delivery Delivery
 	// owner and users say for each inner port to which client port it belongs and
 	// how many mappings, pieces of work and debts stand on it. It is free at 0:
 	// never while a lease to it may live.
@@ -34,9 +36,9 @@ type ports struct {
 	used map[Protocol]*PortSet
 }
 
-func newPorts(first, last uint16) ports {
+func newPorts(first, last uint16, d Delivery) ports {
 	return ports{
-		first: first, last: last,
+		first: first, last: last, delivery: d,
 		owner: make(map[uint16]ClientPort), users: make(map[uint16]int), outer: make(map[outerPort]Key),
 	}
 }
@@ -55,7 +57,7 @@ func (p *ports) take(key Key, have ...uint16) (uint16, bool) {
 	}
 	start := p.derive(port)
 	for inner := start; ; {
-		if p.usable(inner, port, UDP) && p.usable(inner, port, TCP) {
+		if p.usable(inner, port, UDP) && p.usable(inner, port, TCP) && !p.matchedByOthers(inner, port) {
 			p.use(inner, port)
 			return inner, true
 		}
@@ -84,6 +86,15 @@ func (p *ports) usable(inner uint16, port ClientPort, proto Protocol) bool {
 	return !p.used[proto].Has(inner) && (!taken || owner == port)
 }
 
+// matchedByOthers says whether another client's rule may match the port because it is
+// that client's external port.
+func (p *ports) matchedByOthers(inner uint16, port ClientPort) bool {
+	return p.delivery == DeliverBoth && slices.ContainsFunc([]Protocol{UDP, TCP}, func(proto Protocol) bool {
+		holder, taken := p.outer[outerPort{proto, inner}]
+		return taken && holder.Port() != port
+	})
+}
+
 // use counts one more user of an inner port.
 func (p *ports) use(inner uint16, port ClientPort) {
 	p.owner[inner] = port
@@ -102,7 +113,7 @@ func (p *ports) leave(inner uint16) {
 // port that is somebody else's: of another mapping, or of another client for the
 // other protocol (RFC 6886 §3.3: the companion port is reserved; the gateway
 // cannot know, to it all our clients are one).
-func (p *ports) claim(key Key, external uint16, d Delivery) bool {
+func (p *ports) claim(key Key, external uint16) bool {
 	if external == 0 || external == 5350 || external == 5351 {
 		return false // NAT-PMP's own ports are never given (RFC 6887 §11.3).
 	}
@@ -113,7 +124,7 @@ func (p *ports) claim(key Key, external uint16, d Delivery) bool {
 	if holder, ok := p.outer[outerPort{key.Protocol.Other(), external}]; ok && holder.Client != key.Client {
 		return false
 	}
-	if d == DeliverExternal && !p.usable(external, key.Port(), key.Protocol) {
+	if p.delivery == DeliverExternal && !p.usable(external, key.Port(), key.Protocol) {
 		return false
 	}
 	p.outer[mine] = key
@@ -130,7 +141,7 @@ func (p *ports) unclaim(key Key, external uint16) {
 // match returns the ports that the rule has to match. Former is the external port
 // before it changed while packets for it may still come, else 0. An external port
 // that somebody else's rule takes is left out.
-func (p *ports) match(key Key, inner, external, former uint16, d Delivery) (match MatchPorts) {
+func (p *ports) match(key Key, inner, external, former uint16) (match MatchPorts) {
 	n := 0
 	add := func(port uint16) {
 		if port != 0 && !slices.Contains(match[:n], port) {
@@ -138,13 +149,13 @@ func (p *ports) match(key Key, inner, external, former uint16, d Delivery) (matc
 			n++
 		}
 	}
-	if d != DeliverExternal {
+	if p.delivery != DeliverExternal {
 		add(inner)
 	}
-	if d == DeliverInternal {
+	if p.delivery == DeliverInternal {
 		return match
 	}
-	if d == DeliverExternal || p.usable(external, key.Port(), key.Protocol) {
+	if p.delivery == DeliverExternal || p.usable(external, key.Port(), key.Protocol) {
 		add(external)
 	}
 	if p.usable(former, key.Port(), key.Protocol) {

@@ -58,6 +58,7 @@ func (s *Service) reconcile(ctx context.Context) error {
 	}
 	err = errors.Join(errs...)
 	s.reconciled(changed, err)
+	s.relocateAll(ctx)
 	return err
 }
 
@@ -109,12 +110,12 @@ func (s *Service) learn(snap Snapshot, number uint64) (adopted []Mapping) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.ports.used, s.forwards = snap.Used, snap.Forwards
-	standing := make(map[Key]bool, len(snap.Rules))
+	standing := make(map[debtKey]bool, len(snap.Rules))
 	for _, r := range snap.Rules {
-		standing[r.Key] = true
+		standing[debtKey{r.Key.Protocol, r.InnerPort}] = true
 	}
 	for _, d := range s.sortedDebtsLocked() {
-		if d.hasRule && d.asked < number && !standing[d.rule.Key] {
+		if d.hasRule && d.asked < number && !standing[debtKey{d.rule.Key.Protocol, d.rule.InnerPort}] {
 			d.hasRule = false
 			s.forgetLocked(d)
 		}
@@ -146,10 +147,13 @@ func (s *Service) adoptLocked(rules []Rule, number uint64) (adopted []Mapping) {
 	for _, r := range rules {
 		key := r.Key
 		owner, taken := s.ports.owner[r.InnerPort]
-		if s.entries[key] != nil || (taken && owner != key.Port()) || !s.ports.claim(key, r.ExternalPort, s.cfg.Delivery) {
+		requested := s.clamp(r.Lifetime)
+		if s.entries[key] != nil || (taken && owner != key.Port()) || !s.ports.claim(key, r.ExternalPort) {
+			if e := s.entries[key]; !taken || e != nil && e.inner != r.InnerPort && owner == key.Port() {
+				s.oweLocked(key, r.InnerPort, now.Add(requested)) // Its lease may live.
+			}
 			continue
 		}
-		requested := s.clamp(r.Lifetime)
 		life := requested
 		if s.cfg.Policy == PolicyClient {
 			life = min(requested, s.cfg.HoldOver)
@@ -180,6 +184,8 @@ func (s *Service) apply(ctx context.Context, c Change, number uint64) (bool, err
 		return false, err
 	}
 	defer unlock()
+	ctx, cancel := context.WithTimeout(ctx, changeTime)
+	defer cancel()
 	if c.Kind == RemoveRule {
 		return s.applyRemove(ctx, c)
 	}

@@ -201,10 +201,9 @@ func TestAdoptedMappingThatTheGatewayDenies(t *testing.T) {
 			g.leases = make(map[leaseKey]lease)
 		})
 		w.start(nil)
-		time.Sleep(5 * time.Second)
-		w.gateway.edit(func(g *gateway) { g.before = nil })
-		time.Sleep(time.Minute)
+		time.Sleep(50 * time.Second)
 		w.empty()
+		w.gateway.edit(func(g *gateway) { g.before = nil })
 	})
 }
 

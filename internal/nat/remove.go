@@ -12,7 +12,8 @@ var errForeignForward = errors.New("a rule that doublenat did not make forwards 
 // runUnmap deletes the mapping of a key in its turn.
 func (s *Service) runUnmap(ctx context.Context, key Key) error {
 	s.mu.Lock()
-	ctx, end, err := s.beginLocked(ctx, refreshTimeout)
+	// Whatever is at work on the port is waited for: few clients repeat a deletion.
+	ctx, end, err := s.beginLocked(ctx, s.cfg.CreateTimeout+ruleTime+undoTimeout+removeTimeout)
 	s.mu.Unlock()
 	if err != nil {
 		return err
@@ -23,16 +24,33 @@ func (s *Service) runUnmap(ctx context.Context, key Key) error {
 	s.supersede(key)
 	unlock, err := s.locks.lock(ctx, key.Port())
 	if err != nil {
+		s.letExpire(key)
 		return &Error{Reason: ReasonUnreachable, Err: err}
 	}
 	defer unlock()
 	if e := s.lookup(key); e != nil {
-		return errors.Join(s.takeDown(ctx, e, EventDeleted), s.dismissCompanion(ctx, key))
+		var companion error
+		var both sync.WaitGroup
+		both.Go(func() { companion = s.dismissCompanion(ctx, key) })
+		err := s.takeDown(ctx, e, EventDeleted)
+		both.Wait()
+		return errors.Join(err, companion)
 	}
 	if s.forwarded(func(f Forward) bool { return f.Key == key || f.Key == key.Port().all(key.Protocol) }) {
 		return &Error{Hop: HopRouter, Reason: ReasonDenied, Err: errForeignForward}
 	}
 	return nil
+}
+
+// letExpire ends a mapping as soon as it has its turn, unless its client has thought
+// better of it by then.
+func (s *Service) letExpire(key Key) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if e := s.entries[key]; e != nil {
+		e.until, e.unwanted = earlier(e.until, time.Now()), true
+		s.poke()
+	}
 }
 
 // all returns the key that stands for all ports of a client, as in [Forward].
@@ -48,7 +66,7 @@ func (s *Service) takeDown(ctx context.Context, e *entry, cause EventKind) error
 	}
 	// What is being tried now is not due.
 	e.closeAt = time.Now().Add(removeTimeout)
-	rule, leaseUntil, released := e.rule, e.leaseUntil, e.released
+	rule, leaseUntil, released := e.rule, later(e.leaseUntil, e.mayLive), e.released
 	overtaken, requested := e.interrupted, e.requested
 	e.released = true
 	s.mu.Unlock()
@@ -94,10 +112,13 @@ func (s *Service) expire(ctx context.Context, e *entry) error {
 	}
 	defer unlock()
 	s.mu.Lock()
-	over := s.entries[e.key] == e && (e.closing || !time.Now().Before(e.until))
+	over, cause := s.entries[e.key] == e && (e.closing || !time.Now().Before(e.until)), EventExpired
+	if e.unwanted {
+		cause = EventDeleted
+	}
 	s.mu.Unlock()
 	if !over {
 		return nil
 	}
-	return s.takeDown(ctx, e, EventExpired)
+	return s.takeDown(ctx, e, cause)
 }

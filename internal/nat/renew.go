@@ -2,7 +2,7 @@ package nat
 
 import (
 	"context"
-	"errors"
+	"slices"
 	"time"
 )
 
@@ -10,28 +10,54 @@ import (
 // sends nothing to the router, unless the rule's removal was under way or the
 // rule matches an external port that changed. The caller holds the client port's lock.
 func (s *Service) renew(ctx context.Context, e *entry, req MapRequest) (Grant, error) {
+	if grant, ok := s.prolong(e, req); ok {
+		return grant, nil
+	}
 	s.mu.Lock()
 	external, closing := e.external, e.closing
 	s.mu.Unlock()
 
-	began := time.Now()
 	lease, err := s.leaseAgain(ctx, e.key, e.inner, external, req.Lifetime)
 	now := time.Now()
 	if err != nil {
 		s.renewalOutstanding(e, req.Lifetime, now)
-		s.renewFailed(e, err, now)
+		s.renewFailed(e, err, req.Lifetime, now)
 		return Grant{}, err
 	}
 	if closing {
 		if err := s.revive(ctx, e, lease, req); err != nil {
 			return Grant{}, err
 		}
+		return promise(lease, req.Lifetime, now), nil
 	}
 	if old, changed := s.renewed(e, lease, now, req); changed {
 		// A client that was answered from the table meanwhile does not know it yet.
-		s.portChanged(ctx, e, old, now.Sub(began) >= s.cfg.AnswerBudget)
+		err = s.portChanged(ctx, e, old, now.Sub(req.began) >= s.cfg.AnswerBudget)
+	} else if s.unmatched(e) {
+		err = s.mend(ctx, e) // It could not be changed before.
+	}
+	if err != nil {
+		return Grant{}, err
 	}
 	return promise(lease, req.Lifetime, now), nil
+}
+
+// prolong answers a renewal from the table where doublenat renews the lease by itself
+// and did so lately: the mapping lasts as long as is asked for now, and the gateway
+// hears of it with the next refresh. It says whether that was the case.
+func (s *Service) prolong(e *entry, req MapRequest) (Grant, bool) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	now := time.Now()
+	if s.cfg.Policy != PolicyHold || e.closing || e.adopted || e.pending || e.failures > 0 ||
+		e.leaseUntil.Sub(now) <= e.granted/2 || s.unmatchedLocked(e) {
+		return Grant{}, false
+	}
+	e.requested, e.companion, e.unwanted = req.Lifetime, e.companion && req.companion, false
+	e.until = now.Add(req.Lifetime)
+	e.refreshAt = s.nextRefresh(e, e.leaseUntil.Add(-e.granted), e.granted)
+	s.poke()
+	return Grant{ExternalPort: e.external, Lifetime: min(e.granted, req.Lifetime)}, true
 }
 
 // leaseAgain renews a lease. A port that the gateway gives instead and that belongs
@@ -72,8 +98,9 @@ func (s *Service) renewed(e *entry, lease Lease, now time.Time, req MapRequest) 
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	e.requested = req.Lifetime
-	e.companion = e.companion && req.companion
-	e.adopted = false
+	// Whose an adopted mapping was is not written on its rule.
+	e.companion = req.companion && (e.companion || e.adopted)
+	e.adopted, e.unwanted = false, false
 	e.pending = true
 	return s.leasedLocked(e, lease, now)
 }
@@ -94,8 +121,8 @@ func (s *Service) leasedLocked(e *entry, lease Lease, now time.Time) (old uint16
 		e.until = s.until(now, e.requested, lease.Lifetime)
 	}
 	e.pending = false
-	e.failures = 0
-	e.granted, e.leaseUntil = lease.Lifetime, now.Add(lease.Lifetime)
+	e.failures, e.deniedAt = 0, time.Time{}
+	e.granted, e.leaseUntil, e.mayLive = lease.Lifetime, now.Add(lease.Lifetime), time.Time{}
 	e.refreshAt = s.nextRefresh(e, now, lease.Lifetime)
 	s.poke()
 	return old, changed
@@ -126,10 +153,27 @@ func (s *Service) nextRefresh(e *entry, now time.Time, granted time.Duration) ti
 
 // renewFailed plans the next try. The mapping stands as long as it would have: a
 // gateway that is out of reach may be back before, and one that says no now may
-// still hold the lease that it granted.
-func (s *Service) renewFailed(e *entry, err error, now time.Time) {
+// still hold the lease that it granted. What it may have granted just now without an
+// answer is remembered, so that it is given back some day.
+func (s *Service) renewFailed(e *entry, err error, asked time.Duration, now time.Time) {
+	mayLive := ambiguousUntil(err, asked)
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	e.mayLive = later(e.mayLive, mayLive)
+	if e.closing {
+		if !mayLive.IsZero() {
+			s.oweLocked(e.key, e.inner, mayLive) // Its own lease was given back before.
+		}
+		return
+	}
+	switch {
+	case unreachable(err):
+		e.deniedAt = time.Time{}
+	case e.deniedAt.IsZero():
+		e.deniedAt = now
+		s.log.Warn("the gateway refuses to renew a lease, asking on", "client", e.key.Client.String(), "proto", e.key.Protocol.String(),
+			"internal_port", e.key.InternalPort, "external_port", e.external, "err", err)
+	}
 	e.failures++
 	e.refreshAt = now.Add(backoff(e.failures))
 	s.poke()
@@ -144,7 +188,7 @@ func (s *Service) refresh(ctx context.Context, e *entry) error {
 	defer cancel()
 	unlock, err := s.locks.lock(ctx, e.key.Port())
 	if err != nil {
-		s.renewFailed(e, err, time.Now())
+		s.renewFailed(e, &Error{Reason: ReasonUnreachable, Err: err}, 0, time.Now())
 		return err
 	}
 	defer unlock()
@@ -155,14 +199,14 @@ func (s *Service) refresh(ctx context.Context, e *entry) error {
 	lease, err := s.leaseAgain(ctx, e.key, e.inner, external, lifetime)
 	now := time.Now()
 	if err != nil {
-		s.refreshFailed(ctx, e, err, now)
+		s.refreshFailed(ctx, e, err, lifetime, now)
 		return err
 	}
 	s.mu.Lock()
 	old, changed := s.leasedLocked(e, lease, now)
 	s.mu.Unlock()
 	if changed {
-		s.portChanged(ctx, e, old, true)
+		return s.portChanged(ctx, e, old, true)
 	}
 	return nil
 }
@@ -186,14 +230,12 @@ func (s *Service) refreshable(e *entry) (external uint16, lifetime time.Duration
 	return e.external, lifetime, true
 }
 
-// refreshFailed plans the next try, or ends an adopted mapping to which the gateway
-// says no: nothing stands behind its rule.
-func (s *Service) refreshFailed(ctx context.Context, e *entry, err error, now time.Time) {
-	s.renewFailed(e, err, now)
-	var refusal *Error
-	denied := errors.As(err, &refusal) && refusal.Reason != ReasonUnreachable
+// refreshFailed plans the next try, or ends a mapping without a lease to which the
+// gateway goes on saying no: nothing stands behind its rule, and nobody holds it.
+func (s *Service) refreshFailed(ctx context.Context, e *entry, err error, asked time.Duration, now time.Time) {
+	s.renewFailed(e, err, asked, now)
 	s.mu.Lock()
-	over := denied && (e.adopted && e.pending || !now.Before(e.leaseUntil))
+	over := s.cfg.Policy == PolicyClient && !e.deniedAt.IsZero() && now.Sub(e.deniedAt) >= refusalGrace && !now.Before(e.leaseUntil)
 	s.mu.Unlock()
 	if over {
 		// What fails now is tried again by the scheduler.
@@ -203,22 +245,51 @@ func (s *Service) refreshFailed(ctx context.Context, e *entry, err error, now ti
 
 // portChanged tells the world that a mapping has another external port, and mends
 // the rule at once if it matches that port. A comment alone can wait for a reconcile.
-func (s *Service) portChanged(ctx context.Context, e *entry, old uint16, untold bool) {
+// The error is that of a rule that does not match the port yet, where it has to.
+func (s *Service) portChanged(ctx context.Context, e *entry, old uint16, untold bool) error {
 	s.mu.Lock()
-	found := e.rule
-	want := s.ruleOfLocked(e)
-	m := e.mapping()
+	found, want, m := e.rule, s.ruleOfLocked(e), e.mapping()
 	s.mu.Unlock()
+	var err error
 	if found.Match != want.Match {
-		if err := s.cfg.Router.UpdateRule(ctx, found, want); err != nil {
-			s.log.WarnContext(ctx, "changing the port of a rule", "rule_id", found.ID, "external_port", m.ExternalPort, "err", err)
-			s.Reconcile()
-		} else {
-			s.noteRule(e, withID(want, found.ID))
-		}
+		err = s.mend(ctx, e)
 	}
-	s.emit(EventPortChanged, m, func(ev *Event) { ev.OldPort, ev.Untold = old, untold })
+	s.emit(EventPortChanged, m, func(ev *Event) { ev.OldPort, ev.Untold = old, untold || err != nil })
 	s.askForOther(m.Key, old)
+	if s.cfg.Delivery == DeliverExternal {
+		return err
+	}
+	return nil
+}
+
+func (s *Service) unmatched(e *entry) bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.unmatchedLocked(e)
+}
+
+// unmatchedLocked says whether packets for the external port would pass the mapping's
+// rule by: where they arrive on that port, and the rule could not be changed yet.
+func (s *Service) unmatchedLocked(e *entry) bool {
+	return s.cfg.Delivery == DeliverExternal && !slices.Contains(e.rule.Match[:], e.external)
+}
+
+// mend makes the rule of a mapping as it should be. What fails is mended by the next
+// reconcile too, which is asked for.
+func (s *Service) mend(ctx context.Context, e *entry) error {
+	ctx, cancel := context.WithTimeout(ctx, changeTime)
+	defer cancel()
+	s.mu.Lock()
+	found, want := e.rule, s.ruleOfLocked(e)
+	s.mu.Unlock()
+	if err := s.cfg.Router.UpdateRule(ctx, found, want); err != nil {
+		s.log.WarnContext(ctx, "changing the ports of a rule", "rule_id", found.ID, "inner_port", want.InnerPort,
+			"external_port", want.ExternalPort, "err", err)
+		s.Reconcile()
+		return err
+	}
+	s.noteRule(e, withID(want, found.ID))
+	return nil
 }
 
 func withID(r Rule, id string) Rule {
@@ -240,9 +311,15 @@ func (s *Service) revive(ctx context.Context, e *entry, lease Lease, req MapRequ
 	rule, err := s.ensureRule(ctx, want)
 	if err != nil {
 		s.giveBack(ctx, e.key, e.inner, time.Now().Add(lease.Lifetime))
+		s.mu.Lock()
+		defer s.mu.Unlock()
+		if lease.ExternalPort != e.external {
+			s.ports.unclaim(e.key, lease.ExternalPort)
+		}
 		return err
 	}
 	s.noteRule(e, rule)
+	s.renewed(e, lease, time.Now(), req)
 	s.mu.Lock()
 	e.closing, e.interrupted = false, false
 	m := e.mapping()

@@ -19,6 +19,8 @@ type MapRequest struct {
 
 	// companion marks a request of ours on behalf of the other protocol's.
 	companion bool
+	// began is when the work on it began, which may wait for its turn.
+	began time.Time
 }
 
 // Grant is what a client is told about its mapping.
@@ -113,12 +115,15 @@ func (s *Service) grantFromTable(req MapRequest, failure error) (Grant, bool) {
 	defer s.mu.Unlock()
 	now := time.Now()
 	e := s.entries[req.Key]
-	if e == nil || e.closing || !now.Before(e.until) {
+	if e == nil || e.closing || !now.Before(e.until) || s.unmatchedLocked(e) {
 		return Grant{}, false
 	}
 	left := min(e.until.Sub(now), max(e.leaseUntil.Sub(now), 0), req.Lifetime).Truncate(time.Second)
 	if left < holdOverBelow {
 		if !unreachable(failure) || now.After(e.leaseUntil.Add(s.cfg.HoldOver)) {
+			if left > 0 {
+				e.told = e.external
+			}
 			return Grant{ExternalPort: e.external, Lifetime: left}, left > 0
 		}
 		left = min(holdOverLifetime, req.Lifetime)

@@ -62,7 +62,7 @@ func New(cfg Config) (*Service, error) {
 		inflight: make(map[Key]*mapOp),
 		cancels:  make(map[uint64]context.CancelFunc),
 		debts:    make(map[debtKey]*debt),
-		ports:    newPorts(cfg.FirstInnerPort, cfg.LastInnerPort),
+		ports:    newPorts(cfg.FirstInnerPort, cfg.LastInnerPort, cfg.Delivery),
 	}, nil
 }
 
@@ -76,10 +76,12 @@ func (s *Service) Run(ctx context.Context) error {
 	loops.Go(func() { s.reconcileLoop(ctx) })
 	loops.Go(func() { s.recreateLoop(ctx) })
 	<-ctx.Done()
+	ending, cancel := context.WithTimeout(context.WithoutCancel(ctx), s.cfg.ShutdownTimeout)
+	defer cancel()
 	s.stop()
 	loops.Wait()
 	s.work.Wait()
-	return s.shutdown(context.WithoutCancel(ctx))
+	return s.shutdown(ending)
 }
 
 // stop refuses new requests and interrupts those that wait for a layer; what they

@@ -27,8 +27,6 @@ func (s *Service) shutdown(ctx context.Context) error {
 			return nil
 		}
 	}
-	ctx, cancel := context.WithTimeout(ctx, s.cfg.ShutdownTimeout)
-	defer cancel()
 
 	var rules, leases error
 	var layers sync.WaitGroup
@@ -41,7 +39,18 @@ func (s *Service) shutdown(ctx context.Context) error {
 	return errors.Join(rules, leases)
 }
 
+// removeRules removes the rules, and goes on as long as shutdown may take with a router
+// that fails now and then. One that forbids it is asked once.
 func (s *Service) removeRules(ctx context.Context, entries []*entry, debts []*debt) error {
+	for wait := 250 * time.Millisecond; ; wait = min(2*wait, time.Second) {
+		err := s.removeRulesOnce(ctx, entries, debts)
+		if err == nil || !unreachable(err) || !sleep(ctx, wait) {
+			return err
+		}
+	}
+}
+
+func (s *Service) removeRulesOnce(ctx context.Context, entries []*entry, debts []*debt) error {
 	var rules []Rule
 	for _, e := range entries {
 		rules = append(rules, e.rule)

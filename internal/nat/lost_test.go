@@ -1,0 +1,249 @@
+package nat_test
+
+import (
+	"context"
+	"sync"
+	"testing"
+	"time"
+
+	"doublenat/internal/nat"
+)
+
+// The tests of this file are about leases and wishes that could get lost.
+
+// A renewal whose answer got lost may have prolonged the lease: it is owed until then.
+func TestRenewalThatGotLostIsOwed(t *testing.T) {
+	t.Parallel()
+	inWorld(t, nil, func(w *world) {
+		w.gateway.edit(func(g *gateway) { g.life = time.Hour })
+		if _, err := w.service.Map(w.t.Context(), nat.MapRequest{Key: tcp(alice, 80), Lifetime: time.Minute}); err != nil {
+			w.t.Fatal(err)
+		}
+		w.gateway.edit(func(g *gateway) { g.after = silent }) // granted for an hour, and nobody hears it
+		w.mapped(tcp(alice, 80))
+		time.Sleep(9 * time.Second)
+		w.gateway.edit(func(g *gateway) { g.after, g.before = nil, silent })
+		time.Sleep(15 * time.Minute)
+		if len(w.service.Mappings()) != 0 || len(w.gateway.live()) != 1 || w.service.Status().Debts != 1 {
+			w.t.Errorf("%d mappings, leases %v, %d debts; want the lease that is owed", len(w.service.Mappings()), w.gateway.live(), w.service.Status().Debts)
+		}
+		w.gateway.edit(func(g *gateway) { g.before = nil })
+		time.Sleep(5 * time.Minute)
+		w.empty()
+	})
+}
+
+// The same of a mapping whose rule could not be removed: its lease was given back before.
+func TestRenewalThatGotLostWhileClosingIsOwed(t *testing.T) {
+	t.Parallel()
+	inWorld(t, nil, func(w *world) {
+		w.mapped(tcp(alice, 80))
+		w.router.edit(func(r *router) {
+			r.before = func(string, nat.Rule) error { return routerError(nat.ReasonUnreachable, false) }
+		})
+		if err := w.service.Unmap(w.t.Context(), tcp(alice, 80)); err == nil {
+			w.t.Error("the deletion worked")
+		}
+		w.gateway.edit(func(g *gateway) { g.life, g.after = time.Hour, silent })
+		w.wantRefused(tcp(alice, 80))
+		w.gateway.edit(func(g *gateway) { g.after = nil })
+		w.router.edit(func(r *router) { r.before = nil })
+		time.Sleep(2 * time.Minute)
+		w.empty()
+	})
+}
+
+// A mapping that cannot be revived leaves no claim on the port that it would have had.
+func TestReviveThatFailsLeavesNoClaim(t *testing.T) {
+	t.Parallel()
+	inWorld(t, nil, func(w *world) {
+		w.mapped(tcp(alice, 80))
+		w.router.edit(func(r *router) {
+			r.before = func(string, nat.Rule) error { return routerError(nat.ReasonUnreachable, false) }
+		})
+		if err := w.service.Unmap(w.t.Context(), tcp(alice, 80)); err == nil {
+			w.t.Error("the deletion worked")
+		}
+		w.gateway.edit(func(g *gateway) { g.granted = []uint16{40001} })
+		w.wantRefused(tcp(alice, 80))
+		w.router.edit(func(r *router) { r.before = nil })
+		time.Sleep(2 * time.Minute)
+		w.empty()
+	})
+}
+
+// A deletion is not forgotten because a create takes its time.
+func TestDeletionBehindALateCreate(t *testing.T) {
+	t.Parallel()
+	inWorld(t, hold, func(w *world) {
+		w.gateway.edit(func(g *gateway) { g.latency = 7900 * time.Millisecond })
+		w.router.edit(func(r *router) { r.latency = 800 * time.Millisecond })
+		var create sync.WaitGroup
+		create.Go(func() { _, _ = w.service.Map(w.t.Context(), nat.MapRequest{Key: tcp(alice, 80), Lifetime: time.Hour}) })
+		time.Sleep(250 * time.Millisecond)
+		if err := w.service.Unmap(w.t.Context(), tcp(alice, 80)); err != nil {
+			w.t.Error(err)
+		}
+		create.Wait()
+		w.gateway.edit(func(g *gateway) { g.latency = 30 * time.Millisecond })
+		w.router.edit(func(r *router) { r.latency = 10 * time.Millisecond })
+		time.Sleep(time.Minute)
+		w.empty()
+	})
+}
+
+// Nor because the port's turn does not come at all in time.
+func TestDeletionWhoseTurnDoesNotCome(t *testing.T) {
+	t.Parallel()
+	inWorld(t, hold, func(w *world) {
+		w.mapped(tcp(alice, 80))
+		w.router.edit(func(r *router) { r.rules, r.latency = nil, time.Minute }) // the next reconcile holds the port
+		w.service.Reconcile()
+		time.Sleep(61 * time.Second)
+		if err := w.service.Unmap(w.t.Context(), tcp(alice, 80)); err == nil {
+			w.t.Error("the deletion came to its turn: the test is none")
+		}
+		w.router.edit(func(r *router) { r.latency = 10 * time.Millisecond })
+		time.Sleep(3 * time.Minute)
+		w.empty()
+	})
+}
+
+// With both hops dead a failed create is answered before a program gives up for good.
+func TestFailureIsAnsweredBeforeTheUndo(t *testing.T) {
+	t.Parallel()
+	inWorld(t, nil, func(w *world) {
+		w.gateway.edit(func(g *gateway) {
+			g.before = func(op string, _ nat.Protocol, _ uint16) error {
+				if op == "release" {
+					return errSilence
+				}
+				return nil
+			}
+		})
+		w.router.edit(func(r *router) { r.latency = time.Hour })
+		began := time.Now()
+		w.wantRefused(tcp(alice, 80))
+		if took := time.Since(began); took > 8*time.Second {
+			w.t.Errorf("answered after %v", took)
+		}
+		w.gateway.edit(func(g *gateway) { g.before = nil })
+		w.router.edit(func(r *router) { r.latency = 0 })
+		time.Sleep(3 * time.Minute)
+		w.empty()
+	})
+}
+
+// What is owed counts against its client's quota: it keeps inner ports from others.
+func TestDebtsCount(t *testing.T) {
+	t.Parallel()
+	const quota = 8
+	inWorld(t, func(c *nat.Config, _ *world) { c.MaxMappingsPerClient = quota }, func(w *world) {
+		w.gateway.edit(func(g *gateway) { g.before = silent })
+		for i := range uint16(4 * quota) {
+			_, err := w.service.Map(w.t.Context(), nat.MapRequest{Key: tcp(alice, 1+i), Lifetime: time.Hour})
+			if err == nil {
+				w.t.Fatal("a silent gateway granted something")
+			}
+		}
+		if n := w.service.Status().Debts; n != quota {
+			w.t.Errorf("%d debts, want %d", n, quota)
+		}
+		wantReason(w.t, w.refused(tcp(alice, 100)), nat.ReasonResources)
+		w.gateway.edit(func(g *gateway) { g.before = nil })
+		w.mapped(tcp(bob, 1))
+		w.mapped(tcp(alice, 1)) // its own debt is no reason against it
+		time.Sleep(2 * time.Minute)
+		w.mapped(tcp(alice, 100))
+		time.Sleep(2 * time.Minute)
+		w.empty()
+	})
+}
+
+// A port that changed while the renewal waited for its turn is announced: the client
+// was answered from the table meanwhile.
+func TestPortChangeBehindTheOtherProtocol(t *testing.T) {
+	t.Parallel()
+	inWorld(t, nil, func(w *world) {
+		w.mapped(tcp(alice, 80))
+		w.mapped(udp(alice, 80))
+		w.gateway.edit(func(g *gateway) {
+			g.latency = 150 * time.Millisecond
+			g.granted = []uint16{50001, 50001}
+		})
+		var both sync.WaitGroup
+		told := make(map[nat.Protocol]uint16)
+		var mu sync.Mutex
+		for _, key := range []nat.Key{tcp(alice, 80), udp(alice, 80)} {
+			both.Go(func() {
+				grant := w.mapped(key)
+				mu.Lock()
+				defer mu.Unlock()
+				told[key.Protocol] = grant.ExternalPort
+			})
+		}
+		both.Wait()
+		time.Sleep(time.Second)
+		untold := make(map[nat.Protocol]bool)
+		w.mu.Lock()
+		defer w.mu.Unlock()
+		for _, ev := range w.events {
+			if ev.Kind == nat.EventPortChanged {
+				untold[ev.Mapping.Key.Protocol] = ev.Untold
+			}
+		}
+		for _, p := range nat.Protocols() {
+			if stale := told[p] != 50001; stale != untold[p] {
+				w.t.Errorf("%v: told %d, announced %v", p, told[p], untold[p])
+			}
+		}
+	})
+}
+
+// A stop is over in time also when deletions with both hops dead are under way.
+func TestStopDuringDeletions(t *testing.T) {
+	t.Parallel()
+	inWorld(t, func(c *nat.Config, _ *world) { c.Companion = true }, func(w *world) {
+		w.mapped(tcp(alice, 80))
+		time.Sleep(time.Second)
+		w.gateway.edit(func(g *gateway) { g.before = silent })
+		w.router.edit(func(r *router) { r.latency = time.Hour })
+		var deletion sync.WaitGroup
+		deletion.Go(func() { _ = w.service.Unmap(context.WithoutCancel(w.t.Context()), tcp(alice, 80)) })
+		time.Sleep(10 * time.Millisecond)
+		began := time.Now()
+		if err := w.stop(); err == nil {
+			w.t.Error("a stop with both hops dead said nothing")
+		}
+		if took := time.Since(began); took > 7*time.Second {
+			w.t.Errorf("stopping took %v", took)
+		}
+		deletion.Wait()
+		w.stop = func() error { return nil }
+	})
+}
+
+// A removal that the router refuses once in a while is tried again while there is time.
+func TestStopTriesAgain(t *testing.T) {
+	t.Parallel()
+	inWorld(t, nil, func(w *world) {
+		w.mapped(tcp(alice, 80))
+		w.mapped(tcp(bob, 80))
+		refusals := 3
+		w.router.edit(func(r *router) {
+			r.before = func(op string, _ nat.Rule) error {
+				if op != "remove" || refusals == 0 {
+					return nil
+				}
+				refusals--
+				return routerError(nat.ReasonUnreachable, false)
+			}
+		})
+		if err := w.stop(); err != nil {
+			w.t.Error(err)
+		}
+		if left := w.router.ids(); len(left) != 0 {
+			w.t.Errorf("rules left: %v", left)
+		}
+	})
+}

@@ -1,0 +1,177 @@
+package nat_test
+
+import (
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+
+	"doublenat/internal/nat"
+)
+
+// take lets somebody else use a port on the router.
+func (w *world) take(p nat.Protocol, port uint16) {
+	taken := new(nat.PortSet)
+	taken.Add(port)
+	w.router.edit(func(r *router) { r.used = map[nat.Protocol]*nat.PortSet{p: taken} })
+}
+
+// An inner port that an operator takes for a rule of his own is left to him: both
+// protocols move, their rules and external ports stay what they are.
+func TestInnerPortThatOthersTake(t *testing.T) {
+	t.Parallel()
+	for _, delivery := range []nat.Delivery{nat.DeliverInternal, nat.DeliverBoth} {
+		t.Run(delivery.String(), func(t *testing.T) {
+			t.Parallel()
+			inWorld(t, func(c *nat.Config, w *world) {
+				hold(c, w)
+				c.Delivery = delivery
+			}, func(w *world) {
+				first := w.mapped(tcp(alice, 80))
+				w.mapped(udp(alice, 80))
+				other := w.mapped(tcp(bob, 80))
+				ids := w.router.ids()
+				before, _ := w.service.Mapping(tcp(alice, 80))
+				w.kinds()
+				w.take(nat.UDP, before.InnerPort)
+				time.Sleep(65 * time.Second)
+				for _, key := range []nat.Key{tcp(alice, 80), udp(alice, 80)} {
+					m, ok := w.service.Mapping(key)
+					if !ok || m.InnerPort == before.InnerPort || m.ExternalPort != first.ExternalPort {
+						w.t.Errorf("%v: %+v, was on inner port %d with external port %d", key, m, before.InnerPort, first.ExternalPort)
+					}
+				}
+				if diff := cmp.Diff(ids, w.router.ids(), cmpAddr); diff != "" {
+					w.t.Errorf("rules (-before +after):\n%s", diff)
+				}
+				w.agree()
+				if kinds := w.kinds(); len(kinds) != 0 {
+					w.t.Errorf("events %v, want none: the port is the same", kinds)
+				}
+				if got := w.mapped(tcp(bob, 80)); got.ExternalPort != other.ExternalPort {
+					w.t.Errorf("somebody else got port %d, had %d", got.ExternalPort, other.ExternalPort)
+				}
+				w.router.commands()
+				time.Sleep(10 * time.Minute)
+				for _, op := range w.router.commands() {
+					if op != "rules" {
+						w.t.Errorf("router command %q after the move", op)
+					}
+				}
+			})
+		})
+	}
+}
+
+// The same where packets arrive on the external port: there another one is asked for.
+func TestExternalPortThatOthersTake(t *testing.T) {
+	t.Parallel()
+	inWorld(t, func(c *nat.Config, w *world) {
+		hold(c, w)
+		c.Delivery = nat.DeliverExternal
+	}, func(w *world) {
+		first := w.mapped(tcp(alice, 80))
+		ids := w.router.ids()
+		w.kinds()
+		w.take(nat.TCP, first.ExternalPort)
+		w.gateway.edit(func(g *gateway) { g.granted = []uint16{first.ExternalPort, 41234} })
+		time.Sleep(65 * time.Second)
+		if m, _ := w.service.Mapping(tcp(alice, 80)); m.ExternalPort != 41234 {
+			w.t.Errorf("external port %d, want another than %d", m.ExternalPort, first.ExternalPort)
+		}
+		if diff := cmp.Diff([]nat.EventKind{nat.EventPortChanged}, w.kinds()); diff != "" {
+			w.t.Errorf("events (-want +got):\n%s", diff)
+		}
+		if diff := cmp.Diff(ids, w.router.ids(), cmpAddr); diff != "" {
+			w.t.Errorf("rules (-before +after):\n%s", diff)
+		}
+		w.agree()
+	})
+}
+
+// A move whose parts fail is made up for.
+func TestMoveThatFails(t *testing.T) {
+	t.Parallel()
+	for name, harm := range map[string]func(*world, bool){
+		"router": func(w *world, on bool) {
+			w.router.edit(func(r *router) {
+				r.before = nil
+				if on {
+					r.before = func(op string, _ nat.Rule) error {
+						if op == "update" || op == "add" || op == "remove" {
+							return routerError(nat.ReasonUnreachable, false)
+						}
+						return nil
+					}
+				}
+			})
+		},
+		"gateway": func(w *world, on bool) {
+			w.gateway.edit(func(g *gateway) {
+				g.before = nil
+				if on {
+					g.before = silent
+				}
+			})
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			inWorld(t, hold, func(w *world) {
+				w.mapped(tcp(alice, 80))
+				before, _ := w.service.Mapping(tcp(alice, 80))
+				harm(w, true)
+				w.take(nat.TCP, before.InnerPort)
+				time.Sleep(2 * time.Minute)
+				harm(w, false)
+				time.Sleep(3 * time.Minute)
+				if m, _ := w.service.Mapping(tcp(alice, 80)); m.InnerPort == before.InnerPort {
+					w.t.Errorf("still on inner port %d", m.InnerPort)
+				}
+				w.agree()
+			})
+		})
+	}
+}
+
+// With both ports matched, nobody gets an inner port that is another client's external
+// port: that one's rule would take the packets.
+func TestInnerPortIsNobodysExternalPort(t *testing.T) {
+	t.Parallel()
+	inWorld(t, func(c *nat.Config, _ *world) { c.Delivery = nat.DeliverBoth }, func(w *world) {
+		w.mapped(tcp(bob, 80))
+		b, _ := w.service.Mapping(tcp(bob, 80))
+		if err := w.service.Unmap(w.t.Context(), tcp(bob, 80)); err != nil {
+			w.t.Fatal(err)
+		}
+		w.gateway.edit(func(g *gateway) { g.granted = []uint16{b.InnerPort} })
+		w.mapped(udp(alice, 80))
+		w.mapped(tcp(bob, 80))
+		if again, _ := w.service.Mapping(tcp(bob, 80)); again.InnerPort == b.InnerPort {
+			w.t.Errorf("inner port %d is matched by another client's rule", again.InnerPort)
+		}
+		w.agree()
+	})
+}
+
+// Where packets arrive on the external port no success is told for one that the rule
+// does not match yet.
+func TestNoSuccessForAnUnmatchedPort(t *testing.T) {
+	t.Parallel()
+	inWorld(t, func(c *nat.Config, _ *world) { c.Delivery = nat.DeliverExternal }, func(w *world) {
+		w.mapped(tcp(alice, 80))
+		w.gateway.edit(func(g *gateway) { g.granted = []uint16{40001} })
+		w.router.edit(func(r *router) { r.before = lostReply("update") })
+		for range 2 {
+			if fault := w.refused(tcp(alice, 80)); fault.Hop != nat.HopRouter && fault.Hop != nat.HopNone {
+				w.t.Errorf("got %v, want the router's", fault)
+			}
+		}
+		w.router.edit(func(r *router) { r.before = nil })
+		time.Sleep(5 * time.Second)
+		if got := w.mapped(tcp(alice, 80)); got.ExternalPort != 40001 {
+			w.t.Errorf("told %+v", got)
+		}
+		w.agree()
+	})
+}
