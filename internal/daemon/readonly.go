@@ -25,8 +25,12 @@ func (d *Daemon) layers() (nat.Router, nat.Gateway) {
 
 // core returns what serves clients.
 func (d *Daemon) core() frontend.Core {
-	if d.notebook == nil {
-		return d.static
+	var core frontend.Core = d.static
+	if d.notebook != nil {
+		core = d.notebook.Core()
 	}
-	return d.notebook.Core()
+	if !d.cfg.Router.Loopback() {
+		core = elsewhere{core}
+	}
+	return core
 }
