@@ -62,6 +62,7 @@ type Router struct {
 	reads, writes, errs atomic.Uint64
 	addresses           atomic.Pointer[addresses] // the router's own; nil before they were read
 	local               bool                      // the API is on loopback, and so may clients be
+	exposed             atomic.Bool               // it was warned that the password can be read on its way
 
 	mu         sync.Mutex
 	changed    chan struct{}       // closed and replaced when site, problem or closed changes
@@ -112,6 +113,9 @@ func New(cfg Config) (*Router, error) {
 	}
 	cfg.API.Logger = r.log
 	cfg.API.OnState = r.onState
+	if cfg.API.TLS == nil && (cfg.API.Dial != nil || cfg.API.Address != "") {
+		cfg.API.Dial = r.dialer(cfg.API.Dial)
+	}
 	api, err := routeros.New(cfg.API)
 	if err != nil {
 		return nil, err
