@@ -31,6 +31,7 @@ func TestSettings(t *testing.T) {
 	got := make(map[string]setting)
 	for _, s := range settings(map[string]string{
 		"VPN_GATEWAY": "10.2.0.1", "MIKROTIK_API_PASSWORD": "", "ON_CHANGE_URL": "http://u:hunter2@host/", "LEASE_POLICY": "",
+		"ON_CHANGE_EXEC": "/bin/notify --token hunter2", "MIKROTIK_API_ADDRESS": "admin:hunter2@host",
 	}) {
 		got[s.Name] = s
 	}
@@ -38,6 +39,8 @@ func TestSettings(t *testing.T) {
 		{"VPN_GATEWAY", "10.2.0.1", "environment"},
 		{"MIKROTIK_API_PASSWORD", ".....", "environment"}, // the empty password, which is one
 		{"ON_CHANGE_URL", ".....", "environment"},
+		{"ON_CHANGE_EXEC", "/bin/notify and 2 arguments", "environment"},
+		{"MIKROTIK_API_ADDRESS", ".....@host", "environment"},
 		{"LEASE_POLICY", "client", "default"},
 		{"DENIED_CLIENTS", "", "none"},
 	} {

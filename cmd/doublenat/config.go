@@ -17,7 +17,7 @@ import (
 type setting struct {
 	// Name is the variable.
 	Name string `json:"name"`
-	// Value is what it has, dots for a secret, empty for nothing.
+	// Value is what it has as it may be shown, empty for nothing.
 	Value string `json:"value"`
 	// Source is "environment", "default", or "none" where there is neither.
 	Source string `json:"source"`
@@ -30,8 +30,8 @@ func newConfig(p *process) *cobra.Command {
 		Use:   "config",
 		Short: "Print each setting, and where it comes from",
 		Long: "config prints the value of each variable and whether it comes from the environment or is the\n" +
-			"default. Passwords are shown as dots. What the daemon would refuse or warn of is said as well;\n" +
-			"the exit code is then 2 for a configuration that cannot be used.",
+			"default. Passwords are shown as dots, and of a command's arguments only the number. What the daemon\n" +
+			"would refuse or warn of is said as well; the exit code is then 2 for a configuration that cannot be used.",
 		Args: noArguments,
 		RunE: func(*cobra.Command, []string) error { return printConfig(p, asJSON) },
 	}
@@ -51,8 +51,12 @@ func settings(environ map[string]string) []setting {
 		case s.Value == "" && (!set || !v.Secret): // the empty password is one
 			s.Source = "none"
 		}
-		if v.Secret && s.Source == "environment" {
-			s.Value = routeros.Secret{}.String()
+		switch {
+		case s.Source != "environment":
+		case v.Secret:
+			s.Value = routeros.Secret{}.String() // for the empty password too
+		default:
+			s.Value = v.Shown(s.Value)
 		}
 		all = append(all, s)
 	}

@@ -109,6 +109,7 @@ func secretive(t *testing.T, router string) map[string]string {
 	environ["MIKROTIK_API_PASSWORD"] = secretPassword
 	environ["MIKROTIK_IN_INTERFACE"] = routerostest.TunnelInterface
 	environ["ON_CHANGE_URL"] = "http://user:" + secretToken + "@127.0.0.1:1/"
+	environ["ON_CHANGE_EXEC"] = "/no/such/program --token " + secretToken
 	environ["LOG_LEVEL"] = "DEBUG"
 	return environ
 }

@@ -127,8 +127,8 @@ func containerEnviron(environ map[string]string, plan setup.Config) []routeros.A
 			value = routerFor(value, plan)
 		case "MIKROTIK_API_USER":
 			value = plan.User
-		case "MIKROTIK_API_PASSWORD", "MIKROTIK_API_PASSWORD_FILE", "MIKROTIK_API_CA_FILE", "LISTEN_ADDR":
-			continue // of this host, or said elsewhere
+		case "MIKROTIK_API_PASSWORD", "MIKROTIK_API_PASSWORD_FILE", "MIKROTIK_API_CA_FILE", "LISTEN_ADDR", "ON_CHANGE_EXEC":
+			continue // of this host, or said elsewhere; the image has no programs
 		}
 		if v.Secret && value != "" {
 			value = setup.Password

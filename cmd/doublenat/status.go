@@ -61,7 +61,7 @@ func status(ctx context.Context, p *process, flags statusFlags) error {
 	}
 	at, err := config.ParseListenAddress(given)
 	if err != nil {
-		return usageError{fmt.Errorf("%s=%q %w; example: 127.0.0.1:8080 or unix:/run/doublenat/http.sock", name, given, err)}
+		return usageError{fmt.Errorf("%s=%q %w; example: 127.0.0.1:8080 or unix:/run/doublenat/http.sock", name, config.WithoutUserinfo(given), err)}
 	}
 	d := newDaemonClient(at)
 	defer d.close()

@@ -22,6 +22,12 @@ func (e Endpoint) String() string {
 	return net.JoinHostPort(e.Host, strconv.Itoa(int(e.Port)))
 }
 
+// Loopback says whether the endpoint is on this very host.
+func (e Endpoint) Loopback() bool {
+	addr, err := netip.ParseAddr(e.Host)
+	return err == nil && addr.Unmap().IsLoopback() || strings.EqualFold(e.Host, "localhost")
+}
+
 // parseEndpoint reads "host", "host:port", "[v6]" or "[v6]:port". A bare IPv6
 // address is taken as it is. Without a port it returns port 0.
 func parseEndpoint(s string) (Endpoint, error) {
@@ -32,18 +38,37 @@ func parseEndpoint(s string) (Endpoint, error) {
 	if err != nil {
 		return Endpoint{}, err
 	}
-	if addr, err := netip.ParseAddr(host); err != nil {
+	addr, err := netip.ParseAddr(host)
+	switch {
+	case err != nil:
 		if err := checkName(host); err != nil {
 			return Endpoint{}, err
 		}
-	} else if strings.ContainsAny(addr.Zone(), "[]%:") {
+	case strings.ContainsAny(addr.Zone(), "[]%:"):
 		return Endpoint{}, errors.New("has a zone that is no name of an interface")
+	case !oneHost(addr):
+		return Endpoint{}, errNoHost
 	}
 	return Endpoint{Host: host, Port: port}, nil
 }
 
+// The reasons for what names a host and more, or less.
+var (
+	errUserinfo = errors.New("has a user before an @ in it, which has no place there")
+	errNoHost   = errors.New("is not the address of one host")
+)
+
+// oneHost says whether the address can be that of one host.
+func oneHost(a netip.Addr) bool {
+	a = a.Unmap()
+	return !a.IsUnspecified() && !a.IsMulticast() && a != netip.AddrFrom4([4]byte{255, 255, 255, 255})
+}
+
 // splitPort parts a host from an optional port, which is 0 where there is none.
 func splitPort(s string) (string, uint16, error) {
+	if strings.ContainsRune(s, '@') {
+		return "", 0, errUserinfo // before any reason that shows a part of it
+	}
 	if addr, err := netip.ParseAddr(s); err == nil {
 		return addr.String(), 0, nil // bare IPv6 has colons of its own
 	}

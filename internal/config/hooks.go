@@ -2,6 +2,7 @@ package config
 
 import (
 	"errors"
+	"net/netip"
 	"net/url"
 	"path/filepath"
 	"strings"
@@ -21,6 +22,14 @@ func parseHookURL(s string) (routeros.Secret, error) {
 		return routeros.Secret{}, errors.New("is neither an http nor an https URL")
 	case u.Fragment != "":
 		return routeros.Secret{}, errors.New("has a fragment, which no server ever sees")
+	}
+	if port := u.Port(); port != "" {
+		if _, err := parsePort(port); err != nil {
+			return routeros.Secret{}, errors.New("has a port that is not from 1 to 65535")
+		}
+	}
+	if addr, err := netip.ParseAddr(u.Hostname()); err == nil && !oneHost(addr) {
+		return routeros.Secret{}, errors.New("names no host that could listen")
 	}
 	return routeros.NewSecret(s), nil
 }

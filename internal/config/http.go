@@ -59,8 +59,12 @@ func ParseListenAddress(s string) (ListenAddress, error) {
 		host = "127.0.0.1" // a name that is looked up may become more than one address
 	}
 	if host != "" {
-		if _, err := netip.ParseAddr(host); err != nil {
+		addr, err := netip.ParseAddr(host)
+		switch {
+		case err != nil:
 			return ListenAddress{}, errors.New("is not an IP address and port")
+		case !addr.IsUnspecified() && !oneHost(addr):
+			return ListenAddress{}, errNoHost
 		}
 	}
 	return ListenAddress{Network: "tcp", Address: net.JoinHostPort(host, fmt.Sprint(port))}, nil
@@ -72,7 +76,7 @@ func parseHosts(s string) ([]string, error) {
 	for item := range strings.SplitSeq(s, ",") {
 		host := strings.ToLower(strings.TrimSuffix(strings.TrimSpace(item), "."))
 		if err := checkName(host); err != nil {
-			return nil, fmt.Errorf("has %q in it, which is not a host name", host)
+			return nil, fmt.Errorf("has %q in it, which is not a host name", WithoutUserinfo(host))
 		}
 		hosts = append(hosts, host)
 	}

@@ -1,14 +1,13 @@
 package config
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"net/netip"
 	"strings"
 
 	"github.com/caarlos0/env/v11"
-
-	"doublenat/routeros"
 )
 
 // The ports of the services api and api-ssl of RouterOS.
@@ -21,7 +20,7 @@ const (
 type Error struct {
 	// Variable is what is known about the variable.
 	Variable Variable
-	// Value is what was given, as it may be shown: dots for a secret.
+	// Value is what was given, as it may be shown, see [Variable.Shown].
 	Value string
 	// Reason is what is wrong, as a phrase whose subject is the variable.
 	Reason string
@@ -104,8 +103,11 @@ func Parse(environ map[string]string, readFile func(name string) ([]byte, error)
 	if cfg.Listen.IsValid() && cfg.Listen == cfg.Gateway {
 		p.fail("LISTEN_ADDR", given.Listen, "is the address of VPN_GATEWAY, which is another host's")
 	}
-	if reason := tooMany(cfg); reason != "" {
+	if reason := cmp.Or(misdirected(cfg), tooMany(cfg)); reason != "" {
 		p.fail("STATIC_MAPPINGS", given.Static, reason)
+	}
+	if nobodyLeft(cfg) {
+		p.fail("DENIED_CLIENTS", given.DeniedClients, "has all of ALLOWED_CLIENTS in it, so that nobody may ask")
 	}
 	if len(p.errs) > 0 {
 		return Config{}, errors.Join(p.errs...)
@@ -132,10 +134,7 @@ func newParser() *parser {
 // fail notes that the named variable cannot be used.
 func (p *parser) fail(name, text, reason string) {
 	v := p.known[name]
-	if v.Secret && text != "" {
-		text = routeros.Secret{}.String()
-	}
-	p.errs = append(p.errs, &Error{Variable: v, Value: text, Reason: reason})
+	p.errs = append(p.errs, &Error{Variable: v, Value: v.Shown(text), Reason: reason})
 }
 
 // value reads one variable, or returns the zero value and notes what is wrong.

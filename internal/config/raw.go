@@ -6,9 +6,9 @@ package config
 //
 // Tags: env and envDefault are read by caarlos0/env, the others by [Reference].
 type raw struct {
-	Gateway string `env:"VPN_GATEWAY" required:"true" allowed:"IPv4 address, with or without :port" example:"10.2.0.1" help:"NAT-PMP gateway at the far end of the VPN tunnel. Port 5351 unless another is given."`
+	Gateway string `env:"VPN_GATEWAY" required:"true" conceals:"userinfo" allowed:"IPv4 address, with or without :port" example:"10.2.0.1" help:"NAT-PMP gateway at the far end of the VPN tunnel. Port 5351 unless another is given."`
 
-	Router string `env:"MIKROTIK_API_ADDRESS" required:"true" allowed:"host name or IP address, with or without :port" example:"192.168.88.1" help:"API of the MikroTik router. Port 8728, with TLS 8729, unless another is given."`
+	Router string `env:"MIKROTIK_API_ADDRESS" required:"true" conceals:"userinfo" allowed:"host name or IP address, with or without :port" example:"192.168.88.1" help:"API of the MikroTik router. Port 8728, with TLS 8729, unless another is given."`
 
 	Password string `env:"MIKROTIK_API_PASSWORD" secret:"true" allowed:"text; set and empty for a user without a password" example:"correct horse" help:"Password of the API user. Exactly one of this and MIKROTIK_API_PASSWORD_FILE is needed."`
 
@@ -24,7 +24,7 @@ type raw struct {
 
 	InInterface string `env:"MIKROTIK_IN_INTERFACE" allowed:"name of an interface of the router" example:"wireguard1" help:"The router's tunnel interface. Empty: found from the router's route to VPN_GATEWAY."`
 
-	Listen string `env:"LISTEN_ADDR" envDefault:":5351" allowed:"IPv4 address and port, or :port for all addresses" example:"192.168.88.2:5351" help:"Where clients are answered."`
+	Listen string `env:"LISTEN_ADDR" envDefault:":5351" conceals:"userinfo" allowed:"IPv4 address and port, or :port for all addresses" example:"192.168.88.2:5351" help:"Where clients are answered."`
 
 	AllowedClients string `env:"ALLOWED_CLIENTS" envDefault:"10.0.0.0/8,172.16.0.0/12,192.168.0.0/16,100.64.0.0/10,127.0.0.0/8" allowed:"list of IPv4 prefixes and addresses, separated by commas" example:"192.168.88.0/24,192.168.90.7" help:"Who may ask. Requests from others are dropped without an answer."`
 
@@ -62,17 +62,17 @@ type raw struct {
 
 	OnChangeURL string `env:"ON_CHANGE_URL" secret:"true" allowed:"http or https URL, with user:password@ if needed" example:"https://hooks.example.com/doublenat" help:"Each change of a mapping or of the external address is sent there as JSON in a POST (docs/events.md)."`
 
-	OnChangeExec string `env:"ON_CHANGE_EXEC" allowed:"absolute path of a program and its arguments, quoted as in a shell" example:"/usr/local/bin/set-port --app 'my app'" help:"Program that is run at each change of a mapping or of the external address (docs/events.md). No shell is involved."`
+	OnChangeExec string `env:"ON_CHANGE_EXEC" conceals:"arguments" allowed:"absolute path of a program and its arguments, quoted as in a shell" example:"/usr/local/bin/set-port --app 'my app'" help:"Program that is run at each change of a mapping or of the external address (docs/events.md). No shell is involved."`
 
 	Instance string `env:"INSTANCE" envDefault:"default" allowed:"1 to 32 of A-Z a-z 0-9 _ -" example:"proton-nl" help:"Name in the comments of our rules. Two doublenats on one router need two names."`
 
 	Shutdown string `env:"SHUTDOWN" envDefault:"clean" allowed:"clean or keep" example:"keep" help:"On a stop, remove all rules and leases, or keep them for the next start."`
 
-	HTTPAddr string `env:"HTTP_ADDR" allowed:"address and port, :port for all addresses, or unix: and an absolute path" example:"127.0.0.1:8080" help:"Serve the status page, its JSON, the metrics and the health checks there (docs/monitoring.md). They only show. Empty: nowhere."`
+	HTTPAddr string `env:"HTTP_ADDR" conceals:"userinfo" allowed:"address and port, :port for all addresses, or unix: and an absolute path" example:"127.0.0.1:8080" help:"Serve the status page, its JSON, the metrics and the health checks there (docs/monitoring.md). They only show. Empty: nowhere."`
 
-	HTTPHosts string `env:"HTTP_HOSTS" allowed:"list of host names, separated by commas" example:"nat.example.com" help:"Names under which HTTP_ADDR may be asked for, besides IP addresses, names without a dot, and those of home networks (.local, .lan, .internal, .home.arpa)."`
+	HTTPHosts string `env:"HTTP_HOSTS" conceals:"userinfo" allowed:"list of host names, separated by commas" example:"nat.example.com" help:"Names under which HTTP_ADDR may be asked for, besides IP addresses, names without a dot, and those of home networks (.local, .lan, .internal, .home.arpa)."`
 
-	PprofAddr string `env:"PPROF_ADDR" allowed:"loopback address and port" example:"127.0.0.1:6060" help:"Serve profiles for developers there (net/http/pprof). Empty: nowhere."`
+	PprofAddr string `env:"PPROF_ADDR" conceals:"userinfo" allowed:"loopback address and port" example:"127.0.0.1:6060" help:"Serve profiles for developers there (net/http/pprof). Empty: nowhere."`
 
 	LogLevel string `env:"LOG_LEVEL" envDefault:"INFO" allowed:"DEBUG, INFO, WARN or ERROR, in either case" example:"DEBUG" help:"Least level that is logged. DEBUG shows each request."`
 

@@ -12,6 +12,8 @@ type Variable struct {
 	Required bool
 	// Secret is set where the value must never be shown.
 	Secret bool
+	// Conceals says which part of the value must not be shown; empty for none.
+	Conceals Concealment
 	// Allowed says which values are accepted, as a phrase.
 	Allowed string
 	// Example is an accepted value other than the default.
@@ -31,6 +33,7 @@ func Reference() []Variable {
 			Default:  f.Tag.Get("envDefault"),
 			Required: f.Tag.Get("required") == "true",
 			Secret:   f.Tag.Get("secret") == "true",
+			Conceals: Concealment(f.Tag.Get("conceals")),
 			Allowed:  f.Tag.Get("allowed"),
 			Example:  f.Tag.Get("example"),
 			Help:     f.Tag.Get("help"),

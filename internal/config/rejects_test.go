@@ -27,6 +27,7 @@ var nonsense = map[string][][2]string{
 		{"10.2.0.1:+1", `port "+1"`},
 		{"10.2.0.1 ", "not an IP address"},
 		{"10.2.0.1:1:2", "host:port"},
+		{"admin:s3cretpw@10.2.0.1", "a user before an @"},
 	},
 	"MIKROTIK_API_ADDRESS": {
 		{"http://192.168.88.1", "URL"},
@@ -45,6 +46,16 @@ var nonsense = map[string][][2]string{
 		{"fe80::1%]", "zone"},
 		{strings.Repeat("a", 64), "neither a host name"},
 		{strings.Repeat("a.", 128), "longer"},
+		{"0.0.0.0", "one host"},
+		{"224.0.0.1:8728", "one host"},
+		{"255.255.255.255", "one host"},
+		{"::", "one host"},
+		{"[ff02::1]:8728", "one host"},
+		{"::ffff:0.0.0.0", "one host"},
+		{"admin:s3cretpw@host", "a user before an @"},
+		{"admin:s3cret:pw@host:8728", "a user before an @"},
+		{"s3cretpw@", "a user before an @"},
+		{"https://admin:s3cretpw@host", "URL"},
 	},
 	"MIKROTIK_API_PASSWORD_FILE": {{"/no/such/file", "cannot be read"}},
 	"MIKROTIK_API_USER":          {{" admin", "blanks"}, {"ad\nmin", "cannot be printed"}},
@@ -54,6 +65,8 @@ var nonsense = map[string][][2]string{
 		{"a5", "64 hexadecimal digits"},
 		{strings.Repeat("g", 64), "64 hexadecimal digits"},
 		{strings.Repeat("a", 66), "64 hexadecimal digits"},
+		{strings.Repeat("0", 64), "all zeros"},
+		{strings.Repeat("00:", 31) + "00", "all zeros"},
 	},
 	"MIKROTIK_IN_INTERFACE": {
 		{"!wireguard1", "one interface"},
@@ -70,7 +83,9 @@ var nonsense = map[string][][2]string{
 		{":", `port ""`},
 		{":natpmp", `port "natpmp"`},
 		{"[::]:5351", "IPv6"},
-		{"224.0.0.1:5351", "multicast"},
+		{"224.0.0.1:5351", "one host"},
+		{"255.255.255.255:5351", "one host"},
+		{"admin:s3cretpw@192.168.88.2:5351", "a user before an @"},
 		{"10.2.0.1:5351", "VPN_GATEWAY"},
 	},
 	"ALLOWED_CLIENTS": {
@@ -81,7 +96,13 @@ var nonsense = map[string][][2]string{
 		{"fd00::/8", "IPv6"},
 		{"192.168.88.7/24", "that network is 192.168.88.0/24, that host is 192.168.88.7"},
 	},
-	"DENIED_CLIENTS":  {{"all", `"all"`}, {"::1", "IPv6"}},
+	"DENIED_CLIENTS": {
+		{"all", `"all"`},
+		{"::1", "IPv6"},
+		{"0.0.0.0/0", "nobody may ask"},
+		{"0.0.0.0/1,128.0.0.0/2,192.0.0.0/2", "nobody may ask"},
+		{"10.0.0.0/8,100.64.0.0/10,127.0.0.0/8,172.16.0.0/13,172.24.0.0/13,192.168.0.0/16", "nobody may ask"},
+	},
 	"CLIENT_RATE":     {{"-1", "0 to 10000"}, {"10001", "0 to 10000"}, {"50/s", "0 to 10000"}},
 	"NEW_CLIENT_RATE": {{"1.5", "0 to 10000"}},
 	"ALLOWED_PORTS": {
@@ -104,10 +125,14 @@ var nonsense = map[string][][2]string{
 		{"unix:/", "no absolute path"},
 		{"unix:/" + strings.Repeat("x", 103), "more than 103 bytes"},
 		{"unix:/a\x00b", "zero byte"},
+		{"224.0.0.1:8080", "one host"},
+		{"255.255.255.255:8080", "one host"},
+		{"admin:s3cretpw@127.0.0.1:8080", "a user before an @"},
 	},
 	"HTTP_HOSTS": {
 		{"nat lan", `"nat lan"`},
 		{"a,,b", `""`},
+		{"admin:s3cretpw@nat.lan", `".....@nat.lan"`},
 	},
 	"PPROF_ADDR": {
 		{":6060", "not an IP address"},
@@ -115,6 +140,7 @@ var nonsense = map[string][][2]string{
 		{"192.168.88.2:6060", "not a loopback address"},
 		{"127.0.0.1:0", "no port"},
 		{"localhost:6060", "not an IP address"},
+		{"admin:s3cretpw@127.0.0.1:6060", "not an IP address"},
 	},
 	"ANNOUNCE": {
 		{"yes", "none of auto, off and on"},
@@ -136,7 +162,14 @@ var nonsense = map[string][][2]string{
 	"STATIC_MAPPINGS": {
 		{"192.168.88.10:8080", "tcp, udp or both"},
 		{"sctp:192.168.88.10:8080", "tcp, udp or both"},
-		{"tcp:192.168.88.10", "address and port"},
+		{"tcp:192.168.88.10", "IPv4 address and port"},
+		{"tcp:255.255.255.255:80", "IPv4 address and port"},
+		{"tcp:10.2.0.1:80", "VPN_GATEWAY"},
+		{"both:192.168.88.1:80", "the router (MIKROTIK_API_ADDRESS)"},
+		{"tcp:127.0.0.1:80", "loopback"},
+		{"tcp:192.168.88.10:80, udp:127.1.2.3:80=80", "has udp:127.1.2.3:80=80 in it"},
+		{"udp:192.168.88.10:5351", "a port of NAT-PMP"},
+		{"both:192.168.88.10:5350", "a port of NAT-PMP"},
 		{"tcp:nas.lan:80", "address and port"},
 		{"tcp:[fd00::1]:80", "address and port"},
 		{"tcp:0.0.0.0:80", "address and port"},
@@ -157,6 +190,9 @@ var nonsense = map[string][][2]string{
 		{"'' a", "absolute path"},
 		{" ", "absolute path"},
 		{"/bin/echo \x00", "cannot be printed"},
+		{"TOKEN=s3cretpw /bin/notify", "absolute path"},
+		{"/bin/notify --token 's3cretpw", "quote that does not end"},
+		{"/bin/notify\t--token\ts3cretpw", "cannot be printed"},
 	},
 	"INSTANCE":   {{strings.Repeat("x", 33), "32"}, {"nl 1", "A-Z"}, {"nl;1", "A-Z"}, {"é", "A-Z"}},
 	"SHUTDOWN":   {{"dirty", "neither clean nor keep"}},
@@ -202,7 +238,10 @@ func rejects(t *testing.T, v config.Variable, text, reason string) {
 	if !errors.As(err, &one) {
 		t.Fatalf("%s=%q: %T is not an *Error", v.Name, text, err)
 	}
-	if one.Variable.Name != v.Name || one.Value != text || !strings.Contains(one.Reason, reason) {
+	if shown := v.Shown(text); strings.Contains(err.Error(), "s3cret") || !strings.Contains(text, "s3cret") && v.Conceals != config.ConcealArguments && shown != text {
+		t.Errorf("%s=%q: shown as %q in %v", v.Name, text, shown, err)
+	}
+	if one.Variable.Name != v.Name || one.Value != v.Shown(text) || !strings.Contains(one.Reason, reason) {
 		t.Errorf("%s=%q: got %s=%q %s, want reason %q", v.Name, text, one.Variable.Name, one.Value, one.Reason, reason)
 	}
 	line := err.Error()
@@ -212,6 +251,54 @@ func rejects(t *testing.T, v config.Variable, text, reason string) {
 	for _, part := range []string{v.Name + "=", "allowed: " + v.Allowed, "example: " + v.Name + "=" + v.Example} {
 		if !strings.Contains(line, part) {
 			t.Errorf("%s=%q: %q lacks %q", v.Name, text, line, part)
+		}
+	}
+}
+
+// A hook's URL is a secret as a whole, so that its reasons are all that is told.
+func TestParseRejectsURLs(t *testing.T) {
+	t.Parallel()
+	for text, reason := range map[string]string{
+		"x.lan":                                "not an absolute URL",
+		"http:///path":                         "not an absolute URL",
+		"http://user:s3cretpw@":                "not an absolute URL",
+		"ftp://x.lan/":                         "neither an http nor an https URL",
+		"http://x.lan/#s3cretpw":               "fragment",
+		"http://x.lan:99999/":                  "a port that is not from 1 to 65535",
+		"http://user:s3cretpw@x.lan:0":         "a port that is not from 1 to 65535",
+		"http://0.0.0.0/s3cretpw":              "no host that could listen",
+		"https://224.0.0.1:8080/":              "no host that could listen",
+		"https://[ff02::1]/":                   "no host that could listen",
+		"http://user:s3cretpw@x.lan:port/":     "not an absolute URL",
+		"http://user:s3cretpw@255.255.255.255": "no host that could listen",
+	} {
+		_, err := config.Parse(minimal("ON_CHANGE_URL", text), noFile)
+		if err == nil || !strings.Contains(err.Error(), "ON_CHANGE_URL=\".....\" ") || !strings.Contains(err.Error(), reason) ||
+			!strings.Contains(err.Error(), "example: ON_CHANGE_URL=") || strings.Contains(err.Error(), "s3cret") {
+			t.Errorf("%q: %v, want the reason %q", text, err, reason)
+		}
+	}
+}
+
+// What is odd for one network is right for another.
+func TestParseAcceptsTheLikeOfNonsense(t *testing.T) {
+	t.Parallel()
+	for _, pairs := range [][]string{
+		{"STATIC_MAPPINGS", "tcp:127.0.0.1:80", "MIKROTIK_API_ADDRESS", "127.88.0.1"},
+		{"STATIC_MAPPINGS", "tcp:127.0.0.1:80", "MIKROTIK_API_ADDRESS", "localhost:1"},
+		{"STATIC_MAPPINGS", "udp:127.0.0.1:80", "MIKROTIK_API_ADDRESS", "[::1]:1"},
+		{"STATIC_MAPPINGS", "tcp:192.168.88.10:5351, tcp:192.168.88.10:5350=5350"},
+		{"DENIED_CLIENTS", "10.0.0.0/8,100.64.0.0/10,127.0.0.0/8,172.16.0.0/12,192.168.0.0/17"},
+		{"DENIED_CLIENTS", "192.168.88.0/25,192.168.88.128/26,192.168.88.192/27", "ALLOWED_CLIENTS", "192.168.88.0/24"},
+		{"HTTP_ADDR", "unix:/run/a@b.sock"},
+		{"HTTP_ADDR", "0.0.0.0:8080"},
+		{"LISTEN_ADDR", "0.0.0.0:5351"},
+		{"ON_CHANGE_URL", "http://x.lan:/"},
+		{"MIKROTIK_API_TLS_FINGERPRINT", strings.Repeat("0", 63) + "1"},
+		{"MIKROTIK_API_USER", "admin@site"},
+	} {
+		if _, err := config.Parse(minimal(pairs...), noFile); err != nil {
+			t.Errorf("%v: %v", pairs, err)
 		}
 	}
 }
@@ -273,6 +360,32 @@ func TestParseRequired(t *testing.T) {
 		}
 		if diff := cmp.Diff(want, strings.Split(err.Error(), "\n")); diff != "" {
 			t.Error(diff)
+		}
+	}
+}
+
+func TestShown(t *testing.T) {
+	t.Parallel()
+	known := make(map[string]config.Variable)
+	for _, v := range config.Reference() {
+		known[v.Name] = v
+	}
+	for _, tt := range []struct{ name, text, want string }{
+		{"MIKROTIK_API_PASSWORD", "s3cret", "....."},
+		{"MIKROTIK_API_PASSWORD", "", ""},
+		{"MIKROTIK_API_ADDRESS", "router.lan:8728", "router.lan:8728"},
+		{"MIKROTIK_API_ADDRESS", "a:b@c@router.lan", ".....@router.lan"},
+		{"HTTP_ADDR", "unix:/run/a@b.sock", "unix:/run/a@b.sock"},
+		{"MIKROTIK_API_USER", "admin@site", "admin@site"},
+		{"ON_CHANGE_EXEC", "/bin/notify", "/bin/notify"},
+		{"ON_CHANGE_EXEC", "/bin/notify a", "/bin/notify and 1 argument"},
+		{"ON_CHANGE_EXEC", "'/bin/no tify' 'a b' c", "/bin/no tify and 2 arguments"},
+		{"ON_CHANGE_EXEC", "/bin/notify 'a", "/bin/notify ....."},
+		{"ON_CHANGE_EXEC", "/bin/notify\x00a", "....."},
+		{"ON_CHANGE_EXEC", "notify a", "....."},
+	} {
+		if got := known[tt.name].Shown(tt.text); got != tt.want {
+			t.Errorf("%s=%q is shown as %q, want %q", tt.name, tt.text, got, tt.want)
 		}
 	}
 }

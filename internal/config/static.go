@@ -66,8 +66,8 @@ func parseStaticItem(item string) ([]StaticMapping, error) {
 	}
 	host, wish, hasWish := strings.Cut(rest, "=")
 	to, err := netip.ParseAddrPort(host)
-	if a := to.Addr(); err != nil || to.Port() == 0 || !a.Is4() || a.IsUnspecified() || a.IsMulticast() {
-		return nil, fmt.Errorf("has %q in it, which names no IPv4 address and port", item)
+	if a := to.Addr(); err != nil || to.Port() == 0 || !a.Is4() || !oneHost(a) {
+		return nil, fmt.Errorf("has %q in it, which names no host's IPv4 address and port", item)
 	}
 	suggested := uint64(0)
 	if hasWish {
@@ -97,6 +97,26 @@ func tooMany(cfg Config) string {
 	}
 	if cfg.MaxMappings > 0 && len(cfg.Static) > cfg.MaxMappings {
 		return "has more mappings than MAX_MAPPINGS allows"
+	}
+	return ""
+}
+
+// misdirected says which static mapping nothing should be forwarded to, or returns
+// nothing if there is none. What could not be read forbids nothing here.
+func misdirected(cfg Config) string {
+	router, _ := netip.ParseAddr(cfg.Router.Host) // invalid for a name
+	for _, m := range cfg.Static {
+		client, port := m.Key.Client, m.Key.InternalPort
+		switch {
+		case client == cfg.Gateway.Addr():
+			return fmt.Sprintf("has %s in it, which is VPN_GATEWAY", m)
+		case client.IsLoopback() && cfg.Router.Host != "" && !cfg.Router.Loopback():
+			return fmt.Sprintf("has %s in it, where the router would forward to itself: loopback goes with a MIKROTIK_API_ADDRESS on loopback only", m)
+		case client == router.Unmap() && !client.IsLoopback():
+			return fmt.Sprintf("has %s in it, which is the router (MIKROTIK_API_ADDRESS)", m)
+		case m.Key.Protocol == nat.UDP && (port == natpmpPort || port == announcePort):
+			return fmt.Sprintf("has %s in it, a port of NAT-PMP, which must not be reached from the Internet (RFC 6886 §3.3)", m)
+		}
 	}
 	return ""
 }

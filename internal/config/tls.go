@@ -49,7 +49,11 @@ func parseFingerprint(s string) (Fingerprint, error) {
 	if err != nil || len(sum) != sha256.Size {
 		return Fingerprint{}, errors.New("is not a SHA-256 sum of 64 hexadecimal digits")
 	}
-	return Fingerprint(sum), nil
+	f := Fingerprint(sum)
+	if f.IsZero() {
+		return f, errors.New("is all zeros, which would pin nothing")
+	}
+	return f, nil
 }
 
 // tls reads how TLS is spoken with the router. Who says by what to know the

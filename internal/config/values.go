@@ -14,8 +14,11 @@ import (
 // The functions of this file read one value each: text in, value or reason out.
 // A reason is a phrase whose subject is the variable ("is not …").
 
-// natpmpPort is where NAT-PMP servers listen (RFC 6886 §3.1).
-const natpmpPort = 5351
+// The ports on which NAT-PMP servers and their clients listen (RFC 6886 §3.1, §3.2.1).
+const (
+	natpmpPort   = 5351
+	announcePort = 5350
+)
 
 // parseGateway reads a unicast IPv4 address with an optional port.
 func parseGateway(s string) (netip.AddrPort, error) {
@@ -29,8 +32,8 @@ func parseGateway(s string) (netip.AddrPort, error) {
 		return netip.AddrPort{}, errors.New("is not an IP address")
 	case !addr.Is4():
 		return netip.AddrPort{}, errors.New("is IPv6, which NAT-PMP does not know")
-	case addr.IsUnspecified(), addr.IsMulticast(), addr == netip.AddrFrom4([4]byte{255, 255, 255, 255}):
-		return netip.AddrPort{}, errors.New("is not the address of one host")
+	case !oneHost(addr):
+		return netip.AddrPort{}, errNoHost
 	}
 	if port == 0 {
 		port = natpmpPort
@@ -53,8 +56,8 @@ func parseListen(s string) (netip.AddrPort, error) {
 		return netip.AddrPort{}, errors.New("is not an IP address and port")
 	case !addr.Is4():
 		return netip.AddrPort{}, errors.New("is IPv6, which NAT-PMP does not know")
-	case addr.IsMulticast():
-		return netip.AddrPort{}, errors.New("is a multicast address")
+	case !addr.IsUnspecified() && !oneHost(addr):
+		return netip.AddrPort{}, errNoHost
 	case port == 0:
 		return netip.AddrPort{}, errors.New("has no port")
 	}
@@ -120,6 +123,31 @@ func parsePrefix(s string) (netip.Prefix, error) {
 		return netip.Prefix{}, fmt.Errorf("has %q in it: that network is %s, that host is %s", s, p.Masked(), p.Addr())
 	}
 	return p, nil
+}
+
+// nobodyLeft says whether everybody who is allowed is denied too, by one prefix or
+// by several. A list that could not be read denies nobody here.
+func nobodyLeft(cfg Config) bool {
+	if len(cfg.AllowedClients) == 0 || len(cfg.DeniedClients) == 0 {
+		return false
+	}
+	return !slices.ContainsFunc(cfg.AllowedClients, func(allowed netip.Prefix) bool {
+		return !covered(allowed, cfg.DeniedClients)
+	})
+}
+
+// covered says whether the list has every address of the prefix.
+func covered(p netip.Prefix, list []netip.Prefix) bool {
+	if slices.ContainsFunc(list, func(q netip.Prefix) bool { return q.Bits() <= p.Bits() && q.Contains(p.Addr()) }) {
+		return true
+	}
+	if !slices.ContainsFunc(list, func(q netip.Prefix) bool { return q.Overlaps(p) }) {
+		return false // also where there are no halves: a single address
+	}
+	low := netip.PrefixFrom(p.Addr(), p.Bits()+1)
+	half := p.Addr().As4()
+	half[p.Bits()/8] |= 0x80 >> (p.Bits() % 8)
+	return covered(low, list) && covered(netip.PrefixFrom(netip.AddrFrom4(half), p.Bits()+1), list)
 }
 
 // parseAnnounce reads "auto", "off", "on" or "on:" and a list of interfaces.

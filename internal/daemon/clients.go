@@ -1,11 +1,14 @@
 package daemon
 
 import (
+	"context"
+	"errors"
 	"net/netip"
 	"slices"
 
 	"doublenat/internal/config"
 	"doublenat/internal/frontend"
+	"doublenat/internal/nat"
 	"doublenat/natpmp"
 )
 
@@ -31,9 +34,25 @@ func (d *Daemon) makeFrontend(Options) (err error) {
 }
 
 // notAClient says whether nothing must be forwarded to an address: the gateway's,
-// and those of the router, its end of the tunnel among them.
+// and those of the router, its end of the tunnel among them. A gateway on loopback
+// is one of a lab, in which all may have the one address.
 func (d *Daemon) notAClient(a netip.Addr) bool {
-	return a == d.cfg.Gateway.Addr() || d.router.Owns(a)
+	return a == d.cfg.Gateway.Addr() && !a.IsLoopback() || d.router.Owns(a)
+}
+
+// errLoopback is what a program meets that asks at 127.0.0.1.
+var errLoopback = errors.New("the client's address is loopback, where the router would forward to itself; ask at an address of the LAN")
+
+// elsewhere is a core for a router that is another host than this one: it refuses
+// loopback clients before anything is asked of the two layers.
+type elsewhere struct{ frontend.Core }
+
+// Map passes a request on.
+func (e elsewhere) Map(ctx context.Context, req nat.MapRequest) (nat.Grant, error) {
+	if req.Key.Client.IsLoopback() {
+		return nat.Grant{}, &nat.Error{Reason: nat.ReasonDenied, Err: errLoopback}
+	}
+	return e.Core.Map(ctx, req)
 }
 
 // has says whether one of the ranges has the port.

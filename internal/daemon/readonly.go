@@ -8,10 +8,15 @@ import (
 
 // makeNotebook makes what stands in for the layers when nothing is to be changed.
 func (d *Daemon) makeNotebook(Options) error {
-	if d.cfg.ReadOnly {
-		d.notebook = readonly.New(d.log.With("component", "read_only"))
-		d.log.Warn("read only: nothing will be changed, and clients are refused")
+	if !d.cfg.ReadOnly {
+		return nil
 	}
+	d.notebook = readonly.New(d.log.With("component", "read_only"))
+	d.log.Warn("read only: nothing will be changed, and clients are refused")
+	for _, m := range d.cfg.Static {
+		d.notebook.Hold(m.Key, m.SuggestedPort)
+	}
+	d.cfg.Static = nil // else its keeper warns of each that it cannot be had
 	return nil
 }
 
@@ -25,8 +30,12 @@ func (d *Daemon) layers() (nat.Router, nat.Gateway) {
 
 // core returns what serves clients.
 func (d *Daemon) core() frontend.Core {
-	if d.notebook == nil {
-		return d.static
+	var core frontend.Core = d.static
+	if d.notebook != nil {
+		core = d.notebook.Core()
 	}
-	return d.notebook.Core()
+	if !d.cfg.Router.Loopback() {
+		core = elsewhere{core}
+	}
+	return core
 }

@@ -60,6 +60,10 @@ func TestRFC6886Admit(t *testing.T) {
 			name: "server among the denied", client: "192.168.88.10", destination: "192.168.88.2",
 			env: []string{"DENIED_CLIENTS=192.168.88.0/29"}, want: true,
 		},
+		{
+			name: "lab with one address for all", client: "127.0.0.1", destination: "127.0.0.1", want: true,
+			env: []string{"VPN_GATEWAY=127.0.0.1:5352", "MIKROTIK_API_ADDRESS=127.0.0.1"},
+		},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			t.Parallel()

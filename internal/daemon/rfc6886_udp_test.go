@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/hex"
 	"errors"
+	"maps"
 	"net"
 	"net/netip"
 	"os"
@@ -35,12 +36,16 @@ func loopback(t *testing.T) netip.Addr {
 }
 
 // onSocket runs a daemon that answers on a real socket, whose address it returns;
-// its router and its gateway are in memory. More may change what it is made from.
+// its router and its gateway are in memory, and the router counts as this host, or
+// clients on loopback had nothing that could be forwarded to. More may change what
+// it is made from.
 func onSocket(t *testing.T, listen string, environ map[string]string, more ...func(*daemon.Options)) (*lab.Bench, netip.AddrPort) {
 	t.Helper()
 	opened := make(chan netip.AddrPort, 1)
+	all := map[string]string{"MIKROTIK_API_ADDRESS": "127.0.0.1"}
+	maps.Copy(all, environ)
 	b, err := lab.NewBench(lab.BenchConfig{
-		Profile: natpmptest.RFC(), Environ: environ,
+		Profile: natpmptest.RFC(), Environ: all,
 		Options: func(o *daemon.Options) {
 			o.Network.Listen = func(ctx context.Context, _ netip.AddrPort) (net.PacketConn, error) {
 				var lc net.ListenConfig

@@ -90,6 +90,61 @@ func TestSilenceForWhoIsNoClient(t *testing.T) {
 	})
 }
 
+// An address that the router gets while everything runs is no client's from the next
+// reconcile on: it gets silence, and what it had is taken down.
+func TestAddressBecomesTheRouters(t *testing.T) {
+	t.Parallel()
+	onBench(t, lab.BenchConfig{Profile: natpmptest.RFC(), Environ: map[string]string{"LEASE_POLICY": "hold"}}, func(r *rig) {
+		r.mapped(alice, natpmp.OpMapTCP, 80)
+		r.mapped(bob, natpmp.OpMapTCP, 80)
+		if _, err := r.Router.Add("/ip/address", routerostest.Row{"address": alice.String() + "/24", "interface": "bridge"}); err != nil {
+			t.Fatal(err)
+		}
+		time.Sleep(61 * time.Second)
+		for _, row := range r.OurRules("default") {
+			if row["to-addresses"] == alice.String() {
+				t.Errorf("a rule to the router: %v", row)
+			}
+		}
+		mark := r.Router.Mark()
+		request := natpmp.Request{Opcode: natpmp.OpMapTCP, InternalPort: 81, Lifetime: 3600}.Append(nil)
+		if got := r.Ask(alice, request, 9*time.Second); got != nil {
+			t.Errorf("the router was answered %x", got)
+		}
+		time.Sleep(2*time.Hour + 5*time.Minute) // what it held is over
+		if n := r.Router.StatsSince(mark).Writes; n > 1 {
+			t.Errorf("%d writes, want bob's end at the most", n)
+		}
+		r.empty()
+	})
+}
+
+// A program on doublenat's host that asks at 127.0.0.1 is told no, as loopback is
+// another host's for the router, and costs nothing; it may know the address.
+func TestLoopbackIsNoClientOfAnotherHost(t *testing.T) {
+	t.Parallel()
+	local := netip.MustParseAddr("127.0.0.1")
+	onBench(t, lab.BenchConfig{Profile: natpmptest.RFC()}, func(r *rig) {
+		mark, asked := r.Router.Mark(), r.requests()
+		if got := r.ask(local, natpmp.OpMapTCP, 80, 0); got.Result != natpmp.ResultNotAuthorized {
+			t.Errorf("answered %+v, want result 2", got)
+		}
+		if did := r.commands(mark); len(did) > 0 || r.requests() != asked {
+			t.Errorf("it cost the router %v and the gateway %d packets", did, r.requests()-asked)
+		}
+		if got := r.send(local, natpmp.Request{Opcode: natpmp.OpMapTCP, InternalPort: 80}); got.Result != natpmp.ResultSuccess {
+			t.Errorf("a deletion of nothing was answered %v", got.Result)
+		}
+		if got := r.send(local, natpmp.Request{}); got.Result != natpmp.ResultSuccess {
+			t.Errorf("the address was answered %v", got.Result)
+		}
+	})
+	onBench(t, lab.BenchConfig{Environ: map[string]string{"MIKROTIK_API_ADDRESS": "127.88.0.1"}}, func(r *rig) {
+		r.mapped(local, natpmp.OpMapTCP, 80)
+		r.agree()
+	})
+}
+
 // Who forges a client's address gets at that client's mappings, as the protocol has
 // it (RFC 6886 §5), and at nothing else: not at other clients', nor at other rules.
 func TestForgedClientHarmsThatClientOnly(t *testing.T) {

@@ -26,16 +26,17 @@ const (
 	tooManyNew // more clients than may come new
 )
 
-// judge says whether the address is a client's.
+// judge says whether the address is a client's. The router's own come first: who
+// allows a few clients only is to hear of a redirect that is masqueraded, too.
 func (f *fence) judge(a netip.Addr) verdict {
 	has := func(p netip.Prefix) bool { return p.Contains(a) }
 	switch {
+	case f.exclude(a):
+		return excluded
 	case !a.Is4() || !slices.ContainsFunc(f.allow, has):
 		return notAllowed
 	case slices.ContainsFunc(f.deny, has):
 		return denied
-	case f.exclude(a):
-		return excluded
 	default:
 		return admitted
 	}

@@ -149,36 +149,51 @@ func TestFloodIsLoggedOnceAMinute(t *testing.T) {
 	})
 }
 
-// When nobody but the router asks, its redirect is masqueraded, and it says so.
+// When nobody but the router asks, its redirect is masqueraded, and it says so,
+// whoever else may ask.
 func TestMasqueradedRedirectIsTold(t *testing.T) {
 	t.Parallel()
-	synctest.Test(t, func(t *testing.T) {
-		var log bytes.Buffer
-		router := routerAddr.Addr()
-		f := gated(t, frontend.Config{
-			Exclude: func(a netip.Addr) bool { return a == router },
-			Logger:  slog.New(slog.NewTextHandler(&log, nil)),
+	router := routerAddr.Addr()
+	for name, who := range map[string]frontend.Config{
+		"the private networks": {},
+		"one client alone":     {Allow: []netip.Prefix{netip.PrefixFrom(clientA, 32)}},
+		"not the router":       {Deny: []netip.Prefix{netip.PrefixFrom(router, 32)}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			synctest.Test(t, func(t *testing.T) {
+				var log bytes.Buffer
+				who.Exclude = func(a netip.Addr) bool { return a == router }
+				who.Logger = slog.New(slog.NewTextHandler(&log, nil))
+				masqueraded(t, gated(t, who), &log)
+			})
 		})
-		told := func() int { return strings.Count(log.String(), "all requests come from the router itself") }
-		knock(f, router, 2)
-		knock(f, clientA, 1)
-		knock(f, router, 2)
-		if told() != 0 {
-			t.Errorf("told although a client asks too:\n%s", log.String())
-		}
-		knock(f, router, 500)
-		if told() != 1 || !strings.Contains(log.String(), "masquerade") {
-			t.Errorf("told %d times, want once:\n%s", told(), log.String())
-		}
-		time.Sleep(time.Hour)
-		knock(f, router, 500)
-		if told() != 2 {
-			t.Errorf("told %d times after an hour, want twice", told())
-		}
-		if got := f.Stats().Excluded; got != 1004 {
-			t.Errorf("%d counted, want 1004", got)
-		}
-	})
+	}
+}
+
+// masqueraded lets the router ask, and a client once.
+func masqueraded(t *testing.T, f *frontend.Frontend, log *bytes.Buffer) {
+	t.Helper()
+	router := routerAddr.Addr()
+	told := func() int { return strings.Count(log.String(), "all requests come from the router itself") }
+	knock(f, router, 2)
+	knock(f, clientA, 1)
+	knock(f, router, 2)
+	if told() != 0 {
+		t.Errorf("told although a client asks too:\n%s", log.String())
+	}
+	knock(f, router, 500)
+	if told() != 1 || !strings.Contains(log.String(), "masquerade") {
+		t.Errorf("told %d times, want once:\n%s", told(), log.String())
+	}
+	time.Sleep(time.Hour)
+	knock(f, router, 500)
+	if told() != 2 {
+		t.Errorf("told %d times after an hour, want twice", told())
+	}
+	if got := f.Stats().Excluded; got != 1004 {
+		t.Errorf("%d counted, want 1004", got)
+	}
 }
 
 // A port that the operator keeps back is refused, and may still be given up.

@@ -98,9 +98,13 @@ func (c core) UnmapAll(ctx context.Context, client netip.Addr, p nat.Protocol) e
 	return denied()
 }
 
-// Router returns a router that can be read only. Changes of rules that stand are
-// said to have worked: they come from the comparison with the router, which asks
-// again whenever they have not.
+// Hold logs that a mapping would be held, see static.Keeper.
+func (n *Notebook) Hold(key nat.Key, suggestedPort uint16) {
+	n.mapping(context.Background(), "hold a static mapping", key, "suggested_port", suggestedPort)
+}
+
+// Router returns a router that can be read only, and that has no rule of ours for
+// the core to adopt: it would lose what it cannot renew, and tell everybody.
 func (n *Notebook) Router(inner nat.Router) nat.Router { return router{n, inner} }
 
 type router struct {
@@ -111,8 +115,25 @@ type router struct {
 
 var _ nat.Router = router{}
 
-// Rules reads what is there.
-func (r router) Rules(ctx context.Context) (nat.Snapshot, error) { return r.inner.Rules(ctx) }
+// Rules reads what is there, keeps our own rules back and logs what would become of
+// each. A comment that was read first is the one that would be adopted.
+func (r router) Rules(ctx context.Context) (nat.Snapshot, error) {
+	snap, err := r.inner.Rules(ctx)
+	adopted := make(map[nat.Key]bool, len(snap.Rules))
+	for _, rule := range snap.Rules {
+		would := "adopt the rule and its lease, and remove both unless the client renews"
+		switch {
+		case rule.Altered:
+			would = "replace the rule, which is not as its comment says, while the client renews"
+		case adopted[rule.Key]:
+			would = "remove the rule, which is there twice"
+		}
+		adopted[rule.Key] = true
+		r.mapping(ctx, would, rule.Key, "inner_port", rule.InnerPort, "external_port", rule.ExternalPort, "rule_id", rule.ID)
+	}
+	snap.Rules = nil
+	return snap, err
+}
 
 // AddRule refuses.
 func (r router) AddRule(ctx context.Context, want nat.Rule) (nat.Rule, error) {
@@ -120,7 +141,8 @@ func (r router) AddRule(ctx context.Context, want nat.Rule) (nat.Rule, error) {
 	return nat.Rule{}, denied()
 }
 
-// UpdateRule does nothing.
+// UpdateRule does nothing, and is said to have worked: what would change is a rule
+// that the core does not see.
 func (r router) UpdateRule(ctx context.Context, found, want nat.Rule) error {
 	r.mapping(ctx, "change a rule", want.Key, "rule_id", found.ID, "external_port", want.ExternalPort)
 	return nil

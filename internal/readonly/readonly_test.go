@@ -23,7 +23,17 @@ type layer struct{ calls []string }
 
 func (l *layer) Rules(context.Context) (nat.Snapshot, error) {
 	l.calls = append(l.calls, "rules")
-	return nat.Snapshot{Rules: []nat.Rule{{ID: "*1"}}}, nil
+	key := func(port uint16) nat.Key {
+		return nat.Key{Client: netip.MustParseAddr("192.168.88.10"), Protocol: nat.UDP, InternalPort: port}
+	}
+	return nat.Snapshot{
+		Rules: []nat.Rule{
+			{ID: "*1", Key: key(1), InnerPort: 20001, ExternalPort: 40001},
+			{ID: "*2", Key: key(2), Altered: true},
+			{ID: "*3", Key: key(1)},
+		},
+		Forwards: []nat.Forward{{Key: key(9)}},
+	}, nil
 }
 
 func (l *layer) AddRule(_ context.Context, r nat.Rule) (nat.Rule, error) {
@@ -52,9 +62,10 @@ func TestNothingIsDone(t *testing.T) {
 	key := nat.Key{Client: client, Protocol: nat.TCP, InternalPort: 80}
 	rule := nat.Rule{ID: "*1", Key: key, InnerPort: 20000, ExternalPort: 40000}
 	for range 2 {
-		if s, err := router.Rules(ctx); err != nil || len(s.Rules) != 1 {
-			t.Errorf("reading: %v, %v", s, err)
+		if s, err := router.Rules(ctx); err != nil || len(s.Rules) != 0 || len(s.Forwards) != 1 {
+			t.Errorf("reading: %v, %v, want others' rules only", s, err)
 		}
+		n.Hold(nat.Key{Client: client, Protocol: nat.TCP, InternalPort: 8080}, 80)
 		_, add := router.AddRule(ctx, rule)
 		_, lease := gateway.Lease(ctx, nat.LeaseRequest{Protocol: nat.TCP, InnerPort: 20000})
 		_, grant := core.Map(ctx, nat.MapRequest{Key: key})
@@ -75,8 +86,18 @@ func TestNothingIsDone(t *testing.T) {
 	if diff := cmp.Diff([]string{"rules", "rules"}, inner.calls); diff != "" {
 		t.Errorf("calls of the router (-want +got):\n%s", diff)
 	}
-	if lines := strings.Count(log.String(), "read only, nothing is done"); lines != 8 {
-		t.Errorf("%d lines, want one for each of 8 changes:\n%s", lines, log.String())
+	if lines := strings.Count(log.String(), "read only, nothing is done"); lines != 12 {
+		t.Errorf("%d lines, want one for each of 12 changes:\n%s", lines, log.String())
+	}
+	for _, line := range []string{
+		`would="adopt the rule and its lease, and remove both unless the client renews" client=192.168.88.10 proto=udp internal_port=1 inner_port=20001 external_port=40001 rule_id=*1`,
+		`would="replace the rule, which is not as its comment says, while the client renews" client=192.168.88.10 proto=udp internal_port=2 `,
+		`would="remove the rule, which is there twice" client=192.168.88.10 proto=udp internal_port=1 `,
+		`would="hold a static mapping" client=192.168.88.10 proto=tcp internal_port=8080 suggested_port=80`,
+	} {
+		if !strings.Contains(log.String(), line) {
+			t.Errorf("%s was not said:\n%s", line, log.String())
+		}
 	}
 }
 

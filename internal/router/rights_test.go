@@ -1,13 +1,11 @@
 package router_test
 
 import (
-	"net/netip"
 	"strings"
 	"testing"
 	"testing/synctest"
 	"time"
 
-	"doublenat/internal/nat"
 	"doublenat/internal/router"
 	"doublenat/routeros"
 	"doublenat/routeros/routerostest"
@@ -76,38 +74,4 @@ func TestRightsAtStart(t *testing.T) {
 			})
 		})
 	}
-}
-
-// Nothing is ever forwarded to the router itself: not to its LAN address, not to
-// its end of the tunnel, not to one that it got since the last connection.
-func TestOwnAddresses(t *testing.T) {
-	t.Parallel()
-	synctest.Test(t, func(t *testing.T) {
-		r := newRig(t, routerostest.Config{})
-		if r.Owns(netip.MustParseAddr(routerostest.LANAddress)) {
-			t.Error("an address is known before the router was asked")
-		}
-		r.settled(t)
-		const later = "192.168.90.1"
-		if _, err := r.box.Add("/ip/address", routerostest.Row{"address": later + "/24", "interface": "bridge"}); err != nil {
-			t.Fatal(err)
-		}
-		r.reboot(t)
-		for _, own := range []string{routerostest.LANAddress, routerostest.TunnelAddress, routerostest.WANAddress, "172.30.254.1", later} {
-			if !r.Owns(netip.MustParseAddr(own)) {
-				t.Errorf("%s is not known as the router's", own)
-			}
-			mark := r.box.Mark()
-			_, err := r.AddRule(t.Context(), wanted(own, 6881))
-			if e := natError(t, err); e.Reason != nat.ReasonDenied || e.Ambiguous {
-				t.Errorf("a rule for %s: %v", own, err)
-			}
-			if did := r.commands(mark); len(did) > 0 {
-				t.Errorf("the router was sent %v", did)
-			}
-		}
-		if r.Owns(netip.MustParseAddr("192.168.88.10")) {
-			t.Error("a client is taken for the router")
-		}
-	})
 }

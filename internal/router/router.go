@@ -60,7 +60,9 @@ type Router struct {
 	lost   chan struct{} // tells settle that what it knew does not hold any more
 
 	reads, writes, errs atomic.Uint64
-	addresses           atomic.Pointer[map[netip.Addr]struct{}] // the router's own, of the last survey; nil before it
+	addresses           atomic.Pointer[addresses] // the router's own; nil before they were read
+	local               bool                      // the API is on loopback, and so may clients be
+	exposed             atomic.Bool               // it was warned that the password can be read on its way
 
 	mu         sync.Mutex
 	changed    chan struct{}       // closed and replaced when site, problem or closed changes
@@ -107,9 +109,13 @@ func New(cfg Config) (*Router, error) {
 		lost:    make(chan struct{}, 1),
 		changed: make(chan struct{}),
 		denied:  make(map[string]struct{}),
+		local:   onLoopback(cfg.API.Address),
 	}
 	cfg.API.Logger = r.log
 	cfg.API.OnState = r.onState
+	if cfg.API.TLS == nil && (cfg.API.Dial != nil || cfg.API.Address != "") {
+		cfg.API.Dial = r.dialer(cfg.API.Dial)
+	}
 	api, err := routeros.New(cfg.API)
 	if err != nil {
 		return nil, err

@@ -21,21 +21,25 @@ var errLookAgain = errors.New("the table changed meanwhile")
 // errStoredOtherwise is an add that the router carried out in its own way.
 var errStoredOtherwise = errors.New("the router stored the rule otherwise than asked")
 
-// errOwnAddress is a rule that would open the router itself.
-var errOwnAddress = errors.New("the address is one of the router's own")
-
 // errGone is a rule that is to be changed and is not there.
 var errGone = errors.New("the rule is not on the router")
 
-// Rules reads the NAT table in one command.
+// Rules reads the NAT table in one command, and at times the router's own addresses
+// before it. A rule that forwards to what it must not counts as altered.
 func (r *Router) Rules(ctx context.Context) (nat.Snapshot, error) {
 	s, err := r.ready(ctx)
 	if err != nil {
 		return nat.Snapshot{}, fault("listing nat rules", err, false)
 	}
+	r.renewAddresses(ctx)
 	v, err := r.look(ctx, s)
 	if err != nil {
 		return nat.Snapshot{}, fault("listing nat rules", err, false)
+	}
+	for i, rule := range v.snapshot.Rules {
+		if r.forbidden(rule.Key.Client) != nil {
+			v.snapshot.Rules[i].Altered = true
+		}
 	}
 	return v.snapshot, nil
 }
@@ -109,9 +113,9 @@ func (r *Router) AddRule(ctx context.Context, want nat.Rule) (nat.Rule, error) {
 	if err != nil {
 		return nat.Rule{}, fault(op, err, false)
 	}
-	if r.Owns(want.Key.Client) {
+	if err := r.forbidden(want.Key.Client); err != nil {
 		// The frontend keeps them out; here nothing depends on when it was told.
-		return nat.Rule{}, &nat.Error{Hop: nat.HopRouter, Reason: nat.ReasonDenied, Err: fmt.Errorf("%s: %w", op, errOwnAddress)}
+		return nat.Rule{}, &nat.Error{Hop: nat.HopRouter, Reason: nat.ReasonDenied, Err: fmt.Errorf("%s: %w", op, err)}
 	}
 	before, err := r.place(ctx, s)
 	if err != nil {

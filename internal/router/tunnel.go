@@ -112,19 +112,19 @@ func (all interfaces) choose(w way, gateway netip.Addr) (string, error) {
 			tunnels = append(tunnels, name)
 		}
 	}
-	refuse := func(reason string, candidates []string) (string, error) {
-		return "", &InterfaceError{Reason: fmt.Sprintf(reason, gateway), Candidates: candidates}
+	refuse := func(why string, candidates []string) (string, error) {
+		return "", &InterfaceError{Reason: why, Candidates: candidates}
 	}
 	switch {
 	case len(tunnels) == 1:
 		return tunnels[0], nil
 	case len(known) == 0:
-		return refuse("the router has no route to the gateway %s", all.candidates())
+		return refuse(fmt.Sprintf("the router has no route to the gateway %s", gateway), all.candidates())
 	case len(known) > 1:
-		return refuse("the router reaches the gateway %s in several ways", known)
+		return refuse(fmt.Sprintf("the router reaches the gateway %s in several ways", gateway), known)
 	case w.bits == 0:
-		reason := "the router reaches the gateway %s only by its default route through " + known[0] + ", which is no tunnel"
-		return refuse(reason, all.candidates())
+		const why = "the router reaches the gateway %s only by its default route through %s, which is no tunnel"
+		return refuse(fmt.Sprintf(why, gateway, known[0]), all.candidates())
 	default:
 		return known[0], nil
 	}

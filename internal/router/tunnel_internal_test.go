@@ -103,7 +103,7 @@ func TestChoose(t *testing.T) {
 	all := parseInterfaces(
 		[]routeros.Row{
 			attrs("name=ether1 type=ether"), attrs("name=bridge type=bridge"), attrs("name=wg1 type=wg"), attrs("name=odd type=mystery"),
-			attrs("name=l2tp type=l2tp-out"), attrs("name=pppoe type=pppoe-out"), attrs("type=ether"),
+			attrs("name=l2tp type=l2tp-out"), attrs("name=pppoe type=pppoe-out"), attrs("name=100%d type=ether"), attrs("type=ether"),
 		},
 		[]routeros.Row{attrs("name=wg1"), attrs("name=odd")},
 	)
@@ -126,6 +126,7 @@ func TestChoose(t *testing.T) {
 		"no tunnel, but a route": {all, way{[]string{"bridge"}, 24}, "bridge", ""},
 		"two tunnels":            {all, way{[]string{"l2tp", "wg1"}, 32}, "", "in several ways; set MIKROTIK_IN_INTERFACE to one of: l2tp, wg1"},
 		"default by the WAN":     {all, way{[]string{"pppoe"}, 0}, "", "only by its default route through pppoe, which is no tunnel; set MIKROTIK_IN_INTERFACE to one of: wg1, odd, l2tp"},
+		"a format in its name":   {all, way{[]string{"100%d"}, 0}, "", "the gateway 10.2.0.1 only by its default route through 100%d, which is no tunnel"},
 		"no route":               {all, way{}, "", "no route to the gateway 10.2.0.1; set MIKROTIK_IN_INTERFACE to one of: wg1, odd, l2tp"},
 		"not an interface":       {all, way{[]string{"*C"}, 24}, "", "no route to the gateway"},
 		"no interfaces":          {interfaces{}, way{}, "", "no route to the gateway 10.2.0.1; set MIKROTIK_IN_INTERFACE"},
