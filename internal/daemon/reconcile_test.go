@@ -1,6 +1,7 @@
 package daemon_test
 
 import (
+	"errors"
 	"testing"
 	"time"
 
@@ -46,6 +47,13 @@ func TestReconcile(t *testing.T) {
 			r.Router.Reboot(routerostest.Reboot{Renumber: true})
 			r.AcceptOthers()
 			return nil
+		}, false},
+		{"behind a rule for all ports", func(r *rig, rule routerostest.Row) error {
+			defer r.AcceptOthers()
+			id, err := r.Router.Add(natPath, routerostest.Row{
+				"chain": "dstnat", "action": "dst-nat", "in-interface": routerostest.TunnelInterface, "protocol": "tcp", "to-addresses": "192.168.88.77",
+			})
+			return errors.Join(err, r.Router.Move(natPath, id, rule[".id"]))
 		}, false},
 		{"comment made useless", func(r *rig, rule routerostest.Row) error {
 			defer r.AcceptOthers() // It is the administrator's from now on.

@@ -108,8 +108,9 @@ type Rule struct {
 	Lifetime time.Duration
 	// Match holds the destination ports that the rule matches, which depend on [Delivery].
 	Match MatchPorts
-	// Altered is set on a rule that was found with our comment and whose other
-	// fields do not say what the comment says: somebody edited it, or switched it off.
+	// Altered is set on a rule that was found with our comment and does not do what the
+	// comment says: somebody edited it, switched it off, or put a rule for all ports
+	// before it.
 	Altered bool
 	// Packets counts the packets that came in through the rule; found rules only.
 	Packets uint64

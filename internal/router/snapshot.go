@@ -1,6 +1,7 @@
 package router
 
 import (
+	"cmp"
 	"strings"
 
 	"doublenat/internal/nat"
@@ -13,6 +14,9 @@ type view struct {
 	// packets of any port from our interface; "" for none. A rule of ours has to
 	// stand before it.
 	catchAll string
+	// covered are the protocols whose packets such a row takes: a rule of ours behind it
+	// does nothing.
+	covered map[nat.Protocol]bool
 	// strays are the rows with a comment of ours on some other interface.
 	strays int
 }
@@ -29,7 +33,7 @@ func (s *site) ours(instance string, r natRow) (o owned, ok bool) {
 // view sorts the rows of the NAT table, which stand in the order in which the
 // router looks at them.
 func (s *site) view(instance string, rows []natRow) view {
-	v := view{snapshot: nat.Snapshot{Used: map[nat.Protocol]*nat.PortSet{}}}
+	v := view{snapshot: nat.Snapshot{Used: map[nat.Protocol]*nat.PortSet{}}, covered: make(map[nat.Protocol]bool)}
 	for _, p := range nat.Protocols() {
 		set := new(nat.PortSet)
 		if used := s.used[p]; used != nil {
@@ -39,7 +43,9 @@ func (s *site) view(instance string, rows []natRow) view {
 	}
 	for _, r := range rows {
 		if o, ok := s.ours(instance, r); ok {
-			v.snapshot.Rules = append(v.snapshot.Rules, r.rule(o, s.iface))
+			rule := r.rule(o, s.iface)
+			rule.Altered = rule.Altered || v.covered[rule.Key.Protocol]
+			v.snapshot.Rules = append(v.snapshot.Rules, rule)
 			continue
 		}
 		if o, ok := parseComment(r.comment); ok && o.instance == instance {
@@ -64,9 +70,12 @@ func (v *view) foreign(s *site, r natRow) {
 		for _, p := range protocols {
 			ports.addTo(v.snapshot.Used[p])
 		}
-	} else if v.catchAll == "" && r.chain == chainDstNAT && !r.dynamic {
+	} else if r.chain == chainDstNAT && !r.dynamic {
 		// Nothing can be put before a dynamic row: RouterOS keeps those on top.
-		v.catchAll = r.id
+		v.catchAll = cmp.Or(v.catchAll, r.id)
+		for _, p := range protocols {
+			v.covered[p] = true
+		}
 	}
 	v.snapshot.Forwards = appendForwards(v.snapshot.Forwards, r, protocols)
 }

@@ -233,6 +233,44 @@ func TestOurRows(t *testing.T) {
 }
 
 // TestForwardsAreBounded reads tables that forward half the Internet.
+// A rule of ours that stands behind a row which takes its packets does nothing. It
+// counts as altered, and is made again where it works.
+func TestRulesBehindACatchAll(t *testing.T) {
+	t.Parallel()
+	const ours = ".id=*2 chain=dstnat action=dst-nat protocol=tcp in-interface=wg1 dst-port=20000 to-addresses=192.168.88.10 to-ports=6881 " +
+		"comment=doublenat:default_tcp_192.168.88.10:6881_inner=20000_ext=40000_life=3600"
+	const to = " action=dst-nat to-addresses=192.168.88.77"
+	for name, tt := range map[string]struct {
+		row     string
+		altered bool
+	}{
+		"all ports":          {"chain=dstnat protocol=tcp in-interface=wg1" + to, true},
+		"everything":         {"chain=dstnat" + to, true},
+		"jump":               {"chain=dstnat action=jump jump-target=dmz", true},
+		"the other protocol": {"chain=dstnat protocol=udp" + to, false},
+		"other interface":    {"chain=dstnat in-interface=ether1" + to, false},
+		"one port":           {"chain=dstnat protocol=tcp dst-port=20000 in-interface=wg1" + to, false}, // left to the core: it is theirs
+		"switched off":       {"chain=dstnat disabled=true" + to, false},
+		"only looks":         {"chain=dstnat action=log", false},
+		"another chain":      {"chain=dmz" + to, false},
+		"dynamic":            {"chain=dstnat dynamic=true" + to, false}, // nothing can be put before it
+	} {
+		for _, behind := range []bool{false, true} {
+			t.Run(fmt.Sprintf("%s, behind %v", name, behind), func(t *testing.T) {
+				t.Parallel()
+				rows := []routeros.Row{attrs(ours), attrs(".id=*1 " + tt.row)}
+				if behind {
+					slices.Reverse(rows)
+				}
+				v := testSite().view("default", parseRows(rows))
+				if len(v.snapshot.Rules) != 1 || v.snapshot.Rules[0].Altered != (behind && tt.altered) {
+					t.Errorf("got %+v, want altered %v", v.snapshot.Rules, behind && tt.altered)
+				}
+			})
+		}
+	}
+}
+
 func TestForwardsAreBounded(t *testing.T) {
 	t.Parallel()
 	row := attrs(".id=*1 chain=dstnat in-interface=wg1 dst-port=1 action=netmap to-addresses=10.0.0.0/8 to-ports=1-64")
