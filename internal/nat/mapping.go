@@ -29,6 +29,9 @@ type Mapping struct {
 	Adopted bool
 	// Companion is set on a mapping that its client did not ask for, see [Config.Companion].
 	Companion bool
+	// Refused is set while the gateway says no to a renewal of the lease: the mapping has
+	// none, or soon has none, and doublenat goes on asking.
+	Refused bool
 	// Closing is set while the router has not yet removed the rule of a mapping that ended.
 	Closing bool
 	// RuleID is the router's handle of the rule.
@@ -97,7 +100,7 @@ func (e *entry) mapping() Mapping {
 	return Mapping{
 		Key: e.key, InnerPort: e.inner, ExternalPort: e.external, ToldPort: e.told,
 		Requested: e.requested, Created: e.created, Until: e.until, LeaseUntil: e.leaseUntil, Granted: e.granted,
-		Adopted: e.adopted, Companion: e.companion, Closing: e.closing, RuleID: e.rule.ID, Packets: e.packets,
+		Adopted: e.adopted, Companion: e.companion, Refused: !e.deniedAt.IsZero(), Closing: e.closing, RuleID: e.rule.ID, Packets: e.packets,
 	}
 }
 

@@ -5,6 +5,7 @@ import (
 	"net/netip"
 	"slices"
 	"strconv"
+	"strings"
 	"time"
 
 	"doublenat/internal/nat"
@@ -53,29 +54,33 @@ func (w *world) disagreements() []string {
 
 // ruleDisagreements checks invariant a: one rule of ours for each mapping, and no other.
 func (w *world) ruleDisagreements(mappings []nat.Mapping) (wrong []string) {
-	type rule struct {
-		key   nat.Key
-		inner string
-	}
-	rules := make(map[rule]int)
+	rules := make(map[nat.Key][]string) // the ports that they match
 	for _, r := range w.bench.OurRules("default") {
 		key, err := keyOf(r["protocol"], r["to-addresses"], r["to-ports"])
 		if err != nil || r["disabled"] == "true" {
 			wrong = append(wrong, fmt.Sprintf("(a) rule %s is not as it should be: %v", r[".id"], r))
 		}
-		rules[rule{key, r["dst-port"]}]++
+		rules[key] = append(rules[key], r["dst-port"])
 	}
 	for _, m := range mappings {
-		want := rule{m.Key, strconv.Itoa(int(m.InnerPort))}
-		if n := rules[want]; n != 1 || m.Closing {
-			wrong = append(wrong, fmt.Sprintf("(a) %d rules for %v, inner port %d, closing: %v", n, m.Key, m.InnerPort, m.Closing))
+		found, port := rules[m.Key], strconv.Itoa(int(w.arrival(m)))
+		if len(found) != 1 || m.Closing || !slices.Contains(strings.Split(found[0], ","), port) {
+			wrong = append(wrong, fmt.Sprintf("(a) rules for port %s of %v, closing %v: %v", port, m.Key, m.Closing, found))
 		}
-		delete(rules, want)
+		delete(rules, m.Key)
 	}
-	for r := range rules {
-		wrong = append(wrong, fmt.Sprintf("(a) a rule without a mapping: %v, inner port %s", r.key, r.inner))
+	for key, ports := range rules {
+		wrong = append(wrong, fmt.Sprintf("(a) a rule without a mapping: %v, ports %v", key, ports))
 	}
 	return wrong
+}
+
+// arrival returns the port at which a mapping's packets come to the router.
+func (w *world) arrival(m nat.Mapping) uint16 {
+	if w.bench.Gateway.Profile().DeliversExternal {
+		return m.ExternalPort
+	}
+	return m.InnerPort
 }
 
 // leaseDisagreements checks invariant b: each mapping has its lease.
@@ -96,6 +101,10 @@ func (w *world) leaseDisagreements(mappings []nat.Mapping) (wrong []string) {
 	for _, m := range mappings {
 		at := end{m.Key.Protocol, m.InnerPort}
 		moved := w.wayward() && len(leases[at]) > 0
+		if m.Refused && len(leases[at]) == 0 {
+			w.tally.add("check: mapping that the gateway refuses", 1)
+			continue
+		}
 		if !moved && !slices.Contains(leases[at], m.ExternalPort) && !w.watch.undone(m.Key) {
 			wrong = append(wrong, fmt.Sprintf("(b) %v has no lease of port %d to inner port %d, but of %d",
 				m.Key, m.ExternalPort, m.InnerPort, leases[at]))
@@ -144,7 +153,7 @@ func (w *world) disappointed(c *client, wt *want) string {
 	}
 	lease, ok := w.bench.Gateway.Lookup(natpmp.Opcode(wt.key.Protocol), port)
 	switch {
-	case !ok && (w.wayward() || w.watch.undone(wt.key)):
+	case !ok && (w.wayward() || w.watch.undone(wt.key) || w.refused(wt.key)):
 		return ""
 	case !ok:
 		return fmt.Sprintf("%v believes in port %d, which the gateway does not know", wt.key, port)
@@ -154,6 +163,12 @@ func (w *world) disappointed(c *client, wt *want) string {
 		return fmt.Sprintf("%v believes in port %d, whose packets go to %v", wt.key, port, to)
 	}
 	return ""
+}
+
+// refused says whether the gateway refuses to renew the lease of a mapping: its client
+// hears of that when it asks, and gets it back when there is room again.
+func (w *world) refused(key nat.Key) bool {
+	return slices.ContainsFunc(w.bench.Daemon().Mappings(), func(m nat.Mapping) bool { return m.Key == key && m.Refused })
 }
 
 // last returns what the client was told last about a mapping.

@@ -3,7 +3,6 @@ package sim_test
 import (
 	"fmt"
 	"strconv"
-	"strings"
 	"time"
 
 	"doublenat/internal/nat"
@@ -28,9 +27,6 @@ func handFaults() []fault {
 			)))
 		})},
 		{"hand: writes into a comment of ours", onRule(func(w *world, rule routerostest.Row) {
-			if !strings.Contains(rule["comment"], " "+rule["to-addresses"]+":"+rule["to-ports"]+" inner="+rule["dst-port"]+" ") {
-				return // Edited before, it would become a rule of his own, in front of ours (docs/simulation.md).
-			}
 			w.must(w.bench.Router.Set(natPath, rule[".id"], routerostest.Row{"comment": "why is this here? " + rule["comment"]}))
 			w.bench.AcceptOthers() // it is not ours any more
 			// RouterOS cannot be told to remove a rule only if it is still the one that was

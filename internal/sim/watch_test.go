@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"net"
 	"net/netip"
+	"slices"
 	"sync"
 	"time"
 
@@ -148,7 +149,7 @@ func (w *watch) answered(client netip.Addr, b []byte) {
 // was told the port (invariant d).
 func (w *watch) grantedLocked(key nat.Key, resp natpmp.Response) {
 	before, known := w.told[key]
-	renewal := known && !before.void
+	renewal := known && !before.void || w.accompanied(key)
 	if renewal {
 		w.answers["renewed"]++
 	} else {
@@ -172,6 +173,15 @@ func (w *watch) grantedLocked(key nat.Key, resp natpmp.Response) {
 	}
 	w.told[key] = t
 	w.holders[outer{key.Protocol, resp.ExternalPort}] = key
+}
+
+// accompanied says whether the daemon has made the mapping for its client before that
+// one asked for it.
+func (w *watch) accompanied(key nat.Key) bool {
+	d := w.bench.Daemon()
+	return d != nil && slices.ContainsFunc(d.Mappings(), func(m nat.Mapping) bool {
+		return m.Key == key && time.Since(m.Created) > inFlight
+	})
 }
 
 // validLocked says whether a client has reason to believe that it has the port.
@@ -208,8 +218,8 @@ func (w *watch) brokenLocked(key nat.Key, port uint16, renewal bool) string {
 	if ok && to == netip.AddrPortFrom(key.Client, key.InternalPort) {
 		return ""
 	}
-	if to.Addr().String() == byHand {
-		w.answers["taken by a new rule of others"]++ // the next reconcile learns of it
+	if ok && w.router.changedWithin(reconciled) {
+		w.answers["taken by a new rule of others"]++ // the next reconcile learns of it, and moves away
 		return ""
 	}
 	if renewal && (w.router.within(reconciled) || w.router.changedWithin(reconciled)) || w.router.changedWithin(time.Second) {

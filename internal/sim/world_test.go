@@ -55,11 +55,13 @@ func newWorld(t *testing.T, seed uint64, tally *tally, verbose bool) *world {
 	}
 	w.watch = newWatch(w.trace, w.fail)
 	profile := w.profile()
+	environ := map[string]string{
+		"LEASE_POLICY": pick(w.rng, "client", "client", "hold"), "GATEWAY_WINDOW": pick(w.rng, "1", "4", "16"),
+	}
+	uncommon(seed, &profile, environ)
 	cfg := lab.BenchConfig{
 		Profile: profile, Seed: seed, Latency: time.Millisecond, Options: w.options,
-		Environ: map[string]string{
-			"LEASE_POLICY": pick(w.rng, "client", "client", "hold"), "GATEWAY_WINDOW": pick(w.rng, "1", "4", "16"),
-		},
+		Environ: environ,
 		Router: routerostest.Config{
 			Version: pick(w.rng, "6.49", "7.12", "7.17", "7.18", "7.22"), Latency: 3 * time.Millisecond, Jitter: time.Millisecond,
 			Journal: 64, ReuseIDs: w.chance(0.5),
@@ -74,7 +76,9 @@ func newWorld(t *testing.T, seed uint64, tally *tally, verbose bool) *world {
 	}
 	w.bench, w.watch.bench, w.watch.wayward = bench, bench, profile.RepeatWindow > 0 || profile.RotateEvery > 0
 	w.note("seed %d, gateway %s, RouterOS %s, %v", seed, profile.Name, cfg.Router.Version, cfg.Environ)
-	tally.add("policy "+cfg.Environ["LEASE_POLICY"], 1)
+	for _, name := range []string{"LEASE_POLICY", "GATEWAY_DELIVERY", "COMPANION"} {
+		tally.add(name+"="+environ[name], 1)
+	}
 	w.repave()
 	bench.Router.OnChange(w.watch.ruled)
 	w.start()
@@ -82,6 +86,16 @@ func newWorld(t *testing.T, seed uint64, tally *tally, verbose bool) *world {
 		w.clients = append(w.clients, newClient(w, netip.AddrFrom4([4]byte{192, 168, 88, byte(10 + i)})))
 	}
 	return w
+}
+
+// uncommon chooses the settings that few have. Chance of their own decides, so that
+// the days of the older seeds stay what they were but for these.
+func uncommon(seed uint64, profile *natpmptest.Profile, environ map[string]string) {
+	rng := rand.New(rand.NewPCG(seed, 0xFEE))
+	environ["COMPANION"] = pick(rng, "off", "off", "off", "on")
+	delivery := pick(rng, "internal", "internal", "internal", "both", "external")
+	environ["GATEWAY_DELIVERY"] = delivery
+	profile.DeliversExternal = delivery == "external" || delivery == "both" && rng.IntN(2) == 0
 }
 
 // profile chooses a gateway.
