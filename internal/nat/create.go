@@ -3,6 +3,7 @@ package nat
 import (
 	"context"
 	"errors"
+	"slices"
 	"time"
 )
 
@@ -176,9 +177,16 @@ func (s *Service) anyPort() uint16 {
 	return uint16(1024 + s.cfg.Random()*(65535-1024))
 }
 
+// claim notes that the gateway granted a port to the key, unless it is somebody else's:
+// also one that was, whose rule still takes the packets for it.
 func (s *Service) claim(key Key, external uint16) bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	for _, e := range s.entries {
+		if e.former == external && e.key != key && e.key.Protocol == key.Protocol && slices.Contains(e.rule.Match[:], external) {
+			return false
+		}
+	}
 	return s.ports.claim(key, external)
 }
 

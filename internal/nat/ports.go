@@ -125,7 +125,7 @@ func (p *ports) claim(key Key, external uint16) bool {
 		return false
 	}
 	if p.delivery == DeliverExternal && !p.usable(external, key.Port(), key.Protocol) {
-		return false
+		return false // The rule could match nothing.
 	}
 	p.outer[mine] = key
 	return true

@@ -35,11 +35,11 @@ func (s *Service) displaced() []ClientPort {
 // displacedLocked says whether somebody else uses the port on which the mapping's
 // packets arrive at the router.
 func (s *Service) displacedLocked(e *entry) bool {
-	at := e.inner
-	if s.cfg.Delivery == DeliverExternal {
-		at = e.external
-	}
-	return !e.closing && s.ports.used[e.key.Protocol].Has(at)
+	return !e.closing && (s.innerTakenLocked(e) || s.cfg.Delivery == DeliverExternal && s.ports.used[e.key.Protocol].Has(e.external))
+}
+
+func (s *Service) innerTakenLocked(e *entry) bool {
+	return s.cfg.Delivery != DeliverExternal && s.ports.used[e.key.Protocol].Has(e.inner)
 }
 
 // relocate gives both protocols of a client port another inner port, and their leases
@@ -49,6 +49,11 @@ func (s *Service) relocate(ctx context.Context, port ClientPort) {
 	moving, inner, ok := s.movable(port)
 	if !ok {
 		return
+	}
+	// The old leases go first: some gateways have few, and give their port to the next;
+	// others keep the port as long as one of both protocols has it.
+	for _, e := range moving {
+		s.vacate(ctx, e)
 	}
 	for _, e := range moving {
 		s.move(ctx, e, inner)
@@ -61,41 +66,48 @@ func (s *Service) relocate(ctx context.Context, port ClientPort) {
 }
 
 // movable returns the mappings of a client port that have to move and the inner port to
-// which they do: 0 where packets arrive on the external port, which a renewal replaces.
-// It is false when there is nothing to do, or no port to go to.
+// which they do: 0 where only the external port is taken, which a renewal replaces. It
+// is false when there is nothing to do, or no port to go to.
 func (s *Service) movable(port ClientPort) (moving []*entry, inner uint16, ok bool) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	displaced := false
+	displaced, innerTaken := false, false
 	for _, p := range Protocols() {
 		if e := s.entries[port.With(p)]; e != nil && !e.closing {
 			moving = append(moving, e)
 			displaced = displaced || s.displacedLocked(e)
+			innerTaken = innerTaken || s.innerTakenLocked(e)
 		}
 	}
 	if !displaced {
 		return nil, 0, false
 	}
-	if s.cfg.Delivery == DeliverExternal {
+	if !innerTaken {
 		return moving, 0, true
 	}
 	inner, ok = s.ports.take(moving[0].key)
 	return moving, inner, ok
 }
 
-// move gives one mapping another inner port, or only another lease if inner is 0. The
-// old lease goes first: some gateways have few, and give its port to the next.
+// vacate gives the lease of a mapping back that is to have another one.
+func (s *Service) vacate(ctx context.Context, e *entry) {
+	s.mu.Lock()
+	inner, until := e.inner, later(e.leaseUntil, e.mayLive)
+	e.leaseUntil, e.mayLive = earlier(e.leaseUntil, time.Now()), time.Time{}
+	s.mu.Unlock()
+	s.giveBack(ctx, e.key, inner, until)
+}
+
+// move gives one mapping another inner port, or only another lease if inner is 0.
 func (s *Service) move(ctx context.Context, e *entry, inner uint16) {
 	ctx, cancel := context.WithTimeout(ctx, refreshTimeout)
 	defer cancel()
 	s.mu.Lock()
-	old, until, external, requested := e.inner, later(e.leaseUntil, e.mayLive), e.external, e.requested
+	suggestion, requested := e.external, e.requested
 	s.mu.Unlock()
-	suggestion := external
 	if inner == 0 {
 		suggestion = s.anyPort()
 	} else {
-		s.giveBack(ctx, e.key, old, until)
 		s.settleOn(e, inner)
 		_ = s.mend(ctx, e)
 	}
@@ -116,12 +128,11 @@ func (s *Service) move(ctx context.Context, e *entry, inner uint16) {
 	}
 }
 
-// settleOn books another inner port for a mapping, which has no lease there yet.
+// settleOn books another inner port for a mapping.
 func (s *Service) settleOn(e *entry, inner uint16) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.ports.use(inner, e.key.Port())
 	s.ports.leave(e.inner)
 	e.inner, e.warned = inner, false
-	e.leaseUntil, e.mayLive = earlier(e.leaseUntil, time.Now()), time.Time{}
 }

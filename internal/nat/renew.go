@@ -118,7 +118,11 @@ func (s *Service) leasedLocked(e *entry, lease Lease, now time.Time) (old uint16
 		changed = true
 	}
 	if e.pending && (!e.adopted || s.cfg.Policy != PolicyHold) {
-		e.until = s.until(now, e.requested, lease.Lifetime)
+		until := s.until(now, e.requested, lease.Lifetime)
+		if e.companion { // It may be the client's own, which was promised more.
+			until = later(e.until, until)
+		}
+		e.until = until
 	}
 	e.pending = false
 	e.failures, e.deniedAt = 0, time.Time{}
@@ -256,10 +260,10 @@ func (s *Service) portChanged(ctx context.Context, e *entry, old uint16, untold 
 	}
 	s.emit(EventPortChanged, m, func(ev *Event) { ev.OldPort, ev.Untold = old, untold || err != nil })
 	s.askForOther(m.Key, old)
-	if s.cfg.Delivery == DeliverExternal {
-		return err
+	if s.cfg.Delivery == DeliverInternal {
+		return nil
 	}
-	return nil
+	return err
 }
 
 func (s *Service) unmatched(e *entry) bool {
@@ -269,9 +273,11 @@ func (s *Service) unmatched(e *entry) bool {
 }
 
 // unmatchedLocked says whether packets for the external port would pass the mapping's
-// rule by: where they arrive on that port, and the rule could not be changed yet.
+// rule by: where they may arrive on that port, the rule should match it and could not be
+// changed yet.
 func (s *Service) unmatchedLocked(e *entry) bool {
-	return s.cfg.Delivery == DeliverExternal && !slices.Contains(e.rule.Match[:], e.external)
+	want := s.ruleOfLocked(e)
+	return s.cfg.Delivery != DeliverInternal && slices.Contains(want.Match[:], e.external) && !slices.Contains(e.rule.Match[:], e.external)
 }
 
 // mend makes the rule of a mapping as it should be. What fails is mended by the next

@@ -180,7 +180,7 @@ func (w *watch) grantedLocked(key nat.Key, resp natpmp.Response) {
 func (w *watch) accompanied(key nat.Key) bool {
 	d := w.bench.Daemon()
 	return d != nil && slices.ContainsFunc(d.Mappings(), func(m nat.Mapping) bool {
-		return m.Key == key && time.Since(m.Created) > inFlight
+		return m.Key == key && time.Since(m.Created) > time.Second
 	})
 }
 

@@ -95,7 +95,7 @@ func uncommon(seed uint64, profile *natpmptest.Profile, environ map[string]strin
 	environ["COMPANION"] = pick(rng, "off", "off", "off", "on")
 	delivery := pick(rng, "internal", "internal", "internal", "both", "external")
 	environ["GATEWAY_DELIVERY"] = delivery
-	profile.DeliversExternal = delivery == "external" || delivery == "both" && rng.IntN(2) == 0
+	profile.DeliversExternal = delivery == "external"
 }
 
 // profile chooses a gateway.
