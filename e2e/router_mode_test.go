@@ -60,9 +60,11 @@ func TestRouter(t *testing.T) {
 	if _, _, err := net.SplitHostPort(address); err != nil {
 		address = net.JoinHostPort(address, "8728")
 	}
-	// Rules must not stay behind when somebody loses patience.
-	ctx, stop := signal.NotifyContext(t.Context(), os.Interrupt, syscall.SIGTERM)
+	// Rules must not stay behind when somebody loses patience, or the terminal: what
+	// is said to that is lost, and has to be no reason to end.
+	ctx, stop := signal.NotifyContext(t.Context(), os.Interrupt, syscall.SIGTERM, syscall.SIGHUP)
 	defer stop()
+	signal.Ignore(syscall.SIGPIPE)
 	router := realRouter{
 		address:  address,
 		user:     orElse(os.Getenv("E2E_ROUTER_USER"), "admin"),
