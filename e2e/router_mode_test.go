@@ -19,6 +19,7 @@ import (
 	"strings"
 	"syscall"
 	"testing"
+	"time"
 
 	"doublenat/routeros/routerostest"
 )
@@ -159,8 +160,12 @@ func TestRouterModeInterrupted(t *testing.T) {
 				Kind: routerostest.FaultNone, Command: natPath + "/add", Skip: after,
 				Do: func(*routerostest.Router) { interrupt() },
 			})
+			began := time.Now()
 			if _, err := examine(ctx, where); !errors.Is(err, context.Canceled) {
 				t.Errorf("the examination ends with %v, want %v", err, context.Canceled)
+			}
+			if took := time.Since(began); took > patience {
+				t.Errorf("it took %v to end", took)
 			}
 			if now := router.Fingerprint(natPath, nil); string(now) != string(before) {
 				t.Errorf("left behind:\n%s\nwere:\n%s", now, before)
