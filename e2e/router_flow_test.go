@@ -90,6 +90,7 @@ func (d *desk) run(ctx context.Context) (iface string, err error) {
 			return err
 		}
 		iface = made[0]["in-interface"]
+		d.report.iface = iface
 		d.report.note("doublenat's rule is stored as it was sent", d.wantRule(made[0], "tcp"))
 		if err := d.mapPort(ctx, natpmp.OpMapTCP); err != nil {
 			return err

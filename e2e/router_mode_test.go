@@ -113,7 +113,9 @@ func TestRouterModeOnTestRouter(t *testing.T) {
 				t.Errorf("the rules of others were changed:\n%s\nwere:\n%s", after, before)
 			}
 			text := r.String()
-			for _, secret := range []string{where.password, "192.168.88.", "198.51.100.", "Smith family", "ssh to nas"} {
+			for _, secret := range []string{
+				where.password, "192.168.88.", "198.51.100.", "Smith family", "ssh to nas", routerostest.TunnelInterface,
+			} {
 				if strings.Contains(text, secret) {
 					t.Errorf("the report tells %q, which is the owner's:\n%s", secret, text)
 				}
@@ -141,6 +143,41 @@ func TestRouterModeNoticesDifferences(t *testing.T) {
 	}
 	if r.differences() == 0 || !strings.Contains(r.String(), "no such luck") {
 		t.Errorf("the report does not say that a rule cannot be changed:\n%s", r)
+	}
+}
+
+// TestRouterModeKeepsTheName examines a router that says more than it should, so
+// that whole rules are in the findings. The name of the interface is the owner's.
+func TestRouterModeKeepsTheName(t *testing.T) {
+	t.Parallel()
+	if os.Getenv(routerVariable) != "" {
+		t.Skip(routerVariable + " names another router")
+	}
+	for _, name := range []string{"Smith", `"Smith" | Söhne`, "<l2tp-Smith>", "Smith (VPN)"} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			router, where := serveTestRouter(t, "7.22")
+			if err := router.Set("/interface", routerostest.TunnelInterface, routerostest.Row{"name": name}); err != nil {
+				t.Fatal(err)
+			}
+			router.Inject(routerostest.Fault{Kind: routerostest.FaultExtraProperties, Command: natPath + "/print", Times: -1})
+			router.Inject(routerostest.Fault{
+				Kind: routerostest.FaultTrap, Command: natPath + "/set", Times: -1, Message: fmt.Sprintf("%q is down, %s", name, name),
+			})
+			r, err := examine(t.Context(), where)
+			if err != nil {
+				t.Fatal(err)
+			}
+			text := r.String()
+			for _, want := range []string{"in-interface:TUNNEL ", "=in-interface=TUNNEL ", "TUNNEL is down, TUNNEL"} {
+				if !strings.Contains(strings.ReplaceAll(text, `"`, ""), want) {
+					t.Errorf("the report has no %q", want)
+				}
+			}
+			if strings.Contains(text, "Smith") {
+				t.Errorf("the report tells the name of the interface:\n%s", text)
+			}
+		})
 	}
 }
 
@@ -212,7 +249,7 @@ func examine(ctx context.Context, r realRouter) (rep *report, err error) {
 	if err != nil {
 		return nil, err
 	}
-	rep = &report{tap: t}
+	rep = &report{tap: t, iface: r.iface}
 	if rep.about, err = t.whisper("/system/resource/print"); err != nil {
 		return nil, err
 	}
