@@ -54,7 +54,7 @@ func deletionCloses(ctx context.Context, w *world) error {
 		if err := w.alice.delete(m); err != nil {
 			return err
 		}
-		if err := errors.Join(w.internet.unreachable(ctx, protocol, w.public(m), w.alice), w.layers(ctx, 0)); err != nil {
+		if err := errors.Join(w.internet.unreachable(ctx, protocol, w.public(m)), w.layers(ctx, 0)); err != nil {
 			return err
 		}
 	}
@@ -73,6 +73,6 @@ func expiryCloses(ctx context.Context, w *world) error {
 		return err
 	}
 	return eventually(ctx, lifetime+3*time.Second, func() error {
-		return errors.Join(w.internet.unreachable(ctx, "tcp", w.public(m), w.alice), w.layers(ctx, 0))
+		return errors.Join(w.internet.unreachable(ctx, "tcp", w.public(m)), w.layers(ctx, 0))
 	})
 }
