@@ -74,9 +74,18 @@ build: ## build for every platform into dist/
 		$(MAKE) --no-print-directory binary OS=$$os ARCH=$$arch ARM=$$arm OUT=dist/doublenat-$${platform//\//-} || exit 1; \
 	done
 
+# What the image has besides the binary; empty for the authorities of this machine.
+CERTIFICATES ?=
+IMAGE = dist/doublenat-linux-$(ARCH)$(if $(filter arm,$(ARCH)),-$(or $(ARM),$(error ARCH=arm needs ARM=5 or ARM=7)))
+
+.PHONY: image
+image: ## build a container image for ARCH and ARM into dist/, without a container engine
+	@$(MAKE) --no-print-directory binary OS=linux ARCH=$(ARCH) ARM=$(ARM) OUT=$(IMAGE)
+	@GOOS= GOARCH= $(GO) run ./tools/image -program $(IMAGE) -certificates '$(CERTIFICATES)' -out $(IMAGE).tar
+
 .PHONY: size
 size: build ## print the size of each binary and hold linux/arm/5 against the budget
-	@stat -c '%s %n' dist/doublenat-* | sort -n
+	@stat -c '%s %n' $(addprefix dist/doublenat-,$(subst /,-,$(PLATFORMS))) | sort -n
 	@size=$$(stat -c %s dist/doublenat-linux-arm-5); \
 		echo "linux/arm/5: $$size of $(BUDGET) bytes"; \
 		[ "$$size" -le $(BUDGET) ]
