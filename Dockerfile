@@ -1,5 +1,6 @@
-# One static binary and nothing else. To build for a router:
-#   docker buildx build --platform linux/arm64 -t doublenat --output type=docker,dest=doublenat.tar .
+# One static binary, the authorities that vouch for servers, and nothing else.
+# `make image` builds the same without docker. To build for a router with it:
+#   docker buildx build --platform linux/arm64 -t doublenat --output type=docker,dest=doublenat.tar,compression=uncompressed .
 # Platforms: linux/amd64, linux/arm64, linux/arm/v7, linux/arm/v5.
 FROM --platform=$BUILDPLATFORM golang:1.26-bookworm AS build
 ARG TARGETOS TARGETARCH TARGETVARIANT
@@ -12,6 +13,8 @@ RUN make binary OS="$TARGETOS" ARCH="$TARGETARCH" ARM="${TARGETVARIANT#v}" OUT=/
 
 FROM scratch
 COPY --from=build /doublenat /doublenat
+# For an ON_CHANGE_URL with https, and for MIKROTIK_API_TLS without a file of its own.
+COPY --from=build /etc/ssl/certs/ca-certificates.crt /etc/ssl/certs/ca-certificates.crt
 # By number: there is no user database in here. Port 5351 needs no privilege.
 USER 65534:65534
 EXPOSE 5351/udp

@@ -28,20 +28,10 @@ func TestSandboxLeavesNothing(t *testing.T) {
 			t.Parallel()
 			ctx, cancel := context.WithTimeout(t.Context(), flowTimeout)
 			defer cancel()
-			// A sandbox within this sandbox, where its processes can be seen.
-			watcher := exec.CommandContext(ctx, "/proc/self/exe", "-test.run=^TestFlows$/^tunnel_down$")
-			mark := "E2E_MARK=" + rand.Text()
-			watcher.Env = append(slices.DeleteFunc(os.Environ(), func(v string) bool {
-				return strings.HasPrefix(v, sandboxVariable+"=")
-			}), mark)
-			var said bytes.Buffer
-			watcher.Stdout, watcher.Stderr = &said, &said
-			if err := watcher.Start(); err != nil {
-				t.Fatal(err)
-			}
+			watcher, said := startRun(ctx, t, "tunnel_down")
 			var space, dir string
 			err := eventually(ctx, 4*patience, func() error {
-				space, dir = sandboxWith(mark)
+				space, dir = sandboxOf(watcher)
 				if living := processesIn(space); !slices.Contains(living, "doublenat") {
 					return fmt.Errorf("the flow has not begun: %v", living)
 				}
@@ -70,9 +60,64 @@ func TestSandboxLeavesNothing(t *testing.T) {
 	}
 }
 
-// sandboxWith returns the process namespace of the sandbox that has a mark in its
-// environment, and the directory in which doublenat was built for it, "" if there is none yet.
-func sandboxWith(mark string) (space, dir string) {
+// TestRunsSideBySide has two runs in one machine at the same time, whose worlds have
+// the same names and addresses. Neither may notice.
+func TestRunsSideBySide(t *testing.T) {
+	t.Parallel()
+	requireSandbox(t)
+	ctx, cancel := context.WithTimeout(t.Context(), flowTimeout)
+	defer cancel()
+	type aRun struct {
+		watcher *exec.Cmd
+		said    *bytes.Buffer
+	}
+	var runs []aRun
+	for range 2 {
+		watcher, said := startRun(ctx, t, "renewal_keeps_open")
+		runs = append(runs, aRun{watcher, said})
+	}
+	err := eventually(ctx, 4*patience, func() error {
+		for i, r := range runs {
+			space, _ := sandboxOf(r.watcher)
+			if living := processesIn(space); !slices.Contains(living, "doublenat") {
+				return fmt.Errorf("not both at the same time: in run %d are %v", i, living)
+			}
+		}
+		return nil
+	})
+	for _, r := range runs {
+		if waitErr := r.watcher.Wait(); waitErr != nil {
+			err = errors.Join(err, fmt.Errorf("%w; the run said: %s", waitErr, r.said))
+		}
+	}
+	if err != nil {
+		t.Error(err)
+	}
+}
+
+// markVariable tells the runs that tests start from each other.
+const markVariable = "E2E_MARK="
+
+// startRun starts a run with one flow, in a sandbox within this sandbox, where its
+// processes can be seen. Said is to be read when it has ended.
+func startRun(ctx context.Context, t *testing.T, flow string) (watcher *exec.Cmd, said *bytes.Buffer) {
+	t.Helper()
+	watcher = exec.CommandContext(ctx, "/proc/self/exe", "-test.run=^TestFlows$/^"+flow+"$")
+	watcher.Env = append(slices.DeleteFunc(os.Environ(), func(v string) bool {
+		return strings.HasPrefix(v, sandboxVariable+"=")
+	}), markVariable+rand.Text())
+	said = new(bytes.Buffer)
+	watcher.Stdout, watcher.Stderr = said, said
+	if err := watcher.Start(); err != nil {
+		t.Fatal(err)
+	}
+	return watcher, said
+}
+
+// sandboxOf returns the process namespace of the sandbox of a run, and the directory
+// in which doublenat was built for it, "" if there is none yet.
+func sandboxOf(watcher *exec.Cmd) (space, dir string) {
+	mark := watcher.Env[len(watcher.Env)-1]
 	forProcesses(func(path, itsSpace string) {
 		// One that is gone meanwhile has nothing to read.
 		environ, _ := os.ReadFile(filepath.Join(path, "environ"))

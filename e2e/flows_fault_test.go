@@ -94,7 +94,7 @@ func routerReboots(ctx context.Context, w *world) error {
 	if err := errors.Join(w.router.nft(ctx, silent), run(w.router.command(ctx, "conntrack", "-F"))); err != nil {
 		return err
 	}
-	if err := w.internet.unreachable(ctx, "tcp", w.public(m), w.alice); err != nil {
+	if err := w.internet.unreachable(ctx, "tcp", w.public(m)); err != nil {
 		return err
 	}
 	pause(ctx, down)
@@ -190,7 +190,7 @@ func gatewayMovesPorts(ctx context.Context, w *world) error {
 	}
 	return errors.Join(
 		w.reach(ctx, again, w.alice),
-		w.internet.unreachable(ctx, "tcp", w.public(m), w.alice),
+		w.internet.unreachable(ctx, "tcp", w.public(m)),
 		t.say(), w.layers(ctx, 1))
 }
 
@@ -260,7 +260,7 @@ func tunnelDown(ctx context.Context, w *world) error {
 			return fmt.Errorf("while the tunnel is down the answer is %+v", again)
 		}
 	}
-	if err := w.internet.unreachable(ctx, "tcp", w.public(m), w.alice); err != nil {
+	if err := w.internet.unreachable(ctx, "tcp", w.public(m)); err != nil {
 		return err
 	}
 	if err := w.internet.nft(ctx, "delete table ip cut"); err != nil {

@@ -54,25 +54,36 @@ func deletionCloses(ctx context.Context, w *world) error {
 		if err := w.alice.delete(m); err != nil {
 			return err
 		}
-		if err := errors.Join(w.internet.unreachable(ctx, protocol, w.public(m), w.alice), w.layers(ctx, 0)); err != nil {
+		if err := errors.Join(w.internet.unreachable(ctx, protocol, w.public(m)), w.layers(ctx, 0)); err != nil {
 			return err
 		}
 	}
 	return nil
 }
 
-// expiryCloses waits until a mapping that is not renewed has ended.
+// expiringLifetime is how long the mapping lives that expiryCloses waits for.
+const expiringLifetime = 6 * time.Second
+
+// expiryCloses waits until a mapping that is not renewed has ended. It has to be
+// open as long as was promised, to the second in which gateways count.
 func expiryCloses(ctx context.Context, w *world) error {
-	const lifetime = 3 * time.Second
 	w.alice.serve(ctx, w.t, "tcp", 8080)
-	m, err := w.alice.request("tcp", 8080, 0, lifetime)
+	m, err := w.alice.request("tcp", 8080, 0, expiringLifetime)
 	if err != nil {
 		return err
+	}
+	ends := time.Now().Add(m.lifetime)
+	if m.lifetime < expiringLifetime-time.Second || m.lifetime > expiringLifetime {
+		return fmt.Errorf("granted %v, want %v", m.lifetime, expiringLifetime)
 	}
 	if err := w.reach(ctx, m, w.alice); err != nil {
 		return err
 	}
-	return eventually(ctx, lifetime+3*time.Second, func() error {
-		return errors.Join(w.internet.unreachable(ctx, "tcp", w.public(m), w.alice), w.layers(ctx, 0))
+	pause(ctx, time.Until(ends)-1500*time.Millisecond)
+	if err := w.reach(ctx, m, w.alice); err != nil {
+		return err
+	}
+	return eventually(ctx, time.Until(ends)+3*time.Second, func() error {
+		return errors.Join(w.internet.unreachable(ctx, "tcp", w.public(m)), w.layers(ctx, 0))
 	})
 }

@@ -110,7 +110,7 @@ func deleteAll(ctx context.Context, w *world) error {
 		if want.stays {
 			err = errors.Join(err, w.reach(ctx, granted[i], want.h))
 		} else {
-			err = errors.Join(err, w.internet.unreachable(ctx, want.protocol, w.public(granted[i]), want.h))
+			err = errors.Join(err, w.internet.unreachable(ctx, want.protocol, w.public(granted[i])))
 		}
 	}
 	return err
@@ -157,7 +157,7 @@ func twoClientsOnePort(ctx context.Context, w *world) error {
 		return err
 	}
 	return errors.Join(
-		w.internet.unreachable(ctx, "tcp", w.public(granted[0]), w.alice),
+		w.internet.unreachable(ctx, "tcp", w.public(granted[0])),
 		w.reach(ctx, granted[1], w.bob),
 		w.layers(ctx, 1))
 }

@@ -9,8 +9,10 @@ import (
 	"fmt"
 	"net"
 	"net/netip"
+	"os"
 	"sync"
 	"sync/atomic"
+	"syscall"
 	"testing"
 	"time"
 )
@@ -186,23 +188,47 @@ func (i *internet) reach(ctx context.Context, protocol string, public netip.Addr
 	return broken(err, "%s %s is %s", protocol, public, with.name)
 }
 
-// unreachable returns nil if nobody answers at a public port.
-func (i *internet) unreachable(ctx context.Context, protocol string, public netip.AddrPort, with *host) error {
-	ctx, cancel := context.WithTimeout(ctx, time.Second)
+// unreachable returns nil if a public port is closed: it refuses, or nobody answers
+// within a second. Whoever accepts or answers, also a wrong host, is an error, and
+// so is anything for which nothing can be said about the port.
+func (i *internet) unreachable(ctx context.Context, protocol string, public netip.AddrPort) error {
+	asking, cancel := context.WithTimeout(ctx, time.Second)
 	defer cancel()
+	heard, err := i.knock(asking, protocol, public)
+	switch {
+	case heard != "":
+		return broken(errors.New(heard), "%s %s is closed", protocol, public)
+	case ctx.Err() != nil:
+		return ctx.Err()
+	case errors.Is(err, syscall.ECONNREFUSED), errors.Is(err, os.ErrDeadlineExceeded), errors.Is(err, context.DeadlineExceeded):
+		return nil
+	}
+	return fmt.Errorf("asking for %s %s: %w", protocol, public, err)
+}
+
+// knock says a line to a port until ctx ends. It returns what came back, or why
+// nothing did.
+func (i *internet) knock(ctx context.Context, protocol string, public netip.AddrPort) (heard string, err error) {
 	conn, err := i.dial(ctx, protocol, i.addr, public)
 	if err != nil {
-		return nil // nobody is there
+		return "", err
 	}
-	t := &talk{Conn: conn, from: i, with: with}
-	stop := context.AfterFunc(ctx, func() { _ = t.SetDeadline(time.Now()) }) // it may be closed already
-	defer stop()
-	err = t.say()
-	if err := t.Close(); err != nil {
-		return err
+	defer conn.Close()
+	if protocol == "tcp" {
+		return "the connection was accepted", nil
 	}
-	if err == nil {
-		return broken(errors.New("a line was answered"), "%s %s is closed", protocol, public)
+	if deadline, ok := ctx.Deadline(); ok {
+		if err := conn.SetDeadline(deadline); err != nil {
+			return "", err
+		}
 	}
-	return nil
+	if _, err := conn.Write([]byte("anybody there?")); err != nil {
+		return "", err
+	}
+	answer := make([]byte, 256)
+	n, err := conn.Read(answer)
+	if err != nil {
+		return "", err
+	}
+	return fmt.Sprintf("the answer is %q", answer[:n]), nil
 }

@@ -9,6 +9,7 @@ import (
 	"testing"
 
 	"doublenat/natpmp"
+	"doublenat/natpmp/natpmptest"
 )
 
 // startLiar puts a server into doublenat's place that answers success to
@@ -79,5 +80,30 @@ func TestFlowsNoticeALiar(t *testing.T) {
 				t.Errorf("the flow ends with %v, want a broken promise", err)
 			}
 		})
+	}
+}
+
+// TestExpiryNoticesAnEarlyEnd has the gateway end a lease after a third of its time.
+func TestExpiryNoticesAnEarlyEnd(t *testing.T) {
+	t.Parallel()
+	requireSandbox(t)
+	ctx, w := newWorld(t, site{gateway: withProfile(natpmptest.RFC())})
+	ctx, cancel := context.WithTimeout(ctx, flowTimeout)
+	defer cancel()
+	if err := w.open(ctx); err != nil {
+		t.Fatal(err)
+	}
+	cut := make(chan error, 1)
+	go func() {
+		err := eventually(ctx, patience, func() error { return w.layers(ctx, 1) })
+		pause(ctx, expiringLifetime/3)
+		cut <- errors.Join(err, w.gateway.restart(ctx))
+	}()
+	err := expiryCloses(ctx, w)
+	if err := <-cut; err != nil {
+		t.Fatal(err)
+	}
+	if promise := (*promiseError)(nil); !errors.As(err, &promise) {
+		t.Errorf("the flow ends with %v, want a broken promise", err)
 	}
 }

@@ -35,14 +35,15 @@ type desk struct {
 // daemonFlows runs doublenat against the router: it maps, renews, restarts,
 // deletes and stops. It returns the tunnel interface that doublenat found.
 func daemonFlows(ctx context.Context, r realRouter, rep *report) (iface string, err error) {
-	ctx, stop := context.WithCancel(ctx)
+	// Gateway and client outlive doublenat, which takes down what it made.
+	serving, stop := context.WithCancel(context.WithoutCancel(ctx))
 	d := &desk{router: r, report: rep, network: natpmptest.NewNetwork(natpmptest.NetworkConfig{})}
 	ended := make(chan error, 2)
 	defer func() {
 		stop()
 		err = errors.Join(err, <-ended, <-ended, d.network.Close())
 	}()
-	if err := d.furnish(ctx, ended); err != nil {
+	if err := d.furnish(serving, ended); err != nil {
 		ended <- nil
 		ended <- nil
 		return "", err
@@ -89,6 +90,7 @@ func (d *desk) run(ctx context.Context) (iface string, err error) {
 			return err
 		}
 		iface = made[0]["in-interface"]
+		d.report.iface = iface
 		d.report.note("doublenat's rule is stored as it was sent", d.wantRule(made[0], "tcp"))
 		if err := d.mapPort(ctx, natpmp.OpMapTCP); err != nil {
 			return err

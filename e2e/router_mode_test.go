@@ -19,6 +19,7 @@ import (
 	"strings"
 	"syscall"
 	"testing"
+	"time"
 
 	"doublenat/routeros/routerostest"
 )
@@ -60,9 +61,11 @@ func TestRouter(t *testing.T) {
 	if _, _, err := net.SplitHostPort(address); err != nil {
 		address = net.JoinHostPort(address, "8728")
 	}
-	// Rules must not stay behind when somebody loses patience.
-	ctx, stop := signal.NotifyContext(t.Context(), os.Interrupt, syscall.SIGTERM)
+	// Rules must not stay behind when somebody loses patience, or the terminal: what
+	// is said to that is lost, and has to be no reason to end.
+	ctx, stop := signal.NotifyContext(t.Context(), os.Interrupt, syscall.SIGTERM, syscall.SIGHUP)
 	defer stop()
+	signal.Ignore(syscall.SIGPIPE)
 	router := realRouter{
 		address:  address,
 		user:     orElse(os.Getenv("E2E_ROUTER_USER"), "admin"),
@@ -110,7 +113,9 @@ func TestRouterModeOnTestRouter(t *testing.T) {
 				t.Errorf("the rules of others were changed:\n%s\nwere:\n%s", after, before)
 			}
 			text := r.String()
-			for _, secret := range []string{where.password, "192.168.88.", "198.51.100.", "Smith family", "ssh to nas"} {
+			for _, secret := range []string{
+				where.password, "192.168.88.", "198.51.100.", "Smith family", "ssh to nas", routerostest.TunnelInterface,
+			} {
 				if strings.Contains(text, secret) {
 					t.Errorf("the report tells %q, which is the owner's:\n%s", secret, text)
 				}
@@ -141,6 +146,41 @@ func TestRouterModeNoticesDifferences(t *testing.T) {
 	}
 }
 
+// TestRouterModeKeepsTheName examines a router that says more than it should, so
+// that whole rules are in the findings. The name of the interface is the owner's.
+func TestRouterModeKeepsTheName(t *testing.T) {
+	t.Parallel()
+	if os.Getenv(routerVariable) != "" {
+		t.Skip(routerVariable + " names another router")
+	}
+	for _, name := range []string{"Smith", `"Smith" | Söhne`, "<l2tp-Smith>", "Smith (VPN)"} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			router, where := serveTestRouter(t, "7.22")
+			if err := router.Set("/interface", routerostest.TunnelInterface, routerostest.Row{"name": name}); err != nil {
+				t.Fatal(err)
+			}
+			router.Inject(routerostest.Fault{Kind: routerostest.FaultExtraProperties, Command: natPath + "/print", Times: -1})
+			router.Inject(routerostest.Fault{
+				Kind: routerostest.FaultTrap, Command: natPath + "/set", Times: -1, Message: fmt.Sprintf("%q is down, %s", name, name),
+			})
+			r, err := examine(t.Context(), where)
+			if err != nil {
+				t.Fatal(err)
+			}
+			text := r.String()
+			for _, want := range []string{"in-interface:TUNNEL ", "=in-interface=TUNNEL ", "TUNNEL is down, TUNNEL"} {
+				if !strings.Contains(strings.ReplaceAll(text, `"`, ""), want) {
+					t.Errorf("the report has no %q", want)
+				}
+			}
+			if strings.Contains(text, "Smith") {
+				t.Errorf("the report tells the name of the interface:\n%s", text)
+			}
+		})
+	}
+}
+
 // TestRouterModeInterrupted ends the examination early, while rules are there.
 func TestRouterModeInterrupted(t *testing.T) {
 	t.Parallel()
@@ -157,8 +197,12 @@ func TestRouterModeInterrupted(t *testing.T) {
 				Kind: routerostest.FaultNone, Command: natPath + "/add", Skip: after,
 				Do: func(*routerostest.Router) { interrupt() },
 			})
+			began := time.Now()
 			if _, err := examine(ctx, where); !errors.Is(err, context.Canceled) {
 				t.Errorf("the examination ends with %v, want %v", err, context.Canceled)
+			}
+			if took := time.Since(began); took > patience {
+				t.Errorf("it took %v to end", took)
 			}
 			if now := router.Fingerprint(natPath, nil); string(now) != string(before) {
 				t.Errorf("left behind:\n%s\nwere:\n%s", now, before)
@@ -205,7 +249,7 @@ func examine(ctx context.Context, r realRouter) (rep *report, err error) {
 	if err != nil {
 		return nil, err
 	}
-	rep = &report{tap: t}
+	rep = &report{tap: t, iface: r.iface}
 	if rep.about, err = t.whisper("/system/resource/print"); err != nil {
 		return nil, err
 	}

@@ -4,8 +4,13 @@ package e2e_test
 
 import (
 	"fmt"
+	"regexp"
+	"strconv"
 	"strings"
 )
+
+// inWord is a character at which `\b` of a regular expression sees a word.
+var inWord = regexp.MustCompile(`^[0-9A-Za-z_]$`)
 
 // report is what the examination of a router found, in Markdown. It has versions,
 // what we made, and what the router said to that, and nothing of its owner's.
@@ -13,6 +18,9 @@ type report struct {
 	about    reply // of /system/resource/print
 	findings []finding
 	tap      *tap
+	// iface is the name of the tunnel interface, as soon as it is known. It is the
+	// owner's, and the router says it with every rule.
+	iface string
 }
 
 // finding is one assumption and what became of it.
@@ -71,10 +79,30 @@ func (r *report) String() string {
 		r.resource("version"), r.resource("board-name"), r.resource("architecture-name"), len(r.findings), r.differences())
 	b.WriteString("| assumption | found |\n|---|---|\n")
 	for _, f := range r.findings {
-		fmt.Fprintf(&b, "| %s | %s |\n", cell(f.assumption), cell(orElse(f.observed, "yes")))
+		fmt.Fprintf(&b, "| %s | %s |\n", cell(f.assumption), cell(r.redact(orElse(f.observed, "yes"))))
 	}
-	fmt.Fprintf(&b, "\nWhat was said (`>` to the router, `<` by it):\n\n```\n%s```\n", r.tap.transcript.String())
+	fmt.Fprintf(&b, "\nWhat was said (`>` to the router, `<` by it):\n\n```\n%s```\n", r.redact(r.tap.transcript.String()))
 	return b.String()
+}
+
+// redact writes TUNNEL for the name of the tunnel interface, wherever it is: as
+// it is or quoted, but not within another word, for it may be as short as "a".
+func (r *report) redact(text string) string {
+	if r.iface == "" {
+		return text
+	}
+	quoted := strconv.Quote(r.iface)
+	for _, name := range []string{quoted[1 : len(quoted)-1], r.iface} {
+		pattern := regexp.QuoteMeta(name)
+		if inWord.MatchString(name[:1]) {
+			pattern = `\b` + pattern
+		}
+		if inWord.MatchString(name[len(name)-1:]) {
+			pattern += `\b`
+		}
+		text = regexp.MustCompile(pattern).ReplaceAllLiteralString(text, "TUNNEL")
+	}
+	return text
 }
 
 // cell makes a text fit into a cell of a table.

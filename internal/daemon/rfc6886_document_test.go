@@ -7,6 +7,7 @@ import (
 	"go/parser"
 	"go/token"
 	"io/fs"
+	"maps"
 	"os"
 	"path/filepath"
 	"regexp"
@@ -105,21 +106,22 @@ func (r row) check(known testNames) error {
 	return errors.Join(errs...)
 }
 
-// testNames has the tests of each package, "natpmp.TestEpoch", and the string
-// literals of its test files, "natpmp/one byte", among which subtests have theirs.
-type testNames map[string]bool
+// testNames has the tests of each package, "natpmp.TestEpoch", with the string
+// literals of each, among which its subtests have their names.
+type testNames map[string]map[string]bool
 
 // has says what is wrong with a match of namePattern.
 func (n testNames) has(name []string) error {
 	pkg, test, subtests := name[1], name[2], strings.TrimPrefix(name[3], "/")
-	if !n[pkg+"."+test] {
+	literals, ok := n[pkg+"."+test]
+	if !ok {
 		return fmt.Errorf("there is no test %s.%s", pkg, test)
 	}
 	if subtests == "" {
 		return nil
 	}
 	for part := range strings.SplitSeq(subtests, "/") {
-		if !n[pkg+"/"+part] {
+		if !literals[part] {
 			return fmt.Errorf("%s.%s has no subtest %q", pkg, test, part)
 		}
 	}
@@ -128,7 +130,9 @@ func (n testNames) has(name []string) error {
 
 // tests reads the test files of the tree, also those that this build leaves out.
 func tests(root string) (testNames, error) {
-	names := make(testNames)
+	// A directory has two packages, of which each has its own names.
+	type key struct{ dir, pkg string }
+	packages := make(map[key]declarations)
 	err := filepath.WalkDir(root, func(path string, _ fs.DirEntry, err error) error {
 		if err != nil || !strings.HasSuffix(path, "_test.go") {
 			return err
@@ -137,30 +141,105 @@ func tests(root string) (testNames, error) {
 		if err != nil {
 			return err
 		}
-		names.add(filepath.Base(filepath.Dir(path)), file)
+		k := key{filepath.Dir(path), file.Name.Name}
+		if packages[k] == nil {
+			packages[k] = make(declarations)
+		}
+		packages[k].add(file)
 		return nil
 	})
+	names := make(testNames)
+	for k, d := range packages {
+		maps.Copy(names, d.tests(filepath.Base(k.dir)))
+	}
 	return names, err
 }
 
-func (n testNames) add(pkg string, file *ast.File) {
-	ast.Inspect(file, func(node ast.Node) bool {
-		switch node := node.(type) {
+// declarations are the functions, variables, constants and types of a package's test
+// files by their names. A name has several where systems differ.
+type declarations map[string][]ast.Node
+
+// add adds those of a file.
+func (d declarations) add(file *ast.File) {
+	for _, decl := range file.Decls {
+		switch decl := decl.(type) {
 		case *ast.FuncDecl:
-			n[pkg+"."+node.Name.Name] = true
+			if decl.Recv == nil {
+				d[decl.Name.Name] = append(d[decl.Name.Name], decl)
+			}
+		case *ast.GenDecl:
+			for _, spec := range decl.Specs {
+				switch spec := spec.(type) {
+				case *ast.ValueSpec:
+					for i, name := range spec.Names {
+						if len(spec.Values) == len(spec.Names) {
+							d[name.Name] = append(d[name.Name], spec.Values[i])
+						} else {
+							d[name.Name] = append(d[name.Name], spec)
+						}
+					}
+				case *ast.TypeSpec:
+					d[spec.Name.Name] = append(d[spec.Name.Name], spec)
+				}
+			}
+		}
+	}
+}
+
+// tests returns the tests with their literals: those of the function itself, and of
+// all declarations that it names, and that these name.
+func (d declarations) tests(pkg string) testNames {
+	names := make(testNames)
+	for name := range d {
+		if strings.HasPrefix(name, "Test") || strings.HasPrefix(name, "Fuzz") {
+			names[pkg+"."+name] = make(map[string]bool)
+			d.literals(name, names[pkg+"."+name], make(map[string]bool))
+		}
+	}
+	return names
+}
+
+// literals adds the string literals of a declaration to those found. What was seen
+// is not looked at again.
+func (d declarations) literals(name string, found, seen map[string]bool) {
+	if seen[name] {
+		return
+	}
+	seen[name] = true
+	var look func(ast.Node) bool
+	look = func(node ast.Node) bool {
+		switch node := node.(type) {
+		case *ast.SelectorExpr:
+			ast.Inspect(node.X, look) // what is selected is another package's or a type's
+			return false
+		case *ast.Field: // or parameter
+			if node.Type != nil {
+				ast.Inspect(node.Type, look)
+			}
+			return false
+		case *ast.KeyValueExpr:
+			if _, field := node.Key.(*ast.Ident); field {
+				ast.Inspect(node.Value, look)
+				return false
+			}
+		case *ast.Ident:
+			d.literals(node.Name, found, seen)
 		case *ast.BasicLit:
 			if text, err := strconv.Unquote(node.Value); err == nil && node.Kind == token.STRING {
-				n[pkg+"/"+text] = true
+				found[text] = true
 			}
 		}
 		return true
-	})
+	}
+	for _, decl := range d[name] {
+		ast.Inspect(decl, look)
+	}
 }
 
 // TestRFC6886DocumentIsChecked: each way in which a row can be wrong is noticed.
 func TestRFC6886DocumentIsChecked(t *testing.T) {
 	t.Parallel()
-	known := testNames{"natpmp.TestEpoch": true, "natpmp/one": true}
+	known := testNames{"natpmp.TestEpoch": {"one": true}}
 	const good = "| S-1 | 1 | MUST | Does what it has to. | `natpmp.TestEpoch`, `natpmp.TestEpoch/one` |"
 	if rows := readRows(good); len(rows) != 1 || rows[0].check(known) != nil {
 		t.Fatalf("the good row is read as %+v", rows)
@@ -180,7 +259,46 @@ func TestRFC6886DocumentIsChecked(t *testing.T) {
 		}
 	}
 	names, err := tests("../daemon")
-	if err != nil || !names["daemon.TestRFC6886DocumentIsChecked"] || !names["daemon/Does it."] {
+	if err != nil || !names["daemon.TestRFC6886DocumentIsChecked"]["Does it."] {
 		t.Errorf("this test is not found: %v", err)
+	}
+}
+
+// TestSubtestsAreTheirTests: a subtest is known as that of its own test only, whether
+// its name is in the function or in what the function names.
+func TestSubtestsAreTheirTests(t *testing.T) {
+	t.Parallel()
+	const source = `package x_test
+func TestOne(t *testing.T) {
+	t.Run("own", nil)
+	for _, c := range table { t.Run(c.name, nil) }
+	helper(t)
+	x.Foreign(t, options{field: 1})
+}
+func TestTwo(t *testing.T) { t.Run("two's", nil) }
+func helper(t *testing.T) { t.Run(constant, nil) }
+const constant = "of a constant"
+var table = []struct{ name string }{{name: "in a table"}}
+var others = "in another table"
+var field, name = "of a field", "of a name"
+func Foreign() { _ = "of a namesake" }
+`
+	file, err := parser.ParseFile(token.NewFileSet(), "x_test.go", source, parser.SkipObjectResolution)
+	if err != nil {
+		t.Fatal(err)
+	}
+	d := make(declarations)
+	d.add(file)
+	want := testNames{
+		"x.TestOne": {"own": true, "in a table": true, "of a constant": true},
+		"x.TestTwo": {"two's": true},
+	}
+	if diff := cmp.Diff(want, d.tests("x")); diff != "" {
+		t.Errorf("(-want +got):\n%s", diff)
+	}
+	for subtest, good := range map[string]bool{"own": true, "of a constant": true, "two's": false, "in another table": false} {
+		if err := want.has([]string{"", "x", "TestOne", "/" + subtest}); (err == nil) != good {
+			t.Errorf("TestOne/%s: %v", subtest, err)
+		}
 	}
 }
