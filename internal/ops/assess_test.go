@@ -123,6 +123,18 @@ func TestAssessVerdict(t *testing.T) {
 			state: ops.StateDown, hop: ops.HopLAN, title: "LAN: answers cannot be sent", remedy: "firewall",
 		},
 		{
+			name: "one answer of many lost", change: func(in *ops.Input) {
+				in.Parts.Server.SendErrors, in.Parts.Server.Replies, in.Before.Replies = 1, 8, 7
+			},
+			state: ops.StateDegraded, hop: ops.HopLAN, title: "LAN: some answers cannot be sent", remedy: "firewall",
+		},
+		{
+			name: "answers lost since others went out", change: func(in *ops.Input) {
+				in.Parts.Server.SendErrors, in.Parts.Server.Replies, in.Before.Replies = 1, 7, 7
+			},
+			state: ops.StateDown, hop: ops.HopLAN, title: "LAN: answers cannot be sent", remedy: "firewall",
+		},
+		{
 			name: "answers were lost", change: func(in *ops.Input) { in.Parts.Server.SendErrors = 3; in.Before.SendErrors = 3 },
 			state: ops.StateOK, title: "Ready, no port is open yet",
 		},
