@@ -265,7 +265,30 @@ func TestPageOpenForAnHour(t *testing.T) {
 	})
 }
 
-// A stream without news says that it is alive, and ends with the daemon.
+// A stream without news says that it is alive, in a way that a page can see.
+func TestStreamIsAlive(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		r := &rig{t: t, wire: newWire()}
+		r.http = &http.Client{Transport: &http.Transport{DialContext: r.wire.dial, DisableKeepAlives: true}}
+		defer r.serve()()
+		p := r.watch()
+		defer p.close()
+		p.next()
+		p.next() // now that somebody watches
+		began := time.Now()
+		for _, want := range []string{"\n", "event: alive\n", "data:\n", "\n"} {
+			if line, err := p.lines.ReadString('\n'); line != want || err != nil {
+				t.Fatalf("got %q, want %q: %v", line, want, err)
+			}
+		}
+		if took := time.Since(began); took != 15*time.Second {
+			t.Errorf("after %v", took)
+		}
+	})
+}
+
+// A stream ends with the daemon.
 func TestStreamEndsWithDaemon(t *testing.T) {
 	t.Parallel()
 	onBench(t, rfc(), func(r *rig) {
