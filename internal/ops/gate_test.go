@@ -94,14 +94,17 @@ func (c caller) ask(conn net.Conn, path string) int {
 }
 
 // atGate runs a test with a server to which callers come.
-func atGate(t *testing.T, test func(t *testing.T, at func(addr string) caller)) {
+func atGate(t *testing.T, test func(r *rig)) {
 	t.Helper()
 	synctest.Test(t, func(t *testing.T) {
 		r := &rig{t: t, wire: newWire()}
 		defer r.serve()()
-		test(t, func(addr string) caller { return caller{t, r.wire, netip.MustParseAddr(addr)} })
+		test(r)
 	})
 }
+
+// at returns a caller with an address.
+func (r *rig) at(addr string) caller { return caller{r.t, r.wire, netip.MustParseAddr(addr)} }
 
 // Whoever holds connections and does nothing, a health check is answered.
 func TestIdleConnectionsBlockNobody(t *testing.T) {
@@ -111,16 +114,16 @@ func TestIdleConnectionsBlockNobody(t *testing.T) {
 			for _, used := range []bool{false, true} {
 				t.Run(fmt.Sprintf("%s, %s, used %v", name, checker, used), func(t *testing.T) {
 					t.Parallel()
-					atGate(t, func(t *testing.T, at func(string) caller) {
+					atGate(t, func(r *rig) {
 						for i := range 300 {
-							c := at(fmt.Sprintf("192.168.88.%d", 1+i%hosts))
+							c := r.at(fmt.Sprintf("192.168.88.%d", 1+i%hosts))
 							if conn := c.connect(); used && c.ask(conn, ops.PathStatus) == 0 {
-								t.Fatalf("connection %d of %v was closed", i, c.addr)
+								r.t.Fatalf("connection %d of %v was closed", i, c.addr)
 							}
 						}
-						c := at(checker)
+						c := r.at(checker)
 						if code := c.ask(c.connect(), ops.PathHealth); code != http.StatusOK {
-							t.Errorf("health: %d", code)
+							r.t.Errorf("health: %d", code)
 						}
 					})
 				})
@@ -133,19 +136,19 @@ func TestIdleConnectionsBlockNobody(t *testing.T) {
 // however many hosts there are.
 func TestPagesOfOneHost(t *testing.T) {
 	t.Parallel()
-	atGate(t, func(t *testing.T, at func(string) caller) {
-		greedy := at("192.168.88.10")
+	atGate(t, func(r *rig) {
+		greedy := r.at("192.168.88.10")
 		for i := range 64 {
 			if code := greedy.ask(greedy.connect(), ops.PathEvents); code != http.StatusOK {
-				t.Fatalf("page %d: %d", i, code)
+				r.t.Fatalf("page %d: %d", i, code)
 			}
 		}
 		if code := greedy.ask(greedy.connect(), ops.PathEvents); code != 0 {
-			t.Errorf("a page too many: %d", code)
+			r.t.Errorf("a page too many: %d", code)
 		}
-		other := at("192.168.88.11")
+		other := r.at("192.168.88.11")
 		if code := other.ask(other.connect(), ops.PathEvents); code != http.StatusOK {
-			t.Errorf("another host: %d", code)
+			r.t.Errorf("another host: %d", code)
 		}
 	})
 }
@@ -153,15 +156,15 @@ func TestPagesOfOneHost(t *testing.T) {
 // A connection without a question does not last.
 func TestIdleConnectionsEnd(t *testing.T) {
 	t.Parallel()
-	atGate(t, func(t *testing.T, at func(string) caller) {
-		c := at("192.168.88.10")
+	atGate(t, func(r *rig) {
+		c := r.at("192.168.88.10")
 		conn := c.connect()
 		if code := c.ask(conn, ops.PathHealth); code != http.StatusOK {
-			t.Fatalf("health: %d", code)
+			r.t.Fatalf("health: %d", code)
 		}
 		time.Sleep(31 * time.Second)
 		if code := c.ask(conn, ops.PathHealth); code != 0 {
-			t.Errorf("after half a minute: %d", code)
+			r.t.Errorf("after half a minute: %d", code)
 		}
 	})
 }
@@ -169,12 +172,12 @@ func TestIdleConnectionsEnd(t *testing.T) {
 // The gate forgets who has gone: whoever comes and goes does not use it up.
 func TestGateForgets(t *testing.T) {
 	t.Parallel()
-	atGate(t, func(t *testing.T, at func(string) caller) {
+	atGate(t, func(r *rig) {
 		for i := range 500 {
-			c := at("192.168.88.10")
+			c := r.at("192.168.88.10")
 			conn := c.connect()
 			if code := c.ask(conn, ops.PathEvents); code != http.StatusOK {
-				t.Fatalf("page %d: %d", i, code)
+				r.t.Fatalf("page %d: %d", i, code)
 			}
 			_ = conn.Close()
 			synctest.Wait()
