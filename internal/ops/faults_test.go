@@ -256,7 +256,7 @@ func (a *album) add(s ops.Status) {
 
 // Whatever goes wrong, everything that shows it names the same hop, and what to do:
 // the page in a browser too.
-func TestEveryFaultIsNamed(t *testing.T) {
+func TestEveryFaultIsNamed(t *testing.T) { //nolint:tparallel // the page shows what all the others made
 	t.Parallel()
 	all := album{pictures: make(map[string]ops.Status)}
 	t.Run("everywhere", func(t *testing.T) {

@@ -161,6 +161,7 @@ func TestStalePageIsReadable(t *testing.T) {
 	s := newStage(t, states()["router degraded"])
 	for _, scheme := range []string{"light", "dark"} {
 		b.scheme(scheme)
+		b.size(1100, 800, 1)
 		s.hush(false)
 		b.visit(s.url)
 		b.wait(`document.querySelectorAll("#rows tr").length === 8`)
@@ -169,7 +170,7 @@ func TestStalePageIsReadable(t *testing.T) {
 		b.leap(40 * time.Second)
 		b.wait(`document.documentElement.classList.contains("stale")`)
 		b.eval(`new Promise((done) => setTimeout(done, 500))`)
-		b.readable("stale, "+scheme, int(b.eval(`innerWidth`).(float64))) //nolint:forcetypeassert,errcheck // a number, or the test fails
+		b.readable("stale, "+scheme, 1100)
 		said := fmt.Sprint(b.eval(`getComputedStyle(document.querySelector(".card h2"), "::after").content`))
 		if !strings.Contains(said, "not current") {
 			t.Errorf("%s: the cards say %s", scheme, said)
@@ -235,6 +236,61 @@ func TestLongErrorIsShownOnce(t *testing.T) {
 	}
 	if got := b.eval(`[...document.querySelectorAll("#hops *")].filter((n) => n.scrollHeight > n.clientHeight + 1 && getComputedStyle(n).overflow === "hidden").length`); got != 0. {
 		t.Errorf("%v texts are cut off", got)
+	}
+	b.clean(s.url)
+}
+
+// counts is what a page holds in a browser.
+type counts struct{ Nodes, JsEventListeners int }
+
+// holds returns what the page holds once all is collected that can be, and the bytes
+// of its JavaScript.
+func (b *tab) holds() (c counts, bytes float64) {
+	b.t.Helper()
+	var use struct{ UsedSize float64 }
+	b.do("HeapProfiler.collectGarbage", nil, nil)
+	b.do("Memory.getDOMCounters", nil, &c)
+	b.do("Runtime.getHeapUsage", nil, &use)
+	return c, use.UsedSize
+}
+
+// A page that is fed a thousand pictures, with ports that come and go, does not grow.
+func TestPageDoesNotGrow(t *testing.T) {
+	t.Parallel()
+	b := newTab(t)
+	s := newStage(t, picture())
+	b.visit(s.url)
+	b.wait(`document.querySelector("#live").textContent === "live"`)
+	all := states()
+	names := slices.Sorted(maps.Keys(all))
+	id := uint64(0)
+	feed := func(n int) {
+		for i := range n {
+			p := all[names[i%len(names)]]
+			p.Events = nil
+			id++
+			for e := range uint64(min(50, int(id))) {
+				p.Events = append(p.Events, ops.Event{ID: id - e, Time: p.Time, Kind: "created", Text: fmt.Sprintf("event %d", id-e)})
+			}
+			p.Started, p.Version = time.Time{}, fmt.Sprintf("v1.0.%d", id)
+			s.show(p)
+			if i%8 == 7 || i == n-1 { // the stage holds 16
+				b.wait(fmt.Sprintf(`document.querySelector("#about").textContent.startsWith("%s,")`, p.Version))
+			}
+		}
+	}
+	feed(300)
+	nodes, bytes := b.holds()
+	feed(900)
+	after, bytesAfter := b.holds()
+	if after.Nodes > nodes.Nodes+nodes.Nodes/10 || after.JsEventListeners > nodes.JsEventListeners+10 {
+		t.Errorf("after 900 more pictures: %+v, before: %+v", after, nodes)
+	}
+	if grown := bytesAfter - bytes; grown > 1<<20 {
+		t.Errorf("900 pictures left %.0f kB", grown/1024)
+	}
+	if got := b.eval(`document.querySelectorAll("#events li").length`); got != 50. {
+		t.Errorf("%v events", got)
 	}
 	b.clean(s.url)
 }
