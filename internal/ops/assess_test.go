@@ -123,6 +123,18 @@ func TestAssessVerdict(t *testing.T) {
 			state: ops.StateDown, hop: ops.HopLAN, title: "LAN: answers cannot be sent", remedy: "firewall",
 		},
 		{
+			name: "one answer of many lost", change: func(in *ops.Input) {
+				in.Parts.Server.SendErrors, in.Parts.Server.Replies, in.Before.Replies = 1, 8, 7
+			},
+			state: ops.StateDegraded, hop: ops.HopLAN, title: "LAN: some answers cannot be sent", remedy: "firewall",
+		},
+		{
+			name: "answers lost since others went out", change: func(in *ops.Input) {
+				in.Parts.Server.SendErrors, in.Parts.Server.Replies, in.Before.Replies = 1, 7, 7
+			},
+			state: ops.StateDown, hop: ops.HopLAN, title: "LAN: answers cannot be sent", remedy: "firewall",
+		},
+		{
 			name: "answers were lost", change: func(in *ops.Input) { in.Parts.Server.SendErrors = 3; in.Before.SendErrors = 3 },
 			state: ops.StateOK, title: "Ready, no port is open yet",
 		},
@@ -215,6 +227,7 @@ func TestWriteText(t *testing.T) {
 	t.Parallel()
 	in := fine()
 	in.Parts.Gateway.State, in.Parts.Gateway.Remedy = gateway.StateSilent, "check the route"
+	in.About.ReadOnly = true
 	in.Parts.Mappings = []nat.Mapping{
 		{Key: nat.Key{Client: alice, Protocol: nat.TCP, InternalPort: 6881}, ExternalPort: 40000, LeaseUntil: noon().Add(45 * time.Second), Packets: 7},
 		{Key: nat.Key{Client: bob, Protocol: nat.UDP, InternalPort: 9}, ExternalPort: 9, LeaseUntil: noon().Add(-time.Second), Closing: true},
@@ -228,10 +241,11 @@ func TestWriteText(t *testing.T) {
   10.2.0.1:5351
   What to do: check the route
 
-✓ LAN             -       clients are answered       on 0.0.0.0:5351
-✓ Router          1.2 ms  rules can be made          hAP ax^3, RouterOS 7.22 (stable), tunnel wg1
-<down>✗ VPN gateway     -       silent                     10.2.0.1:5351
-… Public address  -       waits for the VPN gateway  5.6.7.8
+! LAN             -       read-only, clients are refused  on 0.0.0.0:5351
+    What to do: unset READ_ONLY and DRY_RUN once the log shows what you want
+✓ Router          1.2 ms  rules can be made               hAP ax^3, RouterOS 7.22 (stable), tunnel wg1
+<down>✗ VPN gateway     -       silent                          10.2.0.1:5351
+… Public address  -       waits for the VPN gateway       5.6.7.8
 
 PUBLIC         PROTO  CLIENT              LEASE ENDS  PACKETS  KIND
 5.6.7.8:40000  tcp    192.168.88.10:6881  in 45s      7        client

@@ -154,10 +154,11 @@ func TestPageDarkAndNarrow(t *testing.T) {
 }
 
 // contrast names the text of the page with less contrast to its ground than 4.5 to 1
-// (WCAG 2.2, 1.4.3), "" if there is none.
+// (WCAG 2.2, 1.4.3), and the borders and marks with less than 3 to 1 (1.4.11), "" if
+// there are none. What opacity does to a color is taken in.
 const contrast = `(() => {
 	const channels = (color) => (color.match(/[\d.]+/g) || []).map(Number);
-	const light = ([r, g, b]) => [r, g, b].map((c) => c / 255).map((c) => c <= .04045 ? c / 12.92 : ((c + .055) / 1.055) ** 2.4)
+	const light = (color) => color.slice(0, 3).map((c) => c / 255).map((c) => c <= .04045 ? c / 12.92 : ((c + .055) / 1.055) ** 2.4)
 		.reduce((sum, c, i) => sum + c * [.2126, .7152, .0722][i], 0);
 	const ground = (node) => {
 		for (let n = node; n; n = n.parentElement) {
@@ -166,12 +167,29 @@ const contrast = `(() => {
 		}
 		return [255, 255, 255];
 	};
+	const faded = (node) => {
+		let part = 1;
+		for (let n = node; n; n = n.parentElement) part *= Number(getComputedStyle(n).opacity);
+		return part;
+	};
+	const ratio = (node, color, under) => {
+		const [over, part] = [channels(color), faded(node)];
+		const [a, b] = [light(over.map((c, i) => c * part + under[i] * (1 - part))), light(under)].sort((x, y) => y - x);
+		return (a + .05) / (b + .05);
+	};
+	const marks = [[".track", "borderTopColor"], [".hop .dot", "borderTopColor"], [".chart .line", "stroke"], [".copy", "color"]];
+	for (const [selector, property] of marks) {
+		for (const node of document.querySelectorAll(selector)) {
+			if (!node.checkVisibility()) continue;
+			const r = ratio(node, getComputedStyle(node)[property], ground(node.parentElement));
+			if (r < 3) return r.toFixed(2) + " to 1: " + selector;
+		}
+	}
 	for (const node of document.querySelectorAll("body *")) {
 		const own = [...node.childNodes].some((n) => n.nodeType === Node.TEXT_NODE && n.textContent.trim());
 		if (!own || !node.checkVisibility() || node.closest("noscript, tr.fresh")) continue;
-		const [a, b] = [light(channels(getComputedStyle(node).color)), light(ground(node))].sort((x, y) => y - x);
-		const ratio = (a + .05) / (b + .05);
-		if (ratio < 4.5) return ratio.toFixed(2) + " to 1: " + node.textContent.trim();
+		const r = ratio(node, getComputedStyle(node).color, ground(node));
+		if (r < 4.5) return r.toFixed(2) + " to 1: " + node.textContent.trim();
 	}
 	return "";
 })()`
@@ -205,13 +223,30 @@ func TestPageByKeyboard(t *testing.T) {
 	if got := b.eval(`copied`); got != public {
 		t.Errorf("copied %v, want %s", got, public)
 	}
+	if got := b.eval(`document.querySelector("#said[role=status]").textContent`); got != "Copied "+public {
+		t.Errorf("a screen reader says %q", got)
+	}
 	// A new picture must not take the focus away.
 	s.mapped(natpmp.OpMapUDP, 6881)
 	b.wait(`document.querySelectorAll("#rows tr").length === 2`)
 	if got := b.eval(`document.activeElement.className`); !strings.Contains(fmt.Sprint(got), "copy") {
 		t.Errorf("the focus went to %v", got)
 	}
-	nameless := b.eval(`[...document.querySelectorAll("a, button, svg[role=img], table, section, nav, main")].filter((n) =>
+	// What scrolls can be reached and has a name; lists stay lists without their dots.
+	for range 2 { // the other button, in whatever order the rows are
+		b.key("Tab")
+		if b.eval(`document.activeElement.id`) == "events-box" {
+			break
+		}
+	}
+	if got := b.eval(`document.activeElement.id + " " + document.activeElement.getAttribute("aria-labelledby")`); got != "events-box events-title" {
+		t.Errorf("after the buttons comes %v", got)
+	}
+	plain := b.eval(`[...document.querySelectorAll("ol, ul")].filter((n) => getComputedStyle(n).listStyleType === "none" && n.getAttribute("role") !== "list").map((n) => n.id).join()`)
+	if plain != "" {
+		t.Errorf("no lists any more to some screen readers: %v", plain)
+	}
+	nameless := b.eval(`[...document.querySelectorAll("a, button, svg[role=img], table, section, nav, main, [role=region]")].filter((n) =>
 		n.checkVisibility() && !n.getAttribute("aria-label") && !n.getAttribute("aria-labelledby") && !n.textContent.trim()).map((n) => n.outerHTML).join("\n")`)
 	if nameless != "" {
 		t.Errorf("nameless to a screen reader:\n%v", nameless)
@@ -232,6 +267,16 @@ func TestPageWithoutScript(t *testing.T) {
 	for path, want := range map[string]string{"/": "status.txt", "/status.txt": "5.6.7.8:" + itoa(tcp.ExternalPort)} {
 		b.do("Page.navigate", map[string]any{"url": s.url + path}, nil)
 		b.poll(`document.body?.innerText ?? ""`, want)
+		if path != "/" {
+			continue
+		}
+		b.poll(`document.readyState`, "complete")
+		text := b.text("body")
+		for _, dead := range []string{"onnecting", "Open ports", "Last events", "Skip to", "latency"} {
+			if strings.Contains(text, dead) {
+				t.Errorf("the page shows %q, which stays so for ever:\n%s", dead, text)
+			}
+		}
 	}
 	b.clean(s.url)
 }

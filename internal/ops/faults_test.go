@@ -3,6 +3,7 @@ package ops_test
 import (
 	"bytes"
 	"fmt"
+	"maps"
 	"net/http"
 	"net/netip"
 	"regexp"
@@ -236,46 +237,134 @@ func gatewayFaults() []fault {
 	return all
 }
 
-// Whatever goes wrong, everything that shows it names the same hop, and what to do.
-func TestEveryFaultIsNamed(t *testing.T) {
-	t.Parallel()
-	for _, f := range slices.Concat(routerFaults(), gatewayFaults()) {
-		t.Run(f.name, func(t *testing.T) {
-			t.Parallel()
-			onBench(t, f.cfg, func(r *rig) {
-				if f.strike != nil {
-					r.mapped(alice, natpmp.OpMapTCP, 1000)
-					f.strike(r)
-				}
-				time.Sleep(time.Minute)
-				var asking sync.WaitGroup
-				defer asking.Wait()
-				asking.Go(func() {
-					for i := range uint16(6) {
-						r.ask(alice, natpmp.OpMapTCP, 1001+i)
-					}
-				})
-				time.Sleep(30 * time.Second)
-				s := r.agree()
-				v := s.Verdict
-				if f.chance {
-					return
-				}
-				if v.Hop != f.hop || f.state != "" && v.State != f.state {
-					t.Errorf("%q is %s, want %q %s: %+v", v.Hop, v.State, f.hop, f.state, v)
-				}
-				if f.hop != "" && (v.Remedy == "" || !strings.Contains(v.Remedy, f.remedy)) {
-					t.Errorf("remedy %q lacks %q", v.Remedy, f.remedy)
-				}
-				if f.hop != "" && !slices.ContainsFunc(s.Events, func(e ops.Event) bool {
-					return e.Kind == "hop" && strings.HasPrefix(e.Text, f.hop.Title()+": ")
-				}) {
-					t.Errorf("no event tells of it: %+v", s.Events)
-				}
-			})
-		})
-	}
+// album keeps one picture of each kind that the faults made.
+type album struct {
+	mu       sync.Mutex // guards what follows
+	pictures map[string]ops.Status
 }
+
+// add keeps the picture unless there is one that says the same.
+func (a *album) add(s ops.Status) {
+	says := fmt.Sprint(s.Verdict.State)
+	for _, h := range s.Hops {
+		says += fmt.Sprintf("; %s %s %s: %s", h.Name, h.State, h.Summary, h.Remedy)
+	}
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	a.pictures[says] = s
+}
+
+// Whatever goes wrong, everything that shows it names the same hop, and what to do:
+// the page in a browser too.
+func TestEveryFaultIsNamed(t *testing.T) { //nolint:tparallel // the page shows what all the others made
+	t.Parallel()
+	all := album{pictures: make(map[string]ops.Status)}
+	t.Run("everywhere", func(t *testing.T) {
+		for _, f := range slices.Concat(routerFaults(), gatewayFaults()) {
+			t.Run(f.name, func(t *testing.T) {
+				t.Parallel()
+				onBench(t, f.cfg, func(r *rig) { all.add(f.named(r)) })
+			})
+		}
+	})
+	t.Run("on the page", func(t *testing.T) { all.shown(t) })
+}
+
+// named lets the fault happen, looks at everything, and returns the picture.
+func (f fault) named(r *rig) ops.Status {
+	if f.strike != nil {
+		r.mapped(alice, natpmp.OpMapTCP, 1000)
+		f.strike(r)
+	}
+	time.Sleep(time.Minute)
+	var asking sync.WaitGroup
+	defer asking.Wait()
+	asking.Go(func() {
+		for i := range uint16(6) {
+			r.ask(alice, natpmp.OpMapTCP, 1001+i)
+		}
+	})
+	time.Sleep(30 * time.Second)
+	s := r.agree()
+	v := s.Verdict
+	if f.chance {
+		return s
+	}
+	if v.Hop != f.hop || f.state != "" && v.State != f.state {
+		r.t.Errorf("%q is %s, want %q %s: %+v", v.Hop, v.State, f.hop, f.state, v)
+	}
+	if f.hop != "" && (v.Remedy == "" || !strings.Contains(v.Remedy, f.remedy)) {
+		r.t.Errorf("remedy %q lacks %q", v.Remedy, f.remedy)
+	}
+	if f.hop != "" && !slices.ContainsFunc(s.Events, func(e ops.Event) bool {
+		return e.Kind == "hop" && strings.HasPrefix(e.Text, f.hop.Title()+": ")
+	}) {
+		r.t.Errorf("no event tells of it: %+v", s.Events)
+	}
+	return s
+}
+
+// shown fails the test unless a real page names hops, states and remedies of all
+// pictures in its text.
+func (a *album) shown(t *testing.T) {
+	t.Helper()
+	b := newTab(t)
+	stage := newStage(t, picture())
+	b.visit(stage.url)
+	broken := 0
+	for i, says := range slices.Sorted(maps.Keys(a.pictures)) {
+		s := a.pictures[says]
+		s.Instance = fmt.Sprintf("picture %d", i)
+		stage.show(s)
+		b.wait(fmt.Sprintf(`document.querySelector("#instance").textContent === %q`, s.Instance))
+		if got, want := b.text("#verdict"), s.Verdict.Title; !strings.Contains(got, want) || !strings.Contains(got, spaced(s.Verdict.Remedy)) {
+			t.Errorf("the headline lacks %q or %q:\n%s", want, s.Verdict.Remedy, got)
+		}
+		for _, h := range s.Hops {
+			if h.State == ops.StateDown || h.State == ops.StateDegraded {
+				broken++
+			}
+			for _, wrong := range b.misses(h, s.Verdict) {
+				t.Errorf("%s: %s", says, wrong)
+			}
+		}
+	}
+	if len(a.pictures) < 15 || broken < 15 {
+		t.Errorf("%d pictures with %d broken hops", len(a.pictures), broken)
+	}
+	b.clean(stage.url)
+}
+
+// misses returns what the page does not say of a hop.
+func (b *tab) misses(h ops.HopStatus, v ops.Verdict) (wrong []string) {
+	b.t.Helper()
+	at := fmt.Sprintf(`[data-hop=%q]`, h.Name)
+	at = strings.ReplaceAll(at, `"`, `'`)
+	text := b.text(at)
+	word := map[ops.State]string{ops.StateDown: "down: ", ops.StateDegraded: "degraded: ", ops.StateUnknown: "not known: "}[h.State]
+	for _, want := range []string{h.Title, word + spaced(h.Summary)} {
+		if !strings.Contains(text, want) {
+			wrong = append(wrong, fmt.Sprintf("%q is not in %q", want, text))
+		}
+	}
+	if h.Remedy == "" {
+		return wrong
+	}
+	// The verdict's own hop has it folded, since it is in the headline.
+	if folded := h.Name == v.Hop; strings.Contains(text, spaced(h.Remedy)) == folded {
+		wrong = append(wrong, fmt.Sprintf("remedy %q folded is %v, want %v", h.Remedy, !folded, folded))
+	}
+	b.eval(fmt.Sprintf(`help = document.querySelector(%q); unfolded = help.open; help.open = true`, at+" .help"))
+	text = b.text(at)
+	b.eval(`help.open = unfolded`)
+	if !strings.Contains(text, spaced(h.Remedy)) || !strings.Contains(text, "What to do") {
+		wrong = append(wrong, fmt.Sprintf("remedy %q is not in %q", h.Remedy, text))
+	}
+	return wrong
+}
+
+// spaced returns a text as innerText has it, with one space where there are several.
+func spaced(text string) string { return strings.Join(strings.Fields(text), " ") }
 
 // What is over is not shown any more, and told once.
 func TestFaultsPass(t *testing.T) {

@@ -22,6 +22,33 @@ const (
 	PathText    = "/status.txt"
 )
 
+// route is one path of the API.
+type route struct {
+	path  string
+	serve func(*Monitor, http.ResponseWriter, *http.Request)
+}
+
+// routes are all of them: what is not here is not served.
+func routes() []route {
+	return []route{
+		{PathHealth, (*Monitor).serveHealth},
+		{PathReady, (*Monitor).serveReady},
+		{PathMetrics, (*Monitor).serveMetrics},
+		{PathStatus, (*Monitor).serveStatus},
+		{PathEvents, (*Monitor).serveEvents},
+		{PathText, (*Monitor).serveText},
+	}
+}
+
+// Paths lists the paths that are served, without the page and its files.
+func Paths() []string {
+	var all []string
+	for _, r := range routes() {
+		all = append(all, r.path)
+	}
+	return all
+}
+
 // files are the page and what belongs to it.
 //
 //go:embed static
@@ -37,12 +64,9 @@ const (
 // handler returns all that is served, without the guard.
 func (m *Monitor) handler() (http.Handler, error) {
 	mux := http.NewServeMux()
-	mux.HandleFunc(PathHealth, m.serveHealth)
-	mux.HandleFunc(PathReady, m.serveReady)
-	mux.HandleFunc(PathMetrics, m.serveMetrics)
-	mux.HandleFunc(PathStatus, m.serveStatus)
-	mux.HandleFunc(PathEvents, m.serveEvents)
-	mux.HandleFunc(PathText, m.serveText)
+	for _, r := range routes() {
+		mux.HandleFunc(r.path, func(w http.ResponseWriter, req *http.Request) { r.serve(m, w, req) })
+	}
 	entries, err := files.ReadDir("static")
 	if err != nil {
 		return nil, err
@@ -161,7 +185,9 @@ func (m *Monitor) serveEvents(w http.ResponseWriter, r *http.Request) {
 	alive := time.NewTicker(keepAlive)
 	defer alive.Stop()
 	for {
-		message := []byte(": alive\n\n")
+		// An event, not a comment: a page cannot see comments, and has to know a
+		// connection that died in silence from one without news.
+		message := []byte("event: alive\ndata:\n\n")
 		select {
 		case <-r.Context().Done():
 			return

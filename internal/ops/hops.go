@@ -38,6 +38,9 @@ func lanHop(in Input) HopStatus {
 	switch {
 	case now.SendErrors > before.SendErrors:
 		h.State, h.Summary = StateDown, "answers cannot be sent"
+		if now.Replies > before.Replies { // one client is out of reach, not all
+			h.State, h.Summary = StateDegraded, "some answers cannot be sent"
+		}
 		h.Remedy = "look at the log of this host's firewall and at its route to the clients"
 	case now.Panics > before.Panics:
 		h.State, h.Summary = StateDegraded, "requests failed inside doublenat"

@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"flag"
 	"fmt"
+	"net/http"
 	"os"
 	"path/filepath"
 	"regexp"
@@ -120,6 +121,27 @@ func TestMetricsCount(t *testing.T) {
 	})
 }
 
+// What goes wrong inside doublenat, and who is left without an answer, is counted.
+func TestMetricsOfServer(t *testing.T) {
+	t.Parallel()
+	m, err := ops.NewMonitor(ops.MonitorConfig{Parts: func() ops.Parts {
+		return ops.Parts{Server: natpmp.ServerStats{Silenced: 3, Panics: 2}}
+	}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	s, err := ops.NewServer(ops.ServerConfig{Monitor: m})
+	if err != nil {
+		t.Fatal(err)
+	}
+	body := ask(t, s, http.MethodGet, "localhost", ops.PathMetrics).Body.String()
+	for series, want := range map[string]string{ops.MetricRequestsSilenced: "3", ops.MetricRequestsPanicked: "2"} {
+		if got := metric(body, series); got != want {
+			t.Errorf("%s is %q, want %q", series, got, want)
+		}
+	}
+}
+
 // However many clients come, there are no more series than before.
 func TestMetricsAreBounded(t *testing.T) {
 	t.Parallel()
@@ -224,5 +246,74 @@ func TestContributedNamesExist(t *testing.T) {
 				}
 			}
 		}
+	}
+}
+
+// alert returns an alert's expression.
+func alert(t *testing.T, name string) string {
+	t.Helper()
+	text, err := os.ReadFile(filepath.Join("..", "..", "contrib", "prometheus", "doublenat.rules.yml"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, rest, found := strings.Cut(string(text), "- alert: "+name+"\n")
+	rest, _, ends := strings.Cut(rest, "\n        labels: ")
+	_, expr, has := strings.Cut(rest, "expr: ")
+	if !found || !ends || !has {
+		t.Fatalf("no alert %s", name)
+	}
+	return expr
+}
+
+// A client that asks with PCP first, as many do, is no failure; of two doublenats
+// each one is missed.
+func TestAlertsAreFair(t *testing.T) {
+	t.Parallel()
+	expr := alert(t, "DoublenatRequestsFail")
+	all := strings.Count(expr, ops.MetricRequests)
+	without := regexp.MustCompile(ops.MetricRequests+`\{[^}]*result!~"[^"]*unsupported_version\|unsupported_opcode"`).FindAllString(expr, -1)
+	if all != 2 || len(without) != all {
+		t.Errorf("%d of %d rates are without what PCP is answered:\n%s", len(without), all, expr)
+	}
+	if expr := alert(t, "DoublenatAbsent"); !strings.Contains(expr, `up{job="doublenat"} == 0`) {
+		t.Errorf("one of two that is away is not seen:\n%s", expr)
+	}
+}
+
+// The dashboard shows no age of what never was, and several doublenats do not add up.
+func TestDashboardIsTrue(t *testing.T) {
+	t.Parallel()
+	text, err := os.ReadFile(filepath.Join("..", "..", "contrib", "grafana", "doublenat.json"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	var board struct {
+		Panels []struct {
+			Title   string
+			Targets []struct{ Expr string }
+		}
+	}
+	if err := json.Unmarshal(text, &board); err != nil {
+		t.Fatal(err)
+	}
+	ages, hops := 0, 0
+	for _, panel := range board.Panels {
+		for _, target := range panel.Targets {
+			if age, ok := strings.CutPrefix(target.Expr, "time() - "); ok {
+				ages++
+				if series, _, _ := strings.Cut(age, " "); age != series+" and "+series+" > 0" {
+					t.Errorf("%s: 56 years before the first success: %s", panel.Title, target.Expr)
+				}
+			}
+			if strings.Contains(target.Expr, ops.MetricHopState) {
+				hops++
+				if strings.Contains(target.Expr, "+") || !strings.HasPrefix(target.Expr, "max by (hop) (3 * ") {
+					t.Errorf("%s: more than 3 with two instances: %s", panel.Title, target.Expr)
+				}
+			}
+		}
+	}
+	if ages != 3 || hops != 2 {
+		t.Errorf("%d ages and %d states of hops", ages, hops)
 	}
 }

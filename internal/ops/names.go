@@ -9,6 +9,8 @@ const (
 	MetricHopLatency           = "doublenat_hop_latency_seconds"
 	MetricRequests             = "doublenat_requests_total"
 	MetricRequestsShared       = "doublenat_requests_shared_total"
+	MetricRequestsSilenced     = "doublenat_requests_silenced_total"
+	MetricRequestsPanicked     = "doublenat_requests_panicked_total"
 	MetricReceived             = "doublenat_packets_received_total"
 	MetricReplies              = "doublenat_replies_sent_total"
 	MetricSendErrors           = "doublenat_replies_failed_total"

@@ -4,6 +4,8 @@ import (
 	"encoding/json"
 	"fmt"
 	"maps"
+	"net/http"
+	"net/http/httptest"
 	"os"
 	"path/filepath"
 	"slices"
@@ -171,7 +173,7 @@ func TestOpenAPI(t *testing.T) {
 	if !ok {
 		t.Fatal("no paths")
 	}
-	want := []string{ops.PathStatus, ops.PathEvents, ops.PathHealth, ops.PathMetrics, ops.PathReady, ops.PathText}
+	want := ops.Paths()
 	slices.Sort(want)
 	if diff := cmp.Diff(want, slices.Sorted(maps.Keys(paths))); diff != "" {
 		t.Errorf("paths (-served +described):\n%s", diff)
@@ -207,4 +209,31 @@ func TestOpenAPI(t *testing.T) {
 			}
 		}
 	})
+}
+
+// What is refused is described too, for each path.
+func TestOpenAPIRefusals(t *testing.T) {
+	t.Parallel()
+	doc, h := document(t), handler(t)
+	paths := at(t, doc, "paths")
+	for _, path := range ops.Paths() {
+		for code, refused := range map[int]*http.Request{
+			http.StatusBadRequest:         httptest.NewRequestWithContext(t.Context(), http.MethodGet, path, strings.NewReader("x")),
+			http.StatusMethodNotAllowed:   httptest.NewRequestWithContext(t.Context(), http.MethodPost, path, http.NoBody),
+			http.StatusMisdirectedRequest: httptest.NewRequestWithContext(t.Context(), http.MethodGet, path, http.NoBody),
+		} {
+			refused.Host = "localhost"
+			if code == http.StatusMisdirectedRequest {
+				refused.Host = "evil.example"
+			}
+			w := httptest.NewRecorder()
+			h.ServeHTTP(w, refused)
+			if w.Code != code {
+				t.Errorf("%s: %d, want %d", path, w.Code, code)
+			}
+			ref, _ := at(t, paths, path, "get", "responses", strconv.Itoa(code), "$ref").(string)
+			kind, _, _ := strings.Cut(w.Header().Get("Content-Type"), ";")
+			at(t, at(t, doc, strings.Split(strings.TrimPrefix(ref, "#/"), "/")...), "content", kind)
+		}
+	}
 }

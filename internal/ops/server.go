@@ -9,16 +9,12 @@ import (
 	"net/http"
 	"sync"
 	"time"
-
-	"golang.org/x/net/netutil"
 )
 
 const (
-	// maxConns is how many connections there may be; further ones wait. Each open page
-	// has one for its stream.
-	maxConns = maxWatchers + 64
-	// headerTimeout and idleTimeout bound how long a connection may do nothing.
-	headerTimeout, idleTimeout = 5 * time.Second, time.Minute
+	// headerTimeout and idleTimeout bound how long a connection may do nothing, before
+	// its first question and after an answer.
+	headerTimeout, idleTimeout = 5 * time.Second, 30 * time.Second
 	// maxHeader bounds the header of a request.
 	maxHeader = 16 << 10
 	// goodbye is how long answers under way may take when the server ends.
@@ -63,11 +59,13 @@ func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) { s.handler.S
 // Serve answers the connections of l until ctx ends. It then closes l, ends all
 // streams, and returns nil when nothing of it is left.
 func (s *Server) Serve(ctx context.Context, l net.Listener) error {
+	gate := newGate(l)
 	server := &http.Server{
 		Handler:           s,
 		ReadHeaderTimeout: headerTimeout,
 		WriteTimeout:      writeTimeout, // a stream sets its own for each write
 		IdleTimeout:       idleTimeout,
+		ConnState:         gate.note,
 		MaxHeaderBytes:    maxHeader,
 		ErrorLog:          slog.NewLogLogger(s.log.Handler(), slog.LevelDebug),
 		BaseContext:       func(net.Listener) context.Context { return ctx }, // its end ends the streams
@@ -88,7 +86,7 @@ func (s *Server) Serve(ctx context.Context, l net.Listener) error {
 			_ = server.Close() // Who has not taken the answer by now gets none.
 		}
 	})
-	err := server.Serve(netutil.LimitListener(l, maxConns))
+	err := server.Serve(gate)
 	close(served)
 	ending.Wait()
 	if errors.Is(err, http.ErrServerClosed) {

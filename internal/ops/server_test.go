@@ -6,7 +6,9 @@ import (
 	"io"
 	"net/http"
 	"net/http/httptest"
+	"runtime"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -210,14 +212,14 @@ func FuzzRequests(f *testing.F) {
 	})
 }
 
-// A page that is open for an hour of traffic keeps its connection, and nothing grows.
+// A page that is open for hours of traffic keeps its connection, and nothing grows. It
+// runs alone, since it counts what the whole process has.
 func TestPageOpenForAnHour(t *testing.T) {
-	t.Parallel()
 	onBench(t, rfc(), func(r *rig) {
 		p := r.watch()
 		defer p.close()
-		p.next()
-		pictures := make(chan ops.Status, 8192)
+		var n atomic.Int64
+		var last atomic.Pointer[ops.Status]
 		done := make(chan error, 1)
 		go func() {
 			for {
@@ -226,36 +228,28 @@ func TestPageOpenForAnHour(t *testing.T) {
 					done <- err
 					return
 				}
-				pictures <- s
+				n.Add(1)
+				last.Store(&s)
 			}
 		}()
-		var sizes []int
-		for i := range uint16(120) {
-			r.mapped(alice, natpmp.OpMapTCP, 1000+i%10)
-			if i%3 == 2 {
-				r.ask(alice, natpmp.OpMapUDP, 2000+i)
-			}
-			time.Sleep(30 * time.Second)
-			_, _, body := r.get(ops.PathStatus)
-			sizes = append(sizes, len(body))
+		r.hour() // all that is bounded gets full
+		size, memory, goroutines := r.size(), heap(), runtime.NumGoroutine()
+		r.hour()
+		if grown := r.size() - size; grown > 2000 {
+			t.Errorf("the picture grew by %d bytes", grown)
+		}
+		if grown := heap() - memory; grown > 512<<10 { // 240 pictures have 7 MB
+			t.Errorf("the memory grew by %d kB", grown>>10)
+		}
+		if now := runtime.NumGoroutine(); now > goroutines+8 {
+			t.Errorf("%d goroutines, %d an hour before", now, goroutines)
 		}
 		p.close()
 		if err := <-done; !errors.Is(err, io.EOF) && !strings.Contains(err.Error(), "context canceled") {
 			t.Errorf("the stream ended by itself: %v", err)
 		}
-		last := ops.Status{}
-		n := len(pictures)
-		for range n {
-			last = <-pictures
-		}
-		if n < 120 || len(last.Mappings) != 50 {
-			t.Errorf("%d pictures, the last with %d mappings", n, len(last.Mappings))
-		}
-		if len(last.Events) != 50 || len(last.Series.Mappings) != 120 || len(last.Series.GatewayMS) != 120 {
-			t.Errorf("%d events, %d and %d points", len(last.Events), len(last.Series.Mappings), len(last.Series.GatewayMS))
-		}
-		if grown := sizes[119] - sizes[100]; grown > 7*500 {
-			t.Errorf("the last ten minutes made the picture %d bytes larger", grown)
+		if s := last.Load(); n.Load() < 240 || len(s.Mappings) != 50 || len(s.Events) != 50 || len(s.Series.Mappings) != 120 || len(s.Series.GatewayMS) != 120 {
+			t.Errorf("%d pictures, the last with %d mappings, %d events, %d and %d points", n.Load(), len(s.Mappings), len(s.Events), len(s.Series.Mappings), len(s.Series.GatewayMS))
 		}
 		time.Sleep(time.Second)
 		_, _, metrics := r.get(ops.PathMetrics)
@@ -265,7 +259,51 @@ func TestPageOpenForAnHour(t *testing.T) {
 	})
 }
 
-// A stream without news says that it is alive, and ends with the daemon.
+// hour is an hour of traffic: ten ports that are kept, and forty at a time that end
+// when nobody renews them.
+func (r *rig) hour() {
+	r.t.Helper()
+	for i := range uint16(120) {
+		r.mapped(alice, natpmp.OpMapTCP, 1000+i%10)
+		if i%3 == 2 {
+			r.ask(alice, natpmp.OpMapUDP, 2000+i)
+		}
+		time.Sleep(30 * time.Second)
+		r.get(ops.PathStatus)
+	}
+}
+
+// size is how long the picture is.
+func (r *rig) size() int {
+	r.t.Helper()
+	_, _, body := r.get(ops.PathStatus)
+	return len(body)
+}
+
+// A stream without news says that it is alive, in a way that a page can see.
+func TestStreamIsAlive(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		r := &rig{t: t, wire: newWire()}
+		r.http = &http.Client{Transport: &http.Transport{DialContext: r.wire.dial, DisableKeepAlives: true}}
+		defer r.serve()()
+		p := r.watch()
+		defer p.close()
+		p.next()
+		p.next() // now that somebody watches
+		began := time.Now()
+		for _, want := range []string{"\n", "event: alive\n", "data:\n", "\n"} {
+			if line, err := p.lines.ReadString('\n'); line != want || err != nil {
+				t.Fatalf("got %q, want %q: %v", line, want, err)
+			}
+		}
+		if took := time.Since(began); took != 15*time.Second {
+			t.Errorf("after %v", took)
+		}
+	})
+}
+
+// A stream ends with the daemon.
 func TestStreamEndsWithDaemon(t *testing.T) {
 	t.Parallel()
 	onBench(t, rfc(), func(r *rig) {

@@ -70,6 +70,8 @@ func requestMetrics() []Metric {
 			Labels: []string{"opcode", "result"}, Counter: true, read: answers,
 		},
 		counter(MetricRequestsShared, "Requests that were answered by the work for another one.", func(s scrape) uint64 { return s.Frontend.Shared }),
+		counter(MetricRequestsSilenced, "Requests that were left without an answer on purpose.", func(s scrape) uint64 { return s.Server.Silenced }),
+		counter(MetricRequestsPanicked, "Requests at which doublenat met a mistake of its own; they are answered with a failure.", func(s scrape) uint64 { return s.Server.Panics }),
 		counter(MetricReceived, "Packets that came in.", func(s scrape) uint64 { return s.Server.Received }),
 		counter(MetricReplies, "Replies that were sent.", func(s scrape) uint64 { return s.Server.Replies }),
 		counter(MetricSendErrors, "Replies that could not be sent.", func(s scrape) uint64 { return s.Server.SendErrors }),

@@ -77,6 +77,9 @@ func writeHops(b *strings.Builder, s Status, o TextOptions) {
 	for i, h := range s.Hops {
 		mark := sign(h.State)
 		b.WriteString(o.Paint(h.State, mark) + strings.TrimPrefix(lines[i], mark))
+		if h.Remedy != "" && h.Name != s.Verdict.Hop { // the verdict has its own above
+			fmt.Fprintf(b, "    What to do: %s\n", h.Remedy)
+		}
 	}
 }
 

@@ -43,7 +43,8 @@ function duration(seconds) {
 function latency(ms) {
   if (ms === null || ms === undefined) return "";
   if (ms < 1) return "< 1 ms";
-  return ms < 10 ? `${ms.toFixed(1)} ms` : `${Math.round(ms)} ms`;
+  if (ms >= 999.5) return `${(ms / 1000).toFixed(1)} s`;
+  return ms < 9.95 ? `${ms.toFixed(1)} ms` : `${Math.round(ms)} ms`;
 }
 
 const clock = new Intl.DateTimeFormat(undefined, { hour: "2-digit", minute: "2-digit", second: "2-digit", hourCycle: "h23" });
@@ -60,30 +61,50 @@ function showVerdict(verdict) {
   $("verdict-icon").setAttribute("href", `#i-${verdict.state}`);
   write($("title"), verdict.title);
   write($("detail"), verdict.detail);
-  write($("remedy"), verdict.remedy);
+  write($("remedy-text"), verdict.remedy);
   $("remedy").hidden = !verdict.remedy;
   document.title = `${verdict.title} – doublenat`;
 }
 
-function showHops(hops) {
+function newHop(name) {
+  return element("li", { class: "hop", "data-hop": name }, element("div", { class: "dot" }, icon(name)),
+    element("h3", {}, element("span", { class: "name" }), " ", element("span", { class: "ms" })),
+    element("p", { class: "summary" }), element("p", { class: "detail" }),
+    element("details", { class: "help" }, element("summary", {}), element("p", { class: "error" }), element("p", { class: "advice" })));
+}
+
+// long is from how many characters on a detail, an error then, is not shown at once.
+const long = 80;
+
+function showHops(hops, verdict) {
   const list = $("hops");
   for (const hop of hops) {
     let item = list.querySelector(`[data-hop="${CSS.escape(hop.name)}"]`);
-    if (!item) {
-      const dot = element("div", { class: "dot" }, icon(hop.name));
-      item = element("li", { class: "hop", "data-hop": hop.name }, dot,
-        element("h3", {}, element("span", { class: "name" }), element("span", { class: "ms" })),
-        element("p", { class: "summary" }), element("p", { class: "detail" }));
-      list.append(item);
-    }
+    if (!item) list.append(item = newHop(hop.name));
     item.dataset.state = hop.state;
     const part = (name) => item.querySelector(`.${name}`);
     write(part("name"), hop.title);
     write(part("ms"), latency(hop.latency_ms));
     write(part("summary"), hop.state === "ok" ? hop.summary : `${stateWords[hop.state]}: ${hop.summary}`);
-    write(part("detail"), hop.detail);
-    part("detail").title = hop.detail;
+    // What the verdict says of this hop, in full and in large, is not said again.
+    const told = verdict.hop === hop.name && verdict.detail === hop.detail;
+    const folded = told || hop.detail.length > long;
+    write(part("detail"), folded ? "" : hop.detail);
+    write(part("error"), folded && hop.state !== "ok" ? hop.detail : "");
+    write(part("advice"), hop.remedy);
+    showHelp(part("help"), hop, told);
   }
+}
+
+// showHelp unfolds what to do about a hop if the verdict does not say so already.
+// What the reader then folds or unfolds stays so until the hop changes.
+function showHelp(help, hop, told) {
+  help.hidden = !hop.remedy && !help.querySelector(".error").textContent;
+  write(help.querySelector("summary"), hop.remedy ? "What to do" : "Details");
+  const wanted = `${hop.state} ${told}`;
+  if (help.dataset.wanted === wanted) return;
+  help.dataset.wanted = wanted;
+  help.open = !told && hop.remedy !== "";
 }
 
 const keyOf = (m) => `${m.protocol} ${m.client}:${m.internal_port}`;
@@ -92,14 +113,14 @@ const kinds = { static: "static", companion: "companion", adopted: "from before"
 function newRow(m) {
   const copy = element("button", { class: "copy", type: "button" }, icon("copy"));
   copy.addEventListener("click", () => copyText(copy));
-  return element("tr", { "data-key": keyOf(m) },
-    element("td", {}, element("div", { class: "public" },
+  const cell = (name, ...children) => element("td", { class: name, role: "cell" }, ...children);
+  return element("tr", { "data-key": keyOf(m), role: "row" },
+    cell("from", element("div", { class: "public" },
       element("span", { class: "address" }, element("span", { class: "host" }), element("span", { class: "port" })),
       element("span", { class: "tag proto" }), copy)),
-    element("td", { class: "to" }, element("span", { class: "client" }), " ", element("span", { class: "tag kind" })),
-    element("td", { class: "lease" }, element("span", { class: "left" }),
-      element("div", { class: "track", "aria-hidden": "true" }, element("i"))),
-    element("td", { class: "number packets" }));
+    cell("to", element("span", { class: "client" }), " ", element("span", { class: "tag kind" })),
+    cell("lease", element("span", { class: "left" }), element("div", { class: "track", "aria-hidden": "true" }, element("i"))),
+    cell("number packets"));
 }
 
 function showRow(row, m) {
@@ -139,7 +160,8 @@ function showMappings(mappings, first) {
   for (const row of known.values()) row.remove();
   $("none").hidden = mappings.length > 0;
   document.querySelector(".ports").hidden = mappings.length === 0;
-  write($("count"), mappings.length > 1 ? String(mappings.length) : "");
+  const open = mappings.filter((m) => !m.closing).length;
+  write($("count"), mappings.length > 1 ? String(open) : "");
   runDown();
 }
 
@@ -160,12 +182,12 @@ function chart(figure, values, options) {
   if (!figure.firstChild) {
     const picture = drawn("svg", { viewBox: "0 0 119 100", preserveAspectRatio: "none", role: "img" },
       drawn("path", { class: "area" }), drawn("path", { class: "base", d: "M0 100H119" }),
-      drawn("path", { class: "line" }), drawn("path", { class: "cursor" }));
-    figure.append(element("p", { class: "now" }), picture,
-      element("div", { class: "axis", "aria-hidden": "true" }, element("span", {}, "1 h ago"), element("span", { class: "top" }), element("span", {}, "now")));
+      drawn("path", { class: "line" }), drawn("path", { class: "cut" }), drawn("path", { class: "cursor" }));
+    figure.append(element("p", { class: "facts" }, element("span", { class: "now" }), element("span", { class: "range" })), picture,
+      element("div", { class: "axis", "aria-hidden": "true" }, element("span", {}, "1 h ago"), element("span", { class: "above" }), element("span", {}, "now")));
     picture.addEventListener("pointermove", (event) => {
       const box = picture.getBoundingClientRect();
-      figure.at = Math.round(((event.clientX - box.left) / box.width) * 119);
+      figure.at = Math.min(119, Math.max(0, Math.round(((event.clientX - box.left) / box.width) * 119)));
       figure.draw();
     });
     picture.addEventListener("pointerleave", () => { figure.at = null; figure.draw(); });
@@ -188,49 +210,63 @@ function bridged(points) {
   return points;
 }
 
-function draw(figure, values, { unit, format, steps, least }) {
-  const points = bridged(Array(Math.max(0, 120 - values.length)).fill(null).concat(values.slice(-120)));
-  const some = points.filter((v) => v !== null);
-  const top = Math.max(least, ...some) * 1.1;
-  const y = (v) => (100 - (v / top) * 100).toFixed(2);
-  let line = "";
-  let area = "";
-  let start = null;
-  points.forEach((v, x) => {
-    if (v === null) { start = null; return; }
-    if (start === null) {
-      start = x;
-      line += `M${x} ${y(v)}`;
-      if (points[x + 1] === null || x === 119) line += "h.01";
-    } else {
-      line += steps ? `H${x}V${y(v)}` : `L${x} ${y(v)}`;
-    }
-    if (x === 119 || points[x + 1] === null) {
-      const from = points.slice(start, x + 1);
-      area += `M${start} 100` + from.map((w, i) => (steps && i ? `H${start + i}` : "") + `${steps && i ? "V" : "L"}${steps && i ? "" : `${start + i} `}${y(w)}`).join("") + `V100Z`;
-    }
-  });
-  figure.querySelector(".line").setAttribute("d", line);
-  figure.querySelector(".area").setAttribute("d", area);
-  const at = figure.at ?? null;
-  figure.querySelector(".cursor").setAttribute("d", at === null ? "" : `M${at} 0V100`);
-  const value = at === null ? points[119] : points[at];
-  const when = at === null || at === 119 ? "now" : `${duration((119 - at) * 30)} ago`;
-  const text = some.length === 0 ? "no data yet" : value === null ? `no answer, ${when}` : format(value);
-  const label = figure.querySelector(".now");
-  label.classList.toggle("quiet", some.length === 0);
-  label.replaceChildren(text, element("small", {}, some.length === 0 || value === null ? "" : when));
-  write(figure.querySelector(".top"), some.length ? `highest ${format(Math.max(...some))}` : "");
-  figure.querySelector("svg").setAttribute("aria-label", some.length ? `${unit}: now ${text}, highest in the last hour ${format(Math.max(...some))}` : `${unit}: no data yet`);
+// ceiling is up to what value the chart is drawn. One slow answer must not flatten
+// the other 119: peaks far above 19 of 20 points are cut off, and the chart says so.
+function ceiling(some, { steps, least }) {
+  const sorted = some.toSorted((a, b) => a - b);
+  const high = sorted.at(-1);
+  const usual = 1.5 * sorted[Math.floor(.95 * (sorted.length - 1))];
+  return Math.max(least, steps || some.length < 20 || high < 2 * usual ? high * 1.1 : usual);
 }
 
-// changeSign tells good news from bad ones among the events of mappings.
+// paths are the line of the points and the area under it, interrupted where there
+// was no answer, and a mark for each peak that is cut off.
+function paths(points, top, steps) {
+  const y = (v) => Math.max(0, 100 - (v / top) * 100).toFixed(2);
+  const drawnPaths = { line: "", area: "", cut: "" };
+  points.forEach((v, x) => {
+    if (v === null) return;
+    if (v > top && !(points[x - 1] > top)) drawnPaths.cut += `M${x - 1.2} 6L${x} 0L${x + 1.2} 6`;
+    const begins = x === 0 || points[x - 1] === null;
+    const ends = x === 119 || points[x + 1] === null;
+    const step = steps ? `H${x}V${y(v)}` : `L${x} ${y(v)}`;
+    drawnPaths.line += begins ? `M${x} ${y(v)}${ends ? "h.01" : ""}` : step;
+    drawnPaths.area += (begins ? `M${x} 100V${y(v)}` : step) + (ends ? "V100Z" : "");
+  });
+  return drawnPaths;
+}
+
+function draw(figure, values, options) {
+  const { unit, format, steps } = options;
+  const points = bridged(Array(Math.max(0, 120 - values.length)).fill(null).concat(values.slice(-120)));
+  const some = points.filter((v) => v !== null);
+  const part = (name) => figure.querySelector(`.${name}`);
+  figure.classList.toggle("none", some.length === 0);
+  if (some.length === 0) {
+    part("now").replaceChildren("No data yet");
+    write(part("range"), "");
+    return;
+  }
+  const top = ceiling(some, options);
+  for (const [name, d] of Object.entries(paths(points, top, steps))) part(name).setAttribute("d", d);
+  const at = figure.at ?? null;
+  part("cursor").setAttribute("d", at === null ? "" : `M${at} 0V100`);
+  const value = points[at ?? 119];
+  const when = at === null || at === 119 ? "now" : `${duration((119 - at) * 30)} ago`;
+  part("now").replaceChildren(value === null ? "no answer" : format(value), " ", element("small", {}, when));
+  const [low, high] = [Math.min(...some), Math.max(...some)].map(format);
+  write(part("range"), low === high ? `always ${low}` : `lowest ${low}, highest ${high}`);
+  write(part("above"), high && top < Math.max(...some) ? "peaks are cut off" : "");
+  const last = points[119] === null ? "no answer" : format(points[119]);
+  figure.querySelector("svg").setAttribute("aria-label", `${unit} in the last hour: now ${last}, lowest ${low}, highest ${high}`);
+}
+
+// eventState tells good news from bad ones among the events of mappings.
 const eventState = { created: "ok", rule_restored: "degraded", lost: "down", port_changed: "degraded" };
 
-function showEvents(events) {
+function showEvents(events, anew) {
   const list = $("events");
-  const newest = list.firstChild ? Number(list.firstChild.dataset.id) : 0;
-  if (events.length && events[0].id < newest) list.replaceChildren(); // the daemon was restarted
+  if (anew) list.replaceChildren(); // each run counts its events from 1
   const known = list.firstChild ? Number(list.firstChild.dataset.id) : 0;
   for (const event of events.filter((e) => e.id > known).reverse()) {
     const at = new Date(event.time);
@@ -242,18 +278,20 @@ function showEvents(events) {
   }
   while (list.children.length > events.length) list.lastChild.remove();
   $("no-events").hidden = events.length > 0;
+  $("events-box").hidden = events.length === 0;
 }
 
 function show(status) {
   const first = shown === null;
+  const anew = first || shown.started !== status.started;
   shown = status;
   skew = Date.parse(status.time) - Date.now();
   showVerdict(status.verdict);
-  showHops(status.hops);
+  showHops(status.hops, status.verdict);
   showMappings(status.mappings, first);
-  chart($("chart-ports"), status.series.mappings, { unit: "Open ports", format: (v) => String(v), steps: true, least: 1 });
+  chart($("chart-ports"), status.series.mappings, { unit: "Open ports", format: (v) => v.toLocaleString(), steps: true, least: 1 });
   chart($("chart-latency"), status.series.gateway_ms, { unit: "Latency of the VPN gateway", format: latency, steps: false, least: 1 });
-  showEvents(status.events);
+  showEvents(status.events, anew);
   write($("instance"), status.instance === "default" ? "" : status.instance);
   showAge();
   $("main").setAttribute("aria-busy", "false");
@@ -280,6 +318,7 @@ async function copyText(button) {
     area.remove();
     button.focus();
   }
+  write($("said"), done ? `Copied ${text}` : `${text} could not be copied`);
   if (!done) return;
   button.classList.add("done");
   button.querySelector("use").setAttribute("href", "#i-ok");
@@ -288,26 +327,38 @@ async function copyText(button) {
     button.classList.remove("done");
     button.querySelector("use").setAttribute("href", "#i-copy");
     button.setAttribute("aria-label", `Copy ${button.dataset.text}`);
+    write($("said"), ""); // the same can be said again
   }, 1500);
 }
 
 // A picture that is old is not shown as the truth: without a connection for ten
-// seconds the headline says so, and the rest pales.
+// seconds the headline says so, and the colors go. A connection can die without a
+// word, in a power cut or while this host sleeps: the daemon says something every 15
+// seconds, and where two of these are missed the page connects again.
 const patience = 10_000;
-let broken = 0;
+const silence = 35_000;
+let source = null;
+let retry = 0;
+let heard = Date.now(); // when the daemon last said something, or we last asked
+let broken = 0; // since when there is no connection, 0 while there is one
 
-function connected(yes) {
+function connected(yes, since = Date.now()) {
   $("live").dataset.live = yes ? "yes" : "no";
   write($("live"), yes ? "live" : "reconnecting");
   if (yes) {
+    heard = Date.now();
     broken = 0;
     document.documentElement.classList.remove("stale");
   } else if (!broken) {
-    broken = Date.now();
+    broken = since;
   }
 }
 
 function noticeSilence() {
+  if (Date.now() - heard > silence) {
+    connected(false, heard);
+    listen();
+  }
   if (!broken || Date.now() - broken < patience) return;
   document.documentElement.classList.add("stale");
   const since = shown ? `What you see is of ${clock.format(new Date(shown.time))}.` : "";
@@ -315,24 +366,28 @@ function noticeSilence() {
 }
 
 function listen() {
-  const source = new EventSource("/api/v1/events");
-  source.addEventListener("status", (event) => {
+  clearTimeout(retry);
+  source?.close();
+  heard = Date.now();
+  const mine = source = new EventSource("/api/v1/events");
+  mine.addEventListener("status", (event) => {
     connected(true);
     show(JSON.parse(event.data));
   });
-  source.addEventListener("open", () => connected(true));
-  source.addEventListener("error", () => {
+  mine.addEventListener("alive", () => connected(true));
+  mine.addEventListener("error", () => {
     connected(false);
-    if (source.readyState !== EventSource.CLOSED) return; // the browser tries again by itself
-    source.close();
-    setTimeout(listen, 5000);
+    if (mine.readyState === EventSource.CLOSED) retry = setTimeout(listen, 5000); // else the browser tries again by itself
   });
 }
 
-listen();
-setInterval(() => {
+function tick() {
   noticeSilence();
   if (!shown) return;
   runDown();
   showAge();
-}, 1000);
+}
+
+listen();
+setInterval(tick, 1000);
+document.addEventListener("visibilitychange", tick); // timers of hidden pages are slow
