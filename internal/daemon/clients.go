@@ -6,6 +6,7 @@ import (
 
 	"doublenat/internal/config"
 	"doublenat/internal/frontend"
+	"doublenat/internal/nat"
 	"doublenat/natpmp"
 )
 
@@ -24,10 +25,34 @@ func (d *Daemon) makeFrontend(Options) (err error) {
 	listen := d.cfg.Listen.Addr()
 	d.internal = slices.Concat(frontend.DefaultAllow(), d.cfg.AllowedClients, []netip.Prefix{netip.PrefixFrom(listen, listen.BitLen())})
 	d.server, err = natpmp.NewServer(natpmp.ServerConfig{
-		Handler: d.timed(d.frontend), Epoch: d.epoch, Admit: d.admit, Favored: d.holders.has,
+		Handler: d.timed(d.frontend), Epoch: d.epoch, Admit: d.admit, Rank: d.rank,
 		Logger: d.log.With("component", "server"),
 	})
 	return err
+}
+
+// rank says what a request has to lose by waiting. The public address is known and
+// needs no work; a mapping that is being deleted is not renewed but made anew, once
+// its rule is gone.
+func (d *Daemon) rank(client netip.Addr, req natpmp.Request) natpmp.Rank {
+	if !d.holders.has(client) {
+		return natpmp.RankStranger
+	}
+	if req.Opcode == natpmp.OpExternalAddress || req.Lifetime != 0 && d.stands(keyOf(client, req)) {
+		return natpmp.RankRenewal
+	}
+	return natpmp.RankHolder
+}
+
+// stands says whether there is a mapping that can be renewed.
+func (d *Daemon) stands(key nat.Key) bool {
+	m, ok := d.service.Mapping(key)
+	return ok && !m.Closing
+}
+
+// keyOf returns the mapping that a request is about.
+func keyOf(client netip.Addr, req natpmp.Request) nat.Key {
+	return nat.Key{Client: client, Protocol: nat.Protocol(req.Opcode), InternalPort: req.InternalPort}
 }
 
 // notAClient says whether nothing must be forwarded to an address: the gateway's,
