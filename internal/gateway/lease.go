@@ -26,8 +26,8 @@ var errNoPort = errors.New("gateway granted no port or no time")
 // gateway is silent, refuses, or has no network, until the context ends.
 //
 // An external port in the answer that differs from the one that was asked for is
-// a success. The error is an [*nat.Error], with Ambiguous set when requests went
-// out and the last of them has no answer.
+// a success. The error is an [*nat.Error], with Ambiguous set when a request went out
+// that has no answer: what was answered to a later one says nothing about it.
 func (g *Gateway) Lease(ctx context.Context, req nat.LeaseRequest) (nat.Lease, error) {
 	r := natpmp.MapRequest{
 		Opcode:                natpmp.Opcode(req.Protocol),
@@ -53,7 +53,7 @@ func (g *Gateway) Lease(ctx context.Context, req nat.LeaseRequest) (nat.Lease, e
 			g.note(last, err)
 			return lease, err
 		case !transient(err):
-			return nat.Lease{}, fault(err, false)
+			return nat.Lease{}, fault(err, lost)
 		case ctx.Err() != nil, !pause(ctx, err):
 			return nat.Lease{}, fault(err, lost)
 		}
@@ -112,7 +112,7 @@ func unanswered(err error, before bool) bool {
 	case errors.As(err, &refused):
 		return before || refused.Tries > 1
 	default:
-		return false // an answer settles it
+		return before // the gateway may have granted it before it changed its mind
 	}
 }
 
