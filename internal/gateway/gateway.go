@@ -41,8 +41,8 @@ type Config struct {
 	// Nil is nobody.
 	OnStateLost func()
 	// OnBack is called when the gateway does what it is asked again, after it had
-	// refused, been silent, or failed: what was asked in vain is worth asking again
-	// now. It must not block. Nil is nobody.
+	// refused, been silent, or failed to map: what was asked in vain is worth asking
+	// again now. It must not block. Nil is nobody.
 	OnBack func()
 	// OnAddressChange is called when the public address becomes known, changes, or
 	// is taken away by the gateway; the zero Addr stands for none. It must not
@@ -66,8 +66,8 @@ type Gateway struct {
 	poke chan struct{}
 
 	mu sync.Mutex
-	// health is the state that was logged last, with what led to it. Guarded by mu.
-	health health
+	// record is what requests told about the gateway. Guarded by mu.
+	record record
 	// address, addressAt are what the gateway said last and when; the zero Addr
 	// is none. Guarded by mu.
 	address   netip.Addr
@@ -207,7 +207,7 @@ func (g *Gateway) announced(resp natpmp.Response, at time.Time) {
 	g.mu.Lock()
 	g.count.announcements++
 	news := resp.Address != g.address
-	due := at.Sub(g.announcedAt) >= announcementPause
+	due := at.Sub(g.announcedAt) >= lookPause
 	g.mu.Unlock()
 	if !due || !news && !g.epoch.Suspect(resp.Epoch, at) {
 		return

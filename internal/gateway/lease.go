@@ -44,7 +44,7 @@ func (g *Gateway) Lease(ctx context.Context, req nat.LeaseRequest) (nat.Lease, e
 	for {
 		start := time.Now()
 		m, err := g.client.Map(ctx, r)
-		g.judge(ctx, err, start)
+		g.judge(ctx, forLease, err, start)
 		g.note(last, err)
 		lost = unanswered(err, lost)
 		switch {
@@ -65,7 +65,7 @@ func (g *Gateway) Lease(ctx context.Context, req nat.LeaseRequest) (nat.Lease, e
 func (g *Gateway) Release(ctx context.Context, p nat.Protocol, innerPort uint16) error {
 	start := time.Now()
 	err := g.client.Unmap(ctx, natpmp.Opcode(p), innerPort)
-	g.judge(ctx, err, start)
+	g.judge(ctx, forRelease, err, start)
 	if err != nil {
 		return fault(err, unanswered(err, false))
 	}
