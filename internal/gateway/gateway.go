@@ -74,6 +74,8 @@ type Gateway struct {
 	addressAt time.Time
 	// announcedAt is when an announcement last made us look; zero for never. Guarded by mu.
 	announcedAt time.Time
+	// deaf is set while announcements cannot be heard. Guarded by mu.
+	deaf bool
 	// heard is when the latest packet of the gateway came. Guarded by mu.
 	heard time.Time
 	// count is guarded by mu.
@@ -174,46 +176,4 @@ func (g *Gateway) checkEpoch(epoch uint32, at time.Time) {
 	g.log.Warn("gateway lost its mappings", "epoch", epoch)
 	g.lookNow()
 	g.cfg.OnStateLost()
-}
-
-// hearAnnouncements listens for the gateway's multicasts (RFC 6886 §3.2.1), which
-// seldom cross a tunnel. Without them nothing is lost but time.
-func (g *Gateway) hearAnnouncements(ctx context.Context) {
-	err := g.serveAnnouncements(ctx)
-	if err != nil && ctx.Err() == nil {
-		g.log.WarnContext(ctx, "not hearing the gateway's announcements", "error", err)
-	}
-}
-
-func (g *Gateway) serveAnnouncements(ctx context.Context) error {
-	conn, err := g.cfg.ListenAnnouncements()
-	if err != nil {
-		return err
-	}
-	defer conn.Close()
-	l, err := natpmp.NewListener(natpmp.ListenerConfig{
-		Gateway: g.cfg.Address, OnAnnouncement: g.announced, Logger: g.log,
-	})
-	if err != nil {
-		return err
-	}
-	return l.Serve(ctx, conn)
-}
-
-// announced takes an announcement as a reason to look, not as the truth: anybody
-// on the link can send one with the gateway's address (RFC 6886 §5). Its epoch is
-// not taken in either; that of the reply will tell.
-func (g *Gateway) announced(resp natpmp.Response, at time.Time) {
-	g.mu.Lock()
-	g.count.announcements++
-	news := resp.Address != g.address
-	due := at.Sub(g.announcedAt) >= lookPause
-	g.mu.Unlock()
-	if !due || !news && !g.epoch.Suspect(resp.Epoch, at) {
-		return
-	}
-	g.mu.Lock()
-	g.announcedAt = at
-	g.mu.Unlock()
-	g.lookNow()
 }
