@@ -10,12 +10,16 @@ import (
 	"doublenat/natpmp"
 )
 
+// minCreateBurst is for clients that may have few mappings at a time.
+const minCreateBurst = 32
+
 // makeFrontend makes what answers clients: who may ask, for what, and how often.
 func (d *Daemon) makeFrontend(Options) (err error) {
 	d.frontend, err = frontend.New(frontend.Config{
 		Core: d.core(), External: d.gateway.External,
 		Allow: d.cfg.AllowedClients, Deny: d.cfg.DeniedClients, Exclude: d.notAClient,
 		ClientRate: d.cfg.ClientRate, NewClientRate: d.cfg.NewClientRate, Holds: d.holders.has,
+		CreateBurst: d.createBurst(), Mapped: d.stands,
 		Ports:  func(port uint16) bool { return has(d.cfg.AllowedPorts, port) && !has(d.cfg.DeniedPorts, port) },
 		Logger: d.log.With("component", "frontend"),
 	})
@@ -29,6 +33,15 @@ func (d *Daemon) makeFrontend(Options) (err error) {
 		Logger: d.log.With("component", "server"),
 	})
 	return err
+}
+
+// createBurst is how many new mappings a client may ask for at once: all that it may
+// have twice, for the sake of programs that map, delete and map again.
+func (d *Daemon) createBurst() int {
+	if d.notebook != nil {
+		return 0 // Nothing is made, and clients are told why.
+	}
+	return max(2*d.cfg.MaxMappingsPerClient, minCreateBurst)
 }
 
 // rank says what a request has to lose by waiting. The public address is known and

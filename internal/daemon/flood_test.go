@@ -190,6 +190,37 @@ func TestFloodFromHolders(t *testing.T) {
 	})
 }
 
+// One client that makes a mapping and ends it, again and again, wears neither the
+// router's flash nor the log's disk: 128 mappings, and one more every two seconds.
+func TestFloodOfCreates(t *testing.T) {
+	t.Parallel()
+	var log logBuffer
+	onBench(t, lab.BenchConfig{Profile: natpmptest.RFC(), Logger: slog.New(slog.NewTextHandler(&log, nil))}, func(r *rig) {
+		granted := r.mapped(alice, natpmp.OpMapTCP, 6881)
+		mark, lines := r.Router.Mark(), strings.Count(log.String(), "\n")
+		results := make(map[natpmp.ResultCode]int)
+		for range 60 * 25 {
+			results[r.ask(alice, natpmp.OpMapTCP, 7000, 0).Result]++
+			r.send(alice, natpmp.Request{Opcode: natpmp.OpMapTCP, InternalPort: 7000})
+			time.Sleep(40 * time.Millisecond)
+		}
+		made := results[natpmp.ResultSuccess]
+		if made < 128 || made > 162 || results[natpmp.ResultOutOfResources] != 1500-made {
+			r.t.Errorf("answers %v, want at most 162 successes, and all others out of resources", results)
+		}
+		if n := r.Router.StatsSince(mark).Writes; n > 2*162 {
+			r.t.Errorf("%d writes of the router", n)
+		}
+		if n := strings.Count(log.String(), "\n") - lines; n > 2*162+10 {
+			r.t.Errorf("%d lines", n)
+		}
+		if again := r.ask(alice, natpmp.OpMapTCP, 6881, granted.ExternalPort); again.Result != natpmp.ResultSuccess {
+			r.t.Errorf("a renewal was answered %+v", again)
+		}
+		r.agree()
+	})
+}
+
 // press has each host ask 50 times a second: for new ports, for the end of the one
 // that it holds, and for that one again, which has to wait for its end.
 func (r *rig) press(hosts []netip.Addr, lasts time.Duration) {
