@@ -2,8 +2,11 @@ package daemon
 
 import (
 	"context"
+	"log/slog"
+	"net"
 	"sync/atomic"
 
+	"doublenat/internal/config"
 	"doublenat/natpmp"
 )
 
@@ -31,4 +34,54 @@ func (a *announcer) run(ctx context.Context, cfg natpmp.AnnouncerConfig) error {
 	a.current.Store(current)
 	defer a.current.Store(nil)
 	return current.Run(ctx)
+}
+
+// links sends announcements on the links that there are when a series begins: this
+// host's LAN may come up after doublenat, and its address may change. It is used by
+// the announcer's goroutine alone.
+type links struct {
+	// find returns what sends on the present links, or nil and why there is nothing.
+	find func() (natpmp.AnnouncementSender, string)
+	// level is that of the line that says that there is nothing.
+	level slog.Level
+	log   *slog.Logger
+
+	sender natpmp.AnnouncementSender // nil if there was no link at the last look
+	told   string                    // what the log has about that look
+}
+
+var _ natpmp.AnnouncementSender = (*links)(nil)
+
+// newLinks returns a sender for the links of this host, on the clients' socket.
+func (d *Daemon) newLinks(conn net.PacketConn) *links {
+	l := &links{
+		find:  func() (natpmp.AnnouncementSender, string) { return d.net.Announcements(conn, d.cfg) },
+		level: slog.LevelInfo, log: d.log,
+	}
+	if d.cfg.Announce.Mode == config.AnnounceOn {
+		l.level = slog.LevelWarn
+	}
+	return l
+}
+
+// prepare looks which links there are and says whether there is one. The log hears
+// of it when that is not what it was.
+func (l *links) prepare() bool {
+	sender, how := l.find()
+	found := sender != nil
+	news := found != (l.sender != nil) || how != l.told
+	l.sender, l.told = sender, how
+	switch {
+	case !news:
+	case found:
+		l.log.Info("announcing changes", "where", how)
+	default:
+		l.log.Log(context.Background(), l.level, "announcements are off, clients learn of changes when they renew", "reason", how)
+	}
+	return found
+}
+
+// Announce sends the packet on each link.
+func (l *links) Announce(packet []byte) error {
+	return l.sender.Announce(packet)
 }
