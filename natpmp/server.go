@@ -124,8 +124,9 @@ func NewServer(cfg ServerConfig) (*Server, error) {
 // connection was closed by someone else.
 //
 // A reply leaves from the address that was asked if conn is a *net.UDPConn on a
-// platform that tells it, also on a wildcard address. The connection stays open,
-// with a read deadline in the past; it is the caller's to close.
+// platform that tells it, also on a wildcard address. Its receive buffer is made
+// larger then, as far as the system allows. The connection stays open, with a read
+// deadline in the past; it is the caller's to close.
 func (s *Server) Serve(ctx context.Context, conn net.PacketConn) error {
 	defer interrupt(ctx, conn)()
 	var handlers sync.WaitGroup
