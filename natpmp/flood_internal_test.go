@@ -41,15 +41,16 @@ func newRejecting(tb testing.TB) *rejecting {
 }
 
 // take sends a packet and has the server read and drop it.
-func (r *rejecting) take(tb testing.TB, packet []byte) {
+func (r *rejecting) take(ctx context.Context, packet []byte) error {
 	if _, err := r.sender.Write(packet); err != nil {
-		tb.Fatal(err)
+		return err
 	}
 	n, from, err := r.transport.read(r.buf)
 	if err != nil {
-		tb.Fatal(err)
+		return err
 	}
-	r.server.receive(tb.Context(), r.transport, r.buf[:n], from, &r.handlers)
+	r.server.receive(ctx, r.transport, r.buf[:n], from, &r.handlers)
+	return nil
 }
 
 // TestRejectedPacketsAllocateLittle: a flood costs one allocation for each packet, in
@@ -60,7 +61,12 @@ func TestRejectedPacketsAllocateLittle(t *testing.T) { //nolint:paralleltest // 
 		"request": Request{Opcode: OpMapTCP, InternalPort: 4000, Lifetime: 60}.Append(nil),
 		"version": {2, 0}, "response": {0, 128}, "short": {0}, "oversize": make([]byte, MaxPacket+100),
 	} {
-		if n := testing.AllocsPerRun(500, func() { r.take(t, packet) }); n > 1 {
+		n := testing.AllocsPerRun(500, func() {
+			if err := r.take(t.Context(), packet); err != nil {
+				t.Fatal(err)
+			}
+		})
+		if n > 1 {
 			t.Errorf("%s: %v allocations for each packet, want one at most", name, n)
 		}
 	}
@@ -75,6 +81,8 @@ func BenchmarkFlood(b *testing.B) {
 	request := Request{Opcode: OpMapTCP, InternalPort: 4000, Lifetime: 60}.Append(nil)
 	b.ReportAllocs()
 	for b.Loop() {
-		r.take(b, request)
+		if err := r.take(b.Context(), request); err != nil {
+			b.Fatal(err)
+		}
 	}
 }

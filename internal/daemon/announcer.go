@@ -42,9 +42,9 @@ func (a *announcer) run(ctx context.Context, cfg natpmp.AnnouncerConfig) error {
 type links struct {
 	// find returns what sends on the present links, or nil and why there is nothing.
 	find func() (natpmp.AnnouncementSender, string)
-	// level is that of the line that says that there is nothing.
-	level slog.Level
-	log   *slog.Logger
+	// expected says that there should be something: that there is nothing is a warning.
+	expected bool
+	log      *slog.Logger
 
 	sender natpmp.AnnouncementSender // nil if there was no link at the last look
 	told   string                    // what the log has about that look
@@ -54,14 +54,10 @@ var _ natpmp.AnnouncementSender = (*links)(nil)
 
 // newLinks returns a sender for the links of this host, on the clients' socket.
 func (d *Daemon) newLinks(conn net.PacketConn) *links {
-	l := &links{
-		find:  func() (natpmp.AnnouncementSender, string) { return d.net.Announcements(conn, d.cfg) },
-		level: slog.LevelInfo, log: d.log,
+	return &links{
+		find:     func() (natpmp.AnnouncementSender, string) { return d.net.Announcements(conn, d.cfg) },
+		expected: d.cfg.Announce.Mode == config.AnnounceOn, log: d.log,
 	}
-	if d.cfg.Announce.Mode == config.AnnounceOn {
-		l.level = slog.LevelWarn
-	}
-	return l
 }
 
 // prepare looks which links there are and says whether there is one. The log hears
@@ -71,12 +67,15 @@ func (l *links) prepare() bool {
 	found := sender != nil
 	news := found != (l.sender != nil) || how != l.told
 	l.sender, l.told = sender, how
+	const off = "announcements are off, clients learn of changes when they renew"
 	switch {
 	case !news:
 	case found:
 		l.log.Info("announcing changes", "where", how)
+	case l.expected:
+		l.log.Warn(off, "reason", how)
 	default:
-		l.log.Log(context.Background(), l.level, "announcements are off, clients learn of changes when they renew", "reason", how)
+		l.log.Info(off, "reason", how)
 	}
 	return found
 }

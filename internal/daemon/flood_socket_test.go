@@ -106,6 +106,7 @@ func honestClient(t *testing.T, from netip.Addr, to netip.AddrPort) (*natpmp.Cli
 
 // floodSocket sends from each source in turn, as fast as the senders can.
 func floodSocket(t *testing.T, to netip.AddrPort) {
+	t.Helper()
 	var senders sync.WaitGroup
 	for first := range socketSenders {
 		senders.Go(func() {

@@ -34,10 +34,17 @@ func TestRecord(t *testing.T) {
 		"silence takes all with it": {{forLease, network, network, false}, {forLease, silent, silent, false}, {forAddress, ok, ok, true}},
 		"leases failed long ago": {
 			{forLease, network, network, false},
-			{forAddress, ok, network, false}, {forAddress, ok, network, false}, {forAddress, ok, network, false},
-			{forAddress, ok, network, false}, {forAddress, ok, network, false}, {forAddress, ok, network, false},
-			{forAddress, ok, network, false}, {forAddress, ok, network, false}, {forAddress, ok, network, false},
-			{forAddress, ok, ok, true}, {forAddress, ok, ok, false},
+			{forAddress, ok, network, false},
+			{forAddress, ok, network, false},
+			{forAddress, ok, network, false},
+			{forAddress, ok, network, false},
+			{forAddress, ok, network, false},
+			{forAddress, ok, network, false},
+			{forAddress, ok, network, false},
+			{forAddress, ok, network, false},
+			{forAddress, ok, network, false},
+			{forAddress, ok, ok, true},
+			{forAddress, ok, ok, false},
 		},
 	} {
 		t.Run(name, func(t *testing.T) {
