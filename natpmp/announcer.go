@@ -14,6 +14,8 @@ const (
 	// announcementGap is the time between the first two; each gap is twice the one
 	// before (RFC 6886 §3.2.1).
 	announcementGap = 250 * time.Millisecond
+	// announcementWait is how long a series waits for a link.
+	announcementWait = time.Minute
 )
 
 // AnnouncementSender puts a packet on every link that is served.
@@ -32,6 +34,11 @@ type AnnouncerConfig struct {
 	// Address returns the public address, or false while it is not known. It is
 	// asked for each copy. Required.
 	Address func() (netip.Addr, bool)
+	// Prepare is called at the beginning of each series, and when a packet could not be
+	// sent: links come and go, and their addresses change. False is nowhere to send;
+	// the series then waits, and begins when Prepare, asked once a minute, says true.
+	// It is called by Run's goroutine and must not block. Nil is always ready.
+	Prepare func() bool
 	// Logger gets a warning when sending fails, once for each series. Nil discards.
 	Logger *slog.Logger
 }
@@ -57,6 +64,9 @@ func NewAnnouncer(cfg AnnouncerConfig) (*Announcer, error) {
 	if cfg.Logger == nil {
 		cfg.Logger = slog.New(slog.DiscardHandler)
 	}
+	if cfg.Prepare == nil {
+		cfg.Prepare = func() bool { return true }
+	}
 	return &Announcer{cfg: cfg, again: make(chan struct{}, 1)}, nil
 }
 
@@ -78,27 +88,50 @@ func (a *Announcer) Run(ctx context.Context) error {
 	}
 	timer := time.NewTimer(0)
 	defer timer.Stop()
-	sent, gap, failed := 0, announcementGap, false
+	var s series
 	for {
 		select {
 		case <-ctx.Done():
 			return nil
 		case <-a.again:
-			sent, gap, failed = 0, announcementGap, false
+			s = series{}
 		case <-timer.C:
 		}
-		err := a.cfg.Sender.Announce(a.packet())
-		if err != nil && !failed {
-			failed = true
-			a.cfg.Logger.WarnContext(ctx, "announcement not sent", "error", err)
-		}
-		sent++
 		timer.Stop()
-		if sent < announcements {
-			timer.Reset(gap)
-			gap *= 2
+		if wait := a.advance(ctx, &s); wait > 0 {
+			timer.Reset(wait)
 		}
 	}
+}
+
+// series is how far a series of announcements has come.
+type series struct {
+	sent int
+	// failed is set once a failure was told of.
+	failed bool
+}
+
+// advance sends the next copy, or waits for a link on which to send the first one. It
+// returns the time until it is to be called again, 0 at the end of the series.
+func (a *Announcer) advance(ctx context.Context, s *series) time.Duration {
+	if s.sent == 0 && !a.cfg.Prepare() {
+		return announcementWait
+	}
+	if err := a.cfg.Sender.Announce(a.packet()); err != nil {
+		if !s.failed {
+			s.failed = true
+			a.cfg.Logger.WarnContext(ctx, "announcement not sent", "error", err)
+		}
+		if !a.cfg.Prepare() {
+			s.sent = 0
+			return announcementWait
+		}
+	}
+	s.sent++
+	if s.sent == announcements {
+		return 0
+	}
+	return announcementGap << (s.sent - 1)
 }
 
 // packet returns the announcement as it is true now. Without an address it still

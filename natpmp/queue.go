@@ -7,37 +7,42 @@ import (
 )
 
 // queue decides which requests are worked on now, which wait, and which are
-// dropped. Each client has a line of its own and the lines take turns, so that a
-// client with many requests delays itself only. Favored clients go first, and a
-// quarter of the work is kept for them.
+// dropped. Each client has a line of its own for each rank and the lines of a rank
+// take turns, so that a client with many requests delays itself only. Higher ranks
+// go first, and some of the work is kept for them.
 type queue struct {
 	limits queueLimits
 
 	mu sync.Mutex // guards what follows; held for moments only
-	// lines has the clients with requests in work or waiting.
-	lines map[netip.Addr]*line
-	// turns has the lines with waiting requests, the next one first: favored
-	// clients' and others'.
-	turns [2][]*line
-	// working and waiting count requests, strangers those in work of clients that
-	// are not favored.
-	working, waiting, strangers int
+	// lines has the lines with requests in work or waiting.
+	lines map[lineKey]*line
+	// turns has the lines with waiting requests by rank, the next one first.
+	turns [ranks][]*line
+	// working counts the requests in work by rank, waiting all that wait.
+	working [ranks]int
+	waiting int
 }
 
 // queueLimits is how much a [queue] takes.
 type queueLimits struct {
-	// working is the most requests in work, perClient the most of one client, and
-	// strangers the most of all clients that are not favored.
-	working, perClient, strangers int
+	// working is the most requests in work of each rank and those below it.
+	working [ranks]int
+	// perClient is the most requests in work of one client and rank.
+	perClient int
 	// waiting is the most requests that wait. One client has a quarter of it.
 	waiting int
 }
 
-// line has the requests of one client.
-type line struct {
+// lineKey tells lines.
+type lineKey struct {
 	client netip.Addr
-	// favored does not change while requests wait.
-	favored bool
+	rank   Rank
+}
+
+// line has the requests of one client and rank.
+type line struct {
+	lineKey
+
 	working int
 	jobs    []job
 }
@@ -63,30 +68,23 @@ const (
 )
 
 func newQueue(limits queueLimits) *queue {
-	return &queue{limits: limits, lines: make(map[netip.Addr]*line)}
+	return &queue{limits: limits, lines: make(map[lineKey]*line)}
 }
 
 // submit takes a request. Whatever becomes of it, done is called in the end.
-func (q *queue) submit(j job, favored bool) verdict {
+func (q *queue) submit(j job, rank Rank) verdict {
 	q.mu.Lock()
 	defer q.mu.Unlock()
-	l := q.lines[j.from.Addr()]
-	if l == nil {
-		l = &line{client: j.from.Addr()}
-		q.lines[l.client] = l
-	}
-	if len(l.jobs) == 0 {
-		l.favored = favored
-		if q.mayStartLocked(l) {
-			q.startLocked(l, j)
-			return accepted
-		}
+	l := q.lineLocked(j, rank)
+	if len(l.jobs) == 0 && q.mayStartLocked(l) {
+		q.startLocked(l, j)
+		return accepted
 	}
 	v := accepted
 	switch {
 	case slices.ContainsFunc(l.jobs, func(o job) bool { return o.from == j.from && o.req == j.req }):
 		v = repeated
-	case len(l.jobs) >= max(q.limits.waiting/4, 1), q.waiting >= q.limits.waiting && !q.makeRoomLocked(l):
+	case q.waitingOfLocked(l.client) >= max(q.limits.waiting/4, 1), q.waiting >= q.limits.waiting && !q.makeRoomLocked(l):
 		v = overload
 	}
 	if v != accepted {
@@ -95,78 +93,122 @@ func (q *queue) submit(j job, favored bool) verdict {
 		return v
 	}
 	if len(l.jobs) == 0 {
-		turn := turnOf(l)
-		q.turns[turn] = append(q.turns[turn], l)
+		q.turns[l.rank] = append(q.turns[l.rank], l)
 	}
 	l.jobs = append(l.jobs, j)
 	q.waiting++
 	return accepted
 }
 
-// turnOf returns which of the queue's turns a line takes.
-func turnOf(l *line) int {
-	if l.favored {
-		return 0
-	}
-	return 1
-}
-
-// makeRoomLocked gives up the youngest request of the longest line of a stranger,
-// for the sake of a favored client or of one with a line that is clearly shorter.
-func (q *queue) makeRoomLocked(l *line) bool {
-	var longest *line
-	for _, o := range q.turns[1] {
-		if longest == nil || len(o.jobs) > len(longest.jobs) {
-			longest = o
+// lineLocked returns the line for a request: that of its rank, unless one about the
+// same mapping waits in a lower one, which it must not overtake.
+func (q *queue) lineLocked(j job, rank Rank) *line {
+	key := lineKey{client: j.from.Addr(), rank: rank}
+	for lower := range rank {
+		o := q.lines[lineKey{client: key.client, rank: lower}]
+		if o != nil && slices.ContainsFunc(o.jobs, func(o job) bool { return o.concerns(j.req) }) {
+			return o
 		}
 	}
-	if longest == nil || longest == l || !l.favored && len(longest.jobs) < len(l.jobs)+2 {
-		return false
+	l := q.lines[key]
+	if l == nil {
+		l = &line{lineKey: key}
+		q.lines[key] = l
 	}
-	last := len(longest.jobs) - 1
-	longest.jobs[last].done()
-	longest.jobs = slices.Delete(longest.jobs, last, last+1)
+	return l
+}
+
+// concerns says whether the request is about a mapping that the job is about. Port 0
+// is all of them (RFC 6886 §3.4).
+func (j job) concerns(req Request) bool {
+	return j.req.Opcode == req.Opcode &&
+		(j.req.InternalPort == req.InternalPort || j.req.InternalPort == 0 || req.InternalPort == 0)
+}
+
+// waitingOfLocked returns how many requests of the client wait.
+func (q *queue) waitingOfLocked(client netip.Addr) (n int) {
+	for rank := range ranks {
+		if l := q.lines[lineKey{client: client, rank: Rank(rank)}]; l != nil {
+			n += len(l.jobs)
+		}
+	}
+	return n
+}
+
+// makeRoomLocked gives up the youngest request of the longest line: of the lowest
+// rank below the line's that has one, else of its own if that one is clearly longer.
+func (q *queue) makeRoomLocked(l *line) bool {
+	for rank := range l.rank + 1 {
+		longest := q.longestLocked(rank)
+		switch {
+		case longest == nil, longest == l:
+		case rank < l.rank, len(longest.jobs) >= len(l.jobs)+2:
+			q.giveUpLocked(longest)
+			return true
+		}
+	}
+	return false
+}
+
+// longestLocked returns the line of the rank with most requests waiting, nil if none has.
+func (q *queue) longestLocked(rank Rank) *line {
+	var longest *line
+	for _, l := range q.turns[rank] {
+		if longest == nil || len(l.jobs) > len(longest.jobs) {
+			longest = l
+		}
+	}
+	return longest
+}
+
+// giveUpLocked drops the youngest request of the line.
+func (q *queue) giveUpLocked(l *line) {
+	last := len(l.jobs) - 1
+	l.jobs[last].done()
+	l.jobs = slices.Delete(l.jobs, last, last+1)
 	q.waiting--
 	if last == 0 {
-		q.turns[1] = slices.DeleteFunc(q.turns[1], func(o *line) bool { return o == longest })
-		q.forgetLocked(longest)
+		q.turns[l.rank] = slices.DeleteFunc(q.turns[l.rank], func(o *line) bool { return o == l })
+		q.forgetLocked(l)
+	}
+}
+
+// mayStartLocked says whether there is room for work for the line: what a rank may
+// have counts for those below it together, and for all above.
+func (q *queue) mayStartLocked(l *line) bool {
+	if l.working >= q.limits.perClient {
+		return false
+	}
+	working := 0
+	for rank, n := range q.working {
+		working += n
+		if rank >= int(l.rank) && working >= q.limits.working[rank] {
+			return false
+		}
 	}
 	return true
 }
 
-// mayStartLocked says whether there is room for work for the client.
-func (q *queue) mayStartLocked(l *line) bool {
-	return q.working < q.limits.working && l.working < q.limits.perClient &&
-		(l.favored || q.strangers < q.limits.strangers)
-}
-
 // startLocked begins the work.
 func (q *queue) startLocked(l *line, j job) {
-	stranger := !l.favored
-	q.working++
+	q.working[l.rank]++
 	l.working++
-	if stranger {
-		q.strangers++
-	}
 	go func() {
 		defer j.done()
-		defer q.end(l, stranger)
+		defer q.end(l)
 		j.run()
 	}()
 }
 
 // end notes that a request is done and starts those that have room now.
-func (q *queue) end(l *line, stranger bool) {
+func (q *queue) end(l *line) {
 	q.mu.Lock()
 	defer q.mu.Unlock()
-	q.working--
+	q.working[l.rank]--
 	l.working--
-	if stranger {
-		q.strangers--
-	}
 	q.forgetLocked(l)
-	for turn := range q.turns {
-		for q.startNextLocked(turn) {
+	for rank := ranks - 1; rank >= 0; rank-- {
+		for q.startNextLocked(rank) {
 			continue
 		}
 	}
@@ -174,17 +216,17 @@ func (q *queue) end(l *line, stranger bool) {
 
 // startNextLocked starts one request of the first line that may, and puts that
 // line behind the others. It returns false when none may.
-func (q *queue) startNextLocked(turn int) bool {
-	i := slices.IndexFunc(q.turns[turn], q.mayStartLocked)
+func (q *queue) startNextLocked(rank int) bool {
+	i := slices.IndexFunc(q.turns[rank], q.mayStartLocked)
 	if i < 0 {
 		return false
 	}
-	l := q.turns[turn][i]
-	q.turns[turn] = slices.Delete(q.turns[turn], i, i+1)
+	l := q.turns[rank][i]
+	q.turns[rank] = slices.Delete(q.turns[rank], i, i+1)
 	j := l.jobs[0]
 	l.jobs = slices.Delete(l.jobs, 0, 1)
 	if len(l.jobs) > 0 {
-		q.turns[turn] = append(q.turns[turn], l)
+		q.turns[rank] = append(q.turns[rank], l)
 	}
 	q.waiting--
 	q.startLocked(l, j)
@@ -194,6 +236,6 @@ func (q *queue) startNextLocked(turn int) bool {
 // forgetLocked drops a line without requests: nothing outlives its client.
 func (q *queue) forgetLocked(l *line) {
 	if l.working == 0 && len(l.jobs) == 0 {
-		delete(q.lines, l.client)
+		delete(q.lines, l.lineKey)
 	}
 }

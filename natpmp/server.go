@@ -55,16 +55,16 @@ type ServerConfig struct {
 	// MaxConcurrent bounds the requests in work; what comes beyond waits. 0 means
 	// [DefaultMaxConcurrent].
 	MaxConcurrent int
-	// MaxPerClient bounds the requests in work of one client. 0 means
-	// [DefaultMaxPerClient].
+	// MaxPerClient bounds the requests in work of one client, those of each rank
+	// apart. 0 means [DefaultMaxPerClient].
 	MaxPerClient int
 	// MaxWaiting bounds the requests that wait; a client may have a quarter of them
 	// waiting. What comes beyond is dropped and counted. 0 means [DefaultMaxWaiting].
 	MaxWaiting int
-	// Favored says whether a client goes before others: one that has something to
-	// lose, as a mapping to be renewed. A quarter of MaxConcurrent is kept for such.
-	// It is called as Admit is. Nil favors nobody, and keeps nothing.
-	Favored func(netip.Addr) bool
+	// Rank says how much a request has to lose by waiting. A quarter of MaxConcurrent
+	// is kept for renewals, and a half of that again for clients that hold a mapping.
+	// It is called as Admit is. Nil ranks all alike, and keeps nothing.
+	Rank func(client netip.Addr, req Request) Rank
 	// Logger gets a debug line for each drop, up to 20 in a second, and panics of the
 	// handler as errors. Nil discards.
 	Logger *slog.Logger
@@ -75,7 +75,7 @@ type Server struct {
 	handler Handler
 	epoch   *Epoch
 	admit   func(Arrival) bool
-	favored func(netip.Addr) bool
+	rank    func(netip.Addr, Request) Rank
 	queue   *queue
 	log     *slog.Logger
 	count   serverCounters
@@ -99,21 +99,21 @@ func NewServer(cfg ServerConfig) (*Server, error) {
 		cfg.Admit = func(Arrival) bool { return true }
 	}
 	limits := queueLimits{
-		working:   cmp.Or(cfg.MaxConcurrent, DefaultMaxConcurrent),
 		perClient: cmp.Or(cfg.MaxPerClient, DefaultMaxPerClient),
 		waiting:   cmp.Or(cfg.MaxWaiting, DefaultMaxWaiting),
 	}
-	limits.strangers = limits.working
-	if cfg.Favored == nil {
-		cfg.Favored = func(netip.Addr) bool { return false }
+	most := cmp.Or(cfg.MaxConcurrent, DefaultMaxConcurrent)
+	if cfg.Rank == nil {
+		cfg.Rank = func(netip.Addr, Request) Rank { return RankStranger }
+		limits.working = [ranks]int{most, most, most}
 	} else {
-		limits.strangers -= limits.working / 4
+		limits.working = [ranks]int{most - most/4 - most/8, most - most/4, most}
 	}
 	return &Server{
 		handler: cfg.Handler,
 		epoch:   cfg.Epoch,
 		admit:   cfg.Admit,
-		favored: cfg.Favored,
+		rank:    cfg.Rank,
 		queue:   newQueue(limits),
 		log:     cfg.Logger,
 	}, nil
@@ -124,8 +124,9 @@ func NewServer(cfg ServerConfig) (*Server, error) {
 // connection was closed by someone else.
 //
 // A reply leaves from the address that was asked if conn is a *net.UDPConn on a
-// platform that tells it, also on a wildcard address. The connection stays open,
-// with a read deadline in the past; it is the caller's to close.
+// platform that tells it, also on a wildcard address. Its receive buffer is made
+// larger then, as far as the system allows. The connection stays open, with a read
+// deadline in the past; it is the caller's to close.
 func (s *Server) Serve(ctx context.Context, conn net.PacketConn) error {
 	defer interrupt(ctx, conn)()
 	var handlers sync.WaitGroup
@@ -199,7 +200,7 @@ func (s *Server) enqueue(ctx context.Context, tr transport, req Request, from Ar
 		req:  req,
 		run:  func() { s.work(ctx, tr, req, from) },
 		done: handlers.Done,
-	}, s.favored(from.Client.Addr()))
+	}, s.rank(from.Client.Addr(), req))
 	switch v {
 	case repeated:
 		s.drop(ctx, &s.count.repeated, "the same request is waiting", from)

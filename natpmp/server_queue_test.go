@@ -125,15 +125,20 @@ func TestServerBoundsOneClient(t *testing.T) {
 	})
 }
 
-// Favored clients get through however much others ask for.
-func TestServerFavors(t *testing.T) {
+// Renewals get through however much others ask for.
+func TestServerRanks(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		h := new(slow)
-		favored := lanHost(200)
+		holder := lanHost(200)
 		s, conn := serve(t, natpmp.ServerConfig{
 			MaxConcurrent: 4, MaxWaiting: 8, Handler: h,
-			Favored: func(a netip.Addr) bool { return a == favored.Addr() },
+			Rank: func(a netip.Addr, _ natpmp.Request) natpmp.Rank {
+				if a == holder.Addr() {
+					return natpmp.RankRenewal
+				}
+				return natpmp.RankStranger
+			},
 		})
 		for client := range byte(30) {
 			want(conn, lanHost(client+1), 1, 1)
@@ -141,17 +146,104 @@ func TestServerFavors(t *testing.T) {
 		if n := len(h.order()); n != 3 {
 			t.Errorf("%d strangers' requests in work, want three quarters of 4", n)
 		}
-		want(conn, favored, 1, 2)
+		want(conn, holder, 1, 2)
 		if got := h.order()[3:]; !slices.Equal(got, []string{"192.168.88.200 1"}) {
 			t.Errorf("in the place that is kept: %v", got)
 		}
 		time.Sleep(1500 * time.Millisecond)
 		if got := h.order(); !slices.Contains(got[4:8], "192.168.88.200 2") {
-			t.Errorf("the favored client waited: %v", got)
+			t.Errorf("the renewal waited: %v", got)
 		}
-		// One of the strangers' requests made room for the favored client's second one.
+		// One of the strangers' requests made room for the holder's second one.
 		if got := s.Stats().Overload; got != 19 {
 			t.Errorf("%d requests dropped, want 19", got)
+		}
+	})
+}
+
+// byPort ranks requests: ports below 1000 are renewals, those below 2000 a holder's.
+func byPort(_ netip.Addr, req natpmp.Request) natpmp.Rank {
+	switch {
+	case req.InternalPort < 1000:
+		return natpmp.RankRenewal
+	case req.InternalPort < 2000:
+		return natpmp.RankHolder
+	default:
+		return natpmp.RankStranger
+	}
+}
+
+// What is kept for renewals is not there for other requests, whoever asks: neither
+// the work nor the places in the queue, and what is in work of the client itself.
+func TestServerKeepsWorkForRenewals(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		h := new(slow)
+		s, conn := serve(t, natpmp.ServerConfig{MaxConcurrent: 8, MaxPerClient: 4, MaxWaiting: 12, Handler: h, Rank: byPort})
+		for client := range byte(10) {
+			want(conn, lanHost(client+1), 2000, 2001)
+		}
+		if n := len(h.order()); n != 5 {
+			t.Errorf("%d strangers' requests in work, want five eighths", n)
+		}
+		for client := range byte(10) {
+			want(conn, lanHost(client+11), 1000, 1001)
+		}
+		if n := len(h.order()); n != 6 {
+			t.Errorf("%d requests in work that are no renewals, want three quarters", n)
+		}
+		full := s.Stats().Overload
+		want(conn, lanHost(11), 1, 1)
+		want(conn, lanHost(12), 1, 2)
+		got := h.order()[6:]
+		if diff := cmp.Diff([]string{"192.168.88.11 1", "192.168.88.12 1"}, got); diff != "" {
+			t.Errorf("renewals in work (-want +got):\n%s", diff)
+		}
+		if got := s.Stats().Overload; full == 0 || got != full {
+			t.Errorf("%d requests dropped and %d before: others have to make room for the renewal that waits", got, full)
+		}
+		time.Sleep(1500 * time.Millisecond)
+		if got := h.order()[8:]; !slices.Contains(got, "192.168.88.12 2") {
+			t.Errorf("after a second: %v, want the renewal among the first", got)
+		}
+	})
+}
+
+// One client has a quarter of the queue, whatever the ranks of its requests.
+func TestServerBoundsOneClientsQueue(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		s, conn := serve(t, natpmp.ServerConfig{MaxConcurrent: 8, MaxPerClient: 1, MaxWaiting: 16, Handler: new(slow), Rank: byPort})
+		want(conn, lanHost(1), 1, 4)
+		want(conn, lanHost(1), 2000, 2003)
+		if got := s.Stats().Overload; got != 2 {
+			t.Errorf("%d dropped of two in work and six more, want 2", got)
+		}
+	})
+}
+
+// A request does not overtake one for the same mapping, although its rank is higher.
+func TestServerKeepsTheOrderOfAMapping(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		h := new(slow)
+		_, conn := serve(t, natpmp.ServerConfig{
+			MaxConcurrent: 1, Handler: h,
+			Rank: func(_ netip.Addr, req natpmp.Request) natpmp.Rank {
+				if req.Lifetime == 0 {
+					return natpmp.RankHolder
+				}
+				return natpmp.RankRenewal
+			},
+		})
+		want(conn, lanHost(1), 1, 1)
+		deletion := natpmp.Request{Opcode: natpmp.OpMapTCP, InternalPort: 2}
+		conn.in <- datagram{data: deletion.Append(nil), addr: lanHost(1)}
+		want(conn, lanHost(1), 2, 3)
+		time.Sleep(10 * time.Second)
+		wanted := []string{"192.168.88.1 1", "192.168.88.1 3", "192.168.88.1 2", "192.168.88.1 2"}
+		if diff := cmp.Diff(wanted, h.order()); diff != "" {
+			t.Errorf("order (-want +got):\n%s", diff)
 		}
 	})
 }

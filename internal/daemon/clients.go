@@ -12,12 +12,16 @@ import (
 	"doublenat/natpmp"
 )
 
+// minCreateBurst is for clients that may have few mappings at a time.
+const minCreateBurst = 32
+
 // makeFrontend makes what answers clients: who may ask, for what, and how often.
 func (d *Daemon) makeFrontend(Options) (err error) {
 	d.frontend, err = frontend.New(frontend.Config{
 		Core: d.core(), External: d.gateway.External,
 		Allow: d.cfg.AllowedClients, Deny: d.cfg.DeniedClients, Exclude: d.notAClient,
 		ClientRate: d.cfg.ClientRate, NewClientRate: d.cfg.NewClientRate, Holds: d.holders.has,
+		CreateBurst: d.createBurst(), Mapped: d.stands,
 		Ports:  func(port uint16) bool { return has(d.cfg.AllowedPorts, port) && !has(d.cfg.DeniedPorts, port) },
 		Logger: d.log.With("component", "frontend"),
 	})
@@ -27,10 +31,43 @@ func (d *Daemon) makeFrontend(Options) (err error) {
 	listen := d.cfg.Listen.Addr()
 	d.internal = slices.Concat(frontend.DefaultAllow(), d.cfg.AllowedClients, []netip.Prefix{netip.PrefixFrom(listen, listen.BitLen())})
 	d.server, err = natpmp.NewServer(natpmp.ServerConfig{
-		Handler: d.timed(d.frontend), Epoch: d.epoch, Admit: d.admit, Favored: d.holders.has,
+		Handler: d.timed(d.frontend), Epoch: d.epoch, Admit: d.admit, Rank: d.rank,
 		Logger: d.log.With("component", "server"),
 	})
 	return err
+}
+
+// createBurst is how many new mappings a client may ask for at once: all that it may
+// have twice, for the sake of programs that map, delete and map again.
+func (d *Daemon) createBurst() int {
+	if d.notebook != nil {
+		return 0 // Nothing is made, and clients are told why.
+	}
+	return max(2*d.cfg.MaxMappingsPerClient, minCreateBurst)
+}
+
+// rank says what a request has to lose by waiting. The public address is known and
+// needs no work; a mapping that is being deleted is not renewed but made anew, once
+// its rule is gone.
+func (d *Daemon) rank(client netip.Addr, req natpmp.Request) natpmp.Rank {
+	if !d.holders.has(client) {
+		return natpmp.RankStranger
+	}
+	if req.Opcode == natpmp.OpExternalAddress || req.Lifetime != 0 && d.stands(keyOf(client, req)) {
+		return natpmp.RankRenewal
+	}
+	return natpmp.RankHolder
+}
+
+// stands says whether there is a mapping that can be renewed.
+func (d *Daemon) stands(key nat.Key) bool {
+	m, ok := d.service.Mapping(key)
+	return ok && !m.Closing
+}
+
+// keyOf returns the mapping that a request is about.
+func keyOf(client netip.Addr, req natpmp.Request) nat.Key {
+	return nat.Key{Client: client, Protocol: nat.Protocol(req.Opcode), InternalPort: req.InternalPort}
 }
 
 // notAClient says whether nothing must be forwarded to an address: the gateway's,

@@ -214,18 +214,13 @@ func wrap(what string, err error) error {
 
 // announce tells the clients of the start and of changes until ctx ends.
 func (d *Daemon) announce(ctx context.Context, conn net.PacketConn) error {
-	sender, how := d.net.Announcements(conn, d.cfg)
-	if sender == nil {
-		level := slog.LevelInfo
-		if d.cfg.Announce.Mode == config.AnnounceOn {
-			level = slog.LevelWarn
-		}
-		d.log.Log(ctx, level, "announcements are off, clients learn of changes when they renew", "reason", how)
+	to := d.newLinks(conn)
+	if d.cfg.Announce.Mode == config.AnnounceOff {
+		to.prepare() // It says so.
 		return nil
 	}
-	d.log.InfoContext(ctx, "announcing changes", "where", how)
 	return d.announcer.run(ctx, natpmp.AnnouncerConfig{
-		Sender: sender, Epoch: d.epoch, Address: d.gateway.External, Logger: d.log.With("component", "announcer"),
+		Sender: to, Prepare: to.prepare, Epoch: d.epoch, Address: d.gateway.External, Logger: d.log.With("component", "announcer"),
 	})
 }
 

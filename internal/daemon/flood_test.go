@@ -157,6 +157,89 @@ func TestFloodWhenTheRouterHangs(t *testing.T) {
 	})
 }
 
+// The same from hosts that hold a mapping each: what is kept for renewals is not
+// theirs for whatever else they ask for.
+func TestFloodFromHolders(t *testing.T) {
+	t.Parallel()
+	onBench(t, lab.BenchConfig{Profile: natpmptest.RFC()}, func(r *rig) {
+		granted := r.mapped(alice, natpmp.OpMapTCP, 6881)
+		var holders []netip.Addr
+		for i := range byte(8) {
+			holders = append(holders, netip.AddrFrom4([4]byte{192, 168, 88, 100 + i}))
+			r.mapped(holders[i], natpmp.OpMapTCP, 6881)
+		}
+		r.Router.Inject(routerostest.Fault{Kind: routerostest.FaultSilence, Command: natAdd, Times: -1})
+		r.Router.Inject(routerostest.Fault{Kind: routerostest.FaultSilence, Command: natRemove, Times: -1})
+		done := make(chan struct{})
+		go func() {
+			defer close(done)
+			r.press(holders, 20*time.Second)
+		}()
+		for renewal := range 40 {
+			time.Sleep(500 * time.Millisecond)
+			began := time.Now()
+			again := r.ask(alice, natpmp.OpMapTCP, 6881, granted.ExternalPort)
+			if took := time.Since(began); took > renewalBudget || again.Result != natpmp.ResultSuccess {
+				r.t.Errorf("renewal %d took %v and was answered %+v", renewal, took, again)
+			}
+		}
+		<-done
+		r.Router.ClearFaults()
+		time.Sleep(10 * time.Minute) // what is half made is undone
+		r.agree()
+	})
+}
+
+// One client that makes a mapping and ends it, again and again, wears neither the
+// router's flash nor the log's disk: 128 mappings, and one more every two seconds.
+func TestFloodOfCreates(t *testing.T) {
+	t.Parallel()
+	var log logBuffer
+	onBench(t, lab.BenchConfig{Profile: natpmptest.RFC(), Logger: slog.New(slog.NewTextHandler(&log, nil))}, func(r *rig) {
+		granted := r.mapped(alice, natpmp.OpMapTCP, 6881)
+		mark, lines := r.Router.Mark(), strings.Count(log.String(), "\n")
+		results := make(map[natpmp.ResultCode]int)
+		for range 60 * 25 {
+			results[r.ask(alice, natpmp.OpMapTCP, 7000, 0).Result]++
+			r.send(alice, natpmp.Request{Opcode: natpmp.OpMapTCP, InternalPort: 7000})
+			time.Sleep(40 * time.Millisecond)
+		}
+		made := results[natpmp.ResultSuccess]
+		if made < 128 || made > 162 || results[natpmp.ResultOutOfResources] != 1500-made {
+			r.t.Errorf("answers %v, want at most 162 successes, and all others out of resources", results)
+		}
+		if n := r.Router.StatsSince(mark).Writes; n > 2*162 {
+			r.t.Errorf("%d writes of the router", n)
+		}
+		if n := strings.Count(log.String(), "\n") - lines; n > 2*162+10 {
+			r.t.Errorf("%d lines", n)
+		}
+		if again := r.ask(alice, natpmp.OpMapTCP, 6881, granted.ExternalPort); again.Result != natpmp.ResultSuccess {
+			r.t.Errorf("a renewal was answered %+v", again)
+		}
+		r.agree()
+	})
+}
+
+// press has each host ask 50 times a second: for new ports, for the end of the one
+// that it holds, and for that one again, which has to wait for its end.
+func (r *rig) press(hosts []netip.Addr, lasts time.Duration) {
+	to := netip.MustParseAddrPort(routerostest.LANAddress + ":5351")
+	for i := range uint16(lasts / (20 * time.Millisecond)) {
+		req := natpmp.Request{Opcode: natpmp.OpMapTCP, InternalPort: 10000 + i, Lifetime: 3600}
+		switch {
+		case i%10 == 5:
+			req = natpmp.Request{Opcode: natpmp.OpMapTCP, InternalPort: 6881}
+		case i%10 > 5:
+			req.InternalPort, req.SuggestedExternalPort = 6881, i
+		}
+		for _, host := range hosts {
+			r.Net.Inject(netip.AddrPortFrom(host, 1024+i), to, req.Append(nil))
+		}
+		time.Sleep(20 * time.Millisecond)
+	}
+}
+
 // flood sends so many packets, a hundred in a millisecond.
 func (r *rig) flood(packets int) {
 	const batch = 100

@@ -29,8 +29,8 @@ type Network struct {
 	// means one of the host's, where it has such.
 	ListenAnnouncements func() (net.PacketConn, error)
 	// Announcements returns what sends announcements to the clients, or nil where
-	// none can be sent, with the reason. Nil means multicast from the socket on
-	// which clients are answered.
+	// none can be sent now, with the reason. It is asked for each series of them. Nil
+	// means multicast from the socket on which clients are answered.
 	Announcements func(conn net.PacketConn, cfg config.Config) (natpmp.AnnouncementSender, string)
 }
 

@@ -22,24 +22,37 @@ type alarms struct {
 	log *slog.Logger
 
 	mu sync.Mutex // guards what follows; held for moments only
-	// flood and masquerade are when each was last told of, zero for never.
-	flood, masquerade time.Time
+	// flood, haste and masquerade are when each was last told of, zero for never.
+	flood, haste, masquerade time.Time
 	// inRow counts the requests from the router since one that was a client's.
 	inRow int
 }
 
 // flooded is called for each request that came too fast.
 func (a *alarms) flooded(client netip.Addr, now time.Time, count *counters) {
-	a.mu.Lock()
-	due := a.flood.IsZero() || now.Sub(a.flood) >= floodPause
-	if due {
-		a.flood = now
-	}
-	a.mu.Unlock()
-	if due {
+	if a.due(&a.flood, now) {
 		a.log.Warn("requests come too fast and are dropped", "client", client,
 			"over_client_rate", count.tooFast.Load(), "over_new_client_rate", count.tooManyNew.Load())
 	}
+}
+
+// hasty is called for each mapping that is refused because its client makes so many.
+func (a *alarms) hasty(client netip.Addr, now time.Time, count *counters) {
+	if a.due(&a.haste, now) {
+		a.log.Warn("a client asks for too many new mappings and is refused them", "client", client,
+			"refused", count.tooManyCreates.Load())
+	}
+}
+
+// due says whether it is time to tell of something again, and notes that it is told.
+func (a *alarms) due(last *time.Time, now time.Time) bool {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	due := last.IsZero() || now.Sub(*last) >= floodPause
+	if due {
+		*last = now
+	}
+	return due
 }
 
 // masqueraded is called for each request from an address of the router's.

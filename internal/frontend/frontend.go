@@ -49,6 +49,13 @@ type Config struct {
 	// NewClientRate is how many clients are let in a second that have no mapping and
 	// were not seen lately, and four times as many at once. 0 means no bound.
 	NewClientRate int
+	// CreateBurst is how many new mappings one client may make at once, and again every
+	// four minutes: each costs the router writes to its flash. What comes beyond is
+	// answered with "out of resources". 0 means no bound.
+	CreateBurst int
+	// Mapped says whether there is a mapping for the key, so that a request for it is a
+	// renewal. It must not block. Nil knows of none.
+	Mapped func(nat.Key) bool
 	// Ports says whether clients may map this internal port. Nil means all.
 	Ports func(port uint16) bool
 	// Logger gets a debug line for each request. Nil discards.
@@ -73,6 +80,7 @@ type Frontend struct {
 	external func() (netip.Addr, bool)
 	fence    fence
 	gate     *gate
+	mapped   func(nat.Key) bool
 	alarms   alarms
 	ports    func(uint16) bool
 	log      *slog.Logger
@@ -93,7 +101,7 @@ func New(cfg Config) (*Frontend, error) {
 		return nil, errors.New("frontend: a core is required")
 	case cfg.External == nil:
 		return nil, errors.New("frontend: a source of the public address is required")
-	case cfg.ClientRate < 0 || cfg.NewClientRate < 0:
+	case cfg.ClientRate < 0 || cfg.NewClientRate < 0 || cfg.CreateBurst < 0:
 		return nil, errors.New("frontend: a rate is negative")
 	}
 	if cfg.Allow == nil {
@@ -111,6 +119,9 @@ func New(cfg Config) (*Frontend, error) {
 	if cfg.Holds == nil {
 		cfg.Holds = nobody
 	}
+	if cfg.Mapped == nil {
+		cfg.Mapped = func(nat.Key) bool { return false }
+	}
 	if cfg.Ports == nil {
 		cfg.Ports = func(uint16) bool { return true }
 	}
@@ -121,7 +132,8 @@ func New(cfg Config) (*Frontend, error) {
 		core:     cfg.Core,
 		external: cfg.External,
 		fence:    fence{allow: slices.Clone(cfg.Allow), deny: slices.Clone(cfg.Deny), exclude: cfg.Exclude},
-		gate:     newGate(cfg.ClientRate, cfg.NewClientRate, cfg.Holds),
+		gate:     newGate(cfg.ClientRate, cfg.NewClientRate, cfg.CreateBurst, cfg.Holds),
+		mapped:   cfg.Mapped,
 		alarms:   alarms{log: cfg.Logger},
 		ports:    cfg.Ports,
 		log:      cfg.Logger,
@@ -175,15 +187,7 @@ func (f *Frontend) perform(ctx context.Context, client netip.Addr, req natpmp.Re
 	key := nat.Key{Client: client, Protocol: nat.Protocol(req.Opcode), InternalPort: req.InternalPort}
 	switch {
 	case req.Lifetime != 0:
-		grant, err := f.core.Map(ctx, nat.MapRequest{
-			Key:           key,
-			SuggestedPort: req.SuggestedExternalPort,
-			Lifetime:      time.Duration(req.Lifetime) * time.Second,
-		})
-		if err != nil {
-			return outcome{result: resultOf(err)}
-		}
-		return granted(grant, req)
+		return f.establish(ctx, key, req)
 	case req.InternalPort == 0:
 		return outcome{result: resultOf(f.core.UnmapAll(ctx, client, key.Protocol))}
 	default:

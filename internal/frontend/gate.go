@@ -14,14 +14,19 @@ const (
 	// burst is how many seconds' worth of a rate may come at once. Clients repeat a
 	// request after 250 ms and many ask for several ports in one go.
 	burst = 4
-	// maxVisitors is how many clients are remembered. Each takes some 300 bytes.
+	// createRefill is the time in which a client that made as many mappings as it may
+	// at once may do so again. It is less than rememberFor, so that to be forgotten is
+	// no advantage.
+	createRefill = 4 * time.Minute
+	// maxVisitors is how many clients are remembered. Each takes some 400 bytes.
 	maxVisitors = 4096
 	// rememberFor is for how long a client that says nothing is not new when it
 	// comes again. Clients with a mapping never are.
 	rememberFor = 5 * time.Minute
 )
 
-// gate bounds how much is let in: of each client, and of clients that are new.
+// gate bounds how much is let in: of each client, and of clients that are new; and
+// how many of a client's requests may make a mapping that was not there.
 // Without the second bound one host with forged source addresses would be as many
 // clients as it likes, each within its own.
 type gate struct {
@@ -29,6 +34,8 @@ type gate struct {
 	rate rate.Limit
 	// newcomers is the bucket of the clients that are new, nil for no bound.
 	newcomers *rate.Limiter
+	// creates is how many new mappings of a client come at once, 0 for no bound.
+	creates int
 	// holds says whether a client has a mapping.
 	holds func(netip.Addr) bool
 
@@ -43,12 +50,15 @@ type gate struct {
 type visitor struct {
 	client netip.Addr
 	bucket *rate.Limiter // nil for no bound
-	seen   time.Time
+	// creates is the bucket for new mappings, nil if there is no bound, or was none yet.
+	creates *rate.Limiter
+	seen    time.Time
 }
 
-// newGate returns a gate for so many requests and clients a second.
-func newGate(perClient, newClients int, holds func(netip.Addr) bool) *gate {
-	g := &gate{rate: rate.Limit(perClient), holds: holds, visitors: make(map[netip.Addr]*list.Element)}
+// newGate returns a gate for so many requests and clients a second, and new mappings
+// of a client at once.
+func newGate(perClient, newClients, creates int, holds func(netip.Addr) bool) *gate {
+	g := &gate{rate: rate.Limit(perClient), creates: creates, holds: holds, visitors: make(map[netip.Addr]*list.Element)}
 	if newClients > 0 {
 		g.newcomers = rate.NewLimiter(rate.Limit(newClients), burst*newClients)
 	}
@@ -63,25 +73,62 @@ func (g *gate) pass(client netip.Addr, now time.Time) verdict {
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	g.forgetLocked(now)
+	if g.visitors[client] == nil && g.newcomers != nil && !g.holds(client) && !g.newcomers.AllowN(now, 1) {
+		return tooManyNew // It leaves no trace, or forgers would fill the map.
+	}
+	v := g.visitorLocked(client, now)
+	if v.bucket != nil && !v.bucket.AllowN(now, 1) {
+		return tooFast
+	}
+	return admitted
+}
+
+// mayCreate says whether the client, which was let in, may make one more mapping now.
+func (g *gate) mayCreate(client netip.Addr, now time.Time) bool {
+	if g.creates == 0 {
+		return true
+	}
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	return g.createsLocked(client, now).TokensAt(now) >= 1
+}
+
+// created notes that the client made a mapping. Those that were made side by side
+// may be more than there was room for; the client then waits the longer.
+func (g *gate) created(client netip.Addr, now time.Time) {
+	if g.creates == 0 {
+		return
+	}
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	g.createsLocked(client, now).ReserveN(now, 1)
+}
+
+// createsLocked returns the client's bucket for new mappings.
+func (g *gate) createsLocked(client netip.Addr, now time.Time) *rate.Limiter {
+	g.forgetLocked(now)
+	v := g.visitorLocked(client, now)
+	if v.creates == nil {
+		v.creates = rate.NewLimiter(rate.Every(createRefill/time.Duration(g.creates)), g.creates)
+	}
+	return v.creates
+}
+
+// visitorLocked returns a client that is let in, in front of the others. One that is
+// not remembered takes the place of who was not seen longest.
+func (g *gate) visitorLocked(client netip.Addr, now time.Time) *visitor {
 	e := g.visitors[client]
 	if e == nil {
-		// An address that is not let in leaves no trace, or forgers would fill the map.
-		if g.newcomers != nil && !g.holds(client) && !g.newcomers.AllowN(now, 1) {
-			return tooManyNew
-		}
 		if len(g.visitors) >= maxVisitors {
 			g.removeLocked(g.recent.Back())
 		}
 		e = g.recent.PushFront(g.newVisitor(client))
 		g.visitors[client] = e
 	}
+	g.recent.MoveToFront(e)
 	v := visitorIn(e)
 	v.seen = now
-	g.recent.MoveToFront(e)
-	if v.bucket != nil && !v.bucket.AllowN(now, 1) {
-		return tooFast
-	}
-	return admitted
+	return v
 }
 
 // newVisitor returns a visitor with a full bucket.

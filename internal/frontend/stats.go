@@ -33,6 +33,9 @@ type Stats struct {
 	TooFast uint64
 	// TooManyNew is packets dropped because more new clients came than may.
 	TooManyNew uint64
+	// TooManyCreates is requests answered with "out of resources" because their client
+	// asks for more new mappings than it may. They are in Answers as well.
+	TooManyCreates uint64
 	// Visitors is how many clients are remembered at this moment.
 	Visitors int
 }
@@ -48,7 +51,7 @@ const (
 type counters struct {
 	answers                                          [opcodes][results]atomic.Uint64
 	duplicates, shared, notAllowed, denied, excluded atomic.Uint64
-	tooFast, tooManyNew                              atomic.Uint64
+	tooFast, tooManyNew, tooManyCreates              atomic.Uint64
 }
 
 // answered counts a reply. The server hands over known opcodes only.
@@ -69,7 +72,9 @@ func (f *Frontend) Stats() Stats {
 		Excluded:   f.count.excluded.Load(),
 		TooFast:    f.count.tooFast.Load(),
 		TooManyNew: f.count.tooManyNew.Load(),
-		Visitors:   f.gate.size(),
+
+		TooManyCreates: f.count.tooManyCreates.Load(),
+		Visitors:       f.gate.size(),
 	}
 	for op := range f.count.answers {
 		for result := range f.count.answers[op] {

@@ -12,9 +12,9 @@ const (
 	// retryAfter is the wait after a failed look. It does not grow: as long as the
 	// gateway is thought to be away, mappings that it took away lead nowhere.
 	retryAfter = 5 * time.Second
-	// announcementPause is the least time between two looks because of announcements,
-	// which anybody may send. A gateway sends each ten times, over two minutes.
-	announcementPause = time.Second
+	// lookPause is the least time between two looks, whatever they are for. Anybody may
+	// send announcements, and a gateway with a broken epoch gives a reason in each reply.
+	lookPause = time.Second
 )
 
 // External returns the public address from memory. It is false while the address
@@ -59,17 +59,29 @@ func (g *Gateway) lookNow() {
 // may refuse for minutes, or for days.
 func (g *Gateway) keepAddress(ctx context.Context) {
 	for ctx.Err() == nil {
+		began := time.Now()
 		wait := g.cfg.Refresh
 		if !g.look(ctx) {
 			wait = retryAfter
 		}
-		timer := time.NewTimer(wait)
-		select {
-		case <-timer.C:
-		case <-g.poke:
-		case <-ctx.Done():
+		if sleep(ctx, wait, g.poke) {
+			sleep(ctx, time.Until(began.Add(lookPause)), nil)
 		}
-		timer.Stop()
+	}
+}
+
+// sleep waits for the duration or the end of the context, and says whether it was
+// woken before.
+func sleep(ctx context.Context, d time.Duration, wake <-chan struct{}) bool {
+	timer := time.NewTimer(d)
+	defer timer.Stop()
+	select {
+	case <-timer.C:
+		return false
+	case <-wake:
+		return true
+	case <-ctx.Done():
+		return false
 	}
 }
 
@@ -80,7 +92,7 @@ func (g *Gateway) look(ctx context.Context) bool {
 	defer cancel()
 	start := time.Now()
 	_, err := g.client.ExternalAddress(ctx)
-	g.judge(ctx, err, start)
+	g.judge(ctx, forAddress, err, start)
 	g.note(&g.lastLook, err)
 	return err == nil
 }

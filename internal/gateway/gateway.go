@@ -41,8 +41,8 @@ type Config struct {
 	// Nil is nobody.
 	OnStateLost func()
 	// OnBack is called when the gateway does what it is asked again, after it had
-	// refused, been silent, or failed: what was asked in vain is worth asking again
-	// now. It must not block. Nil is nobody.
+	// refused, been silent, or failed to map: what was asked in vain is worth asking
+	// again now. It must not block. Nil is nobody.
 	OnBack func()
 	// OnAddressChange is called when the public address becomes known, changes, or
 	// is taken away by the gateway; the zero Addr stands for none. It must not
@@ -66,14 +66,16 @@ type Gateway struct {
 	poke chan struct{}
 
 	mu sync.Mutex
-	// health is the state that was logged last, with what led to it. Guarded by mu.
-	health health
+	// record is what requests told about the gateway. Guarded by mu.
+	record record
 	// address, addressAt are what the gateway said last and when; the zero Addr
 	// is none. Guarded by mu.
 	address   netip.Addr
 	addressAt time.Time
 	// announcedAt is when an announcement last made us look; zero for never. Guarded by mu.
 	announcedAt time.Time
+	// deaf is set while announcements cannot be heard. Guarded by mu.
+	deaf bool
 	// heard is when the latest packet of the gateway came. Guarded by mu.
 	heard time.Time
 	// count is guarded by mu.
@@ -174,46 +176,4 @@ func (g *Gateway) checkEpoch(epoch uint32, at time.Time) {
 	g.log.Warn("gateway lost its mappings", "epoch", epoch)
 	g.lookNow()
 	g.cfg.OnStateLost()
-}
-
-// hearAnnouncements listens for the gateway's multicasts (RFC 6886 §3.2.1), which
-// seldom cross a tunnel. Without them nothing is lost but time.
-func (g *Gateway) hearAnnouncements(ctx context.Context) {
-	err := g.serveAnnouncements(ctx)
-	if err != nil && ctx.Err() == nil {
-		g.log.WarnContext(ctx, "not hearing the gateway's announcements", "error", err)
-	}
-}
-
-func (g *Gateway) serveAnnouncements(ctx context.Context) error {
-	conn, err := g.cfg.ListenAnnouncements()
-	if err != nil {
-		return err
-	}
-	defer conn.Close()
-	l, err := natpmp.NewListener(natpmp.ListenerConfig{
-		Gateway: g.cfg.Address, OnAnnouncement: g.announced, Logger: g.log,
-	})
-	if err != nil {
-		return err
-	}
-	return l.Serve(ctx, conn)
-}
-
-// announced takes an announcement as a reason to look, not as the truth: anybody
-// on the link can send one with the gateway's address (RFC 6886 §5). Its epoch is
-// not taken in either; that of the reply will tell.
-func (g *Gateway) announced(resp natpmp.Response, at time.Time) {
-	g.mu.Lock()
-	g.count.announcements++
-	news := resp.Address != g.address
-	due := at.Sub(g.announcedAt) >= announcementPause
-	g.mu.Unlock()
-	if !due || !news && !g.epoch.Suspect(resp.Epoch, at) {
-		return
-	}
-	g.mu.Lock()
-	g.announcedAt = at
-	g.mu.Unlock()
-	g.lookNow()
 }

@@ -69,37 +69,47 @@ func (h health) advice() remedy.Advice {
 	}
 }
 
-// judge takes the outcome of a request into the state, and logs a change of it.
+// judge takes the outcome of a request into the record, and logs what changed by it.
 // The request began at start.
-func (g *Gateway) judge(ctx context.Context, err error, start time.Time) {
+func (g *Gateway) judge(ctx context.Context, p purpose, err error, start time.Time) {
 	if _, answered := errors.AsType[*natpmp.ResultError](err); g.cfg.Observe != nil && (err == nil || answered) {
 		g.cfg.Observe(time.Since(start))
 	}
-	now, known := g.diagnose(err, start)
+	outcome, known := g.diagnose(err, start)
 	if !known {
 		return
 	}
 	g.mu.Lock()
-	before := g.health
-	g.health = now
-	if now.state == StateOK {
+	before, looked := g.record.health(), g.record.look
+	g.record.take(p, outcome, time.Now())
+	now, back := g.record.health(), g.record.recovered()
+	look := g.record.look
+	if outcome.state == StateOK {
 		g.count.lastSuccess = time.Now()
 	}
 	g.mu.Unlock()
-	if before == now {
-		return
-	}
 	// The request's context may have ended; that must not cost the line.
 	ctx = context.WithoutCancel(ctx)
+	switch {
+	case before != now:
+		g.tell(ctx, now, err)
+	case p == forAddress && looked != look && now.state == StateOK:
+		g.tellOfLook(ctx, looked, look)
+	}
+	if !back {
+		return
+	}
+	if _, ok := g.External(); !ok {
+		g.lookNow()
+	}
+	g.cfg.OnBack()
+}
+
+// tell logs how the gateway is doing now.
+func (g *Gateway) tell(ctx context.Context, now health, err error) {
 	switch now.state {
 	case StateOK:
 		g.log.InfoContext(ctx, "gateway answers")
-		if _, ok := g.External(); !ok {
-			g.lookNow()
-		}
-		if before.state != StateUnknown {
-			g.cfg.OnBack()
-		}
 	case StateRefused:
 		g.log.WarnContext(ctx, "gateway refuses nat-pmp", "remedy", now.advice())
 	case StateSilent:
@@ -107,6 +117,17 @@ func (g *Gateway) judge(ctx context.Context, err error, start time.Time) {
 	case StateFailing:
 		g.log.WarnContext(ctx, "gateway answers with a failure", "result", now.result, "remedy", now.advice())
 	case StateUnknown:
+	}
+}
+
+// tellOfLook logs that a gateway that is well otherwise does not tell its address,
+// or does again.
+func (g *Gateway) tellOfLook(ctx context.Context, before, now health) {
+	switch {
+	case now.state == StateFailing:
+		g.log.WarnContext(ctx, "gateway maps ports and does not tell its address", "result", now.result, "remedy", now.advice())
+	case before.state == StateFailing:
+		g.log.InfoContext(ctx, "gateway tells its address again")
 	}
 }
 

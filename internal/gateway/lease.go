@@ -26,8 +26,8 @@ var errNoPort = errors.New("gateway granted no port or no time")
 // gateway is silent, refuses, or has no network, until the context ends.
 //
 // An external port in the answer that differs from the one that was asked for is
-// a success. The error is an [*nat.Error], with Ambiguous set when requests went
-// out and the last of them has no answer.
+// a success. The error is an [*nat.Error], with Ambiguous set when a request went out
+// that has no answer: what was answered to a later one says nothing about it.
 func (g *Gateway) Lease(ctx context.Context, req nat.LeaseRequest) (nat.Lease, error) {
 	r := natpmp.MapRequest{
 		Opcode:                natpmp.Opcode(req.Protocol),
@@ -44,7 +44,7 @@ func (g *Gateway) Lease(ctx context.Context, req nat.LeaseRequest) (nat.Lease, e
 	for {
 		start := time.Now()
 		m, err := g.client.Map(ctx, r)
-		g.judge(ctx, err, start)
+		g.judge(ctx, forLease, err, start)
 		g.note(last, err)
 		lost = unanswered(err, lost)
 		switch {
@@ -53,7 +53,7 @@ func (g *Gateway) Lease(ctx context.Context, req nat.LeaseRequest) (nat.Lease, e
 			g.note(last, err)
 			return lease, err
 		case !transient(err):
-			return nat.Lease{}, fault(err, false)
+			return nat.Lease{}, fault(err, lost)
 		case ctx.Err() != nil, !pause(ctx, err):
 			return nat.Lease{}, fault(err, lost)
 		}
@@ -65,7 +65,7 @@ func (g *Gateway) Lease(ctx context.Context, req nat.LeaseRequest) (nat.Lease, e
 func (g *Gateway) Release(ctx context.Context, p nat.Protocol, innerPort uint16) error {
 	start := time.Now()
 	err := g.client.Unmap(ctx, natpmp.Opcode(p), innerPort)
-	g.judge(ctx, err, start)
+	g.judge(ctx, forRelease, err, start)
 	if err != nil {
 		return fault(err, unanswered(err, false))
 	}
@@ -112,7 +112,7 @@ func unanswered(err error, before bool) bool {
 	case errors.As(err, &refused):
 		return before || refused.Tries > 1
 	default:
-		return false // an answer settles it
+		return before // the gateway may have granted it before it changed its mind
 	}
 }
 

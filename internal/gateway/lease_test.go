@@ -208,6 +208,56 @@ func TestLeaseOutlastsSilence(t *testing.T) {
 	})
 }
 
+// TestLeaseRefusedAfterSilence: of a packet that went unanswered nobody knows what
+// became of it, whatever the gateway says to a later one. Only a grant tells.
+func TestLeaseRefusedAfterSilence(t *testing.T) {
+	t.Parallel()
+	for _, tt := range []struct {
+		name   string
+		silent func(r *rig) // goes on while packets are lost
+		result natpmp.ResultCode
+		want   nat.Reason
+	}{
+		{"refused by the host in between", silenceThenRefusal, natpmp.ResultOutOfResources, nat.ReasonResources},
+		{"a whole request without an answer", func(r *rig) {
+			time.Sleep(3 * time.Minute)
+			r.swallow(false)
+		}, natpmp.ResultNotAuthorized, nat.ReasonDenied},
+		{"granted", silenceThenRefusal, natpmp.ResultSuccess, 0},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			t.Parallel()
+			synctest.Test(t, func(t *testing.T) {
+				r := newRig(t, natpmptest.RFC(), nil)
+				time.Sleep(time.Second)
+				r.swallow(true)
+				go func() {
+					tt.silent(r)
+					r.remote.Adjust(func(p *natpmptest.Profile) { p.Result = tt.result })
+					r.remote.Refuse(false)
+				}()
+				_, err := r.lease(t, request(), time.Hour)
+				var got *nat.Error
+				switch {
+				case tt.result == natpmp.ResultSuccess && err != nil:
+					t.Error(err)
+				case tt.result == natpmp.ResultSuccess:
+				case !errors.As(err, &got) || got.Reason != tt.want || !got.Ambiguous:
+					t.Errorf("error = %+v, want reason %v and ambiguous", err, tt.want)
+				}
+			})
+		})
+	}
+}
+
+// silenceThenRefusal loses the first packet, and has the host refuse the second.
+func silenceThenRefusal(r *rig) {
+	time.Sleep(100 * time.Millisecond)
+	r.swallow(false)
+	r.remote.Refuse(true)
+	time.Sleep(500 * time.Millisecond)
+}
+
 // TestLeaseWithALostReply: the gateway has the lease; the repeated request finds it.
 func TestLeaseWithALostReply(t *testing.T) {
 	t.Parallel()

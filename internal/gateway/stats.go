@@ -11,7 +11,8 @@ import (
 
 // Stats is how the gateway is doing, for logs and status pages.
 type Stats struct {
-	// State is the outcome of the latest request that tells something.
+	// State is the outcome of the latest request that tells something. What map
+	// requests tell goes before what looks at the public address do.
 	State State
 	// Result is the gateway's answer if State is [StateFailing], else success.
 	Result natpmp.ResultCode
@@ -68,14 +69,15 @@ func (g *Gateway) note(o *outcome, err error) {
 func (g *Gateway) Stats() Stats {
 	g.mu.Lock()
 	defer g.mu.Unlock()
+	now := g.record.health()
 	lease := g.lastCreate
 	if lease.err == nil {
 		lease = g.lastRenewal
 	}
 	return Stats{
-		State:          g.health.state,
-		Result:         g.health.result,
-		Remedy:         g.health.advice().String(),
+		State:          now.state,
+		Result:         now.result,
+		Remedy:         now.advice().String(),
 		LastSuccess:    g.count.lastSuccess,
 		Address:        g.address,
 		AddressAt:      g.addressAt,
