@@ -3,6 +3,7 @@ package check
 import (
 	"context"
 	"fmt"
+	"slices"
 
 	"doublenat/internal/remedy"
 	"doublenat/routeros"
@@ -37,22 +38,28 @@ func (forward) Run(ctx context.Context, v *visit) ([]Finding, error) {
 	if err != nil {
 		return nil, err
 	}
-	if row == nil || row.Value("action") == "accept" {
+	if !drops(row) {
 		return []Finding{good("the forward chain lets mapped packets from %s through", iface)}, nil
 	}
 	return []Finding{bad(Fail, KindDropped,
 		fmt.Sprintf("the filter rule %s drops packets from %s that were mapped", describe(row), iface),
 		"accept what is dst-natted, before that rule",
 		remedy.NewCommand(filterPath+"/add", "chain", "forward", "action", "accept", "connection-state", "new", "connection-nat-state", "dstnat",
-			"in-interface", iface, "place-before", w.before, "comment", "mapped by doublenat"))}, nil
+			"in-interface", iface, "place-before", w.before.Value(".id"), "comment", "mapped by doublenat"))}, nil
 }
 
-// walk follows a packet through the filter.
+// walk follows a packet through the filter, or through NAT.
 type walk struct {
 	visit  *visit
 	rows   []routeros.Row
 	packet packet
-	before string // the rule of the first chain on the way to the verdict
+	until  string       // the id of a rule that is taken to decide; "" for none
+	before routeros.Row // the rule of the first chain on the way to the verdict
+}
+
+// drops reports whether a verdict of the filter is that packets are dropped.
+func drops(row routeros.Row) bool {
+	return slices.Contains([]string{"drop", "reject", "tarpit"}, row.Value("action"))
 }
 
 // chain returns the rule that decides about the packet, nil if none of the chain
@@ -69,21 +76,24 @@ func (w *walk) chain(ctx context.Context, name string, depth int) (routeros.Row,
 		if err != nil {
 			return nil, err
 		}
-		if f < partly {
+		wanted := w.until != "" && row.Value(".id") == w.until
+		if f < partly && !wanted {
 			continue
 		}
 		if depth == 0 {
-			w.before = row.Value(".id")
+			w.before = row
 		}
-		switch row.Value("action") {
+		switch action := row.Value("action"); action {
 		case "drop", "reject", "tarpit":
 			return row, nil
-		case "accept":
-			if f == always {
+		case "accept", "dst-nat", "redirect", "netmap":
+			if f == always || wanted {
 				return row, nil
 			}
 		case "return":
-			if f == always {
+			if f == always && depth == 0 {
+				return row, nil // the end of a chain of the router's own
+			} else if f == always {
 				return nil, nil
 			}
 		case "jump":

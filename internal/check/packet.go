@@ -2,7 +2,6 @@ package check
 
 import (
 	"context"
-	"net/netip"
 	"slices"
 	"strconv"
 	"strings"
@@ -32,15 +31,17 @@ type packet struct {
 	in, out string
 	// protocol is "tcp" or "udp"; empty stands for both of them.
 	protocol string
-	// port is the destination port, dst the destination.
-	port uint16
-	dst  netip.Addr
+	// port is the destination port; src and dst are the addresses, the zero span if
+	// nothing is known of them.
+	port     uint16
+	src, dst span
 	// state and natState are those of the connection, "new" and "dstnat" for example.
 	state, natState string
 	// mark is the connection's mark, "no-mark" for none.
 	mark string
-	// local says that the packet is for the router itself, before any NAT.
-	local bool
+	// local says that the packet is for the router itself, before any NAT, and remote
+	// that it is for a host somewhere else.
+	local, remote bool
 }
 
 // meets says whether a rule of the firewall takes the packet.
@@ -98,10 +99,16 @@ func (v *visit) match(ctx context.Context, name, value string, p packet) (fate, 
 		return matchProtocol(value, p.protocol), nil
 	case "dst-port", "port":
 		return matchPort(value, p.port), nil
+	case "src-address":
+		return matchSpan(value, p.src), nil
+	case "src-address-list":
+		return v.matchSpanList(ctx, value, p.src)
 	case "dst-address":
-		return matchAddress(value, p.dst), nil
+		return matchSpan(value, p.dst), nil
+	case "dst-address-list":
+		return v.matchSpanList(ctx, value, p.dst)
 	case "dst-address-type":
-		return sure(p.local, value == "local"), nil
+		return sure(p.local || p.remote, value == "local" && p.local || value == "unicast" && p.remote), nil
 	default:
 		return perhaps, nil
 	}
@@ -188,26 +195,6 @@ func matchPort(list string, port uint16) fate {
 		}
 	}
 	return never
-}
-
-// matchAddress looks for an address in one, a prefix or a range.
-func matchAddress(value string, a netip.Addr) fate {
-	if value == "0.0.0.0/0" {
-		return always
-	}
-	if !a.IsValid() {
-		return perhaps
-	}
-	if first, last, ranged := strings.Cut(value, "-"); ranged {
-		low, errLow := netip.ParseAddr(first)
-		high, errHigh := netip.ParseAddr(last)
-		return sure(errLow == nil && errHigh == nil, low.Compare(a) <= 0 && a.Compare(high) <= 0)
-	}
-	if one, err := netip.ParseAddr(value); err == nil {
-		return sure(true, one == a)
-	}
-	prefix, err := netip.ParsePrefix(value)
-	return sure(err == nil, err == nil && prefix.Contains(a))
 }
 
 // isMatcher reports whether an attribute of a rule limits what the rule takes.
