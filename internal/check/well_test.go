@@ -112,6 +112,36 @@ func TestLimitedRedirect(t *testing.T) {
 	}
 }
 
+// TestPlainRoutingMarks has LANs whose packets are marked one by one, as a VPN for
+// all is set up: replies go back without any mark on their connection.
+func TestPlainRoutingMarks(t *testing.T) {
+	t.Parallel()
+	for _, limit := range []string{
+		"", "src-address=192.168.88.0/24", "src-address=192.168.0.0/16 dst-address=!192.168.0.0/16", "dst-address-type=!local",
+		"src-address-list=home dst-address-list=!home", "connection-mark=no-mark", "connection-mark=!other",
+	} {
+		t.Run(limit, func(t *testing.T) {
+			t.Parallel()
+			synctest.Test(t, func(t *testing.T) {
+				r := newRig(t, lab.BenchConfig{})
+				r.add("/ip/firewall/address-list", "list=home address=192.168.88.0/24", "")
+				r.markPlainly(limit)
+				r.add(filterPath, "chain=forward action=fasttrack-connection in-interface=!wg1 out-interface=!wg1", r.id(filterPath, "chain", "forward"))
+				var got []string
+				for _, f := range r.check().Findings {
+					if f.Level != check.OK || f.Probe == "replies" || f.Probe == "fasttrack" {
+						got = append(got, f.Level.String()+": "+f.Seen)
+					}
+				}
+				want := []string{"ok: replies leave through wg1, by the routing mark vpn", "ok: FastTrack leaves connections of wg1 alone"}
+				if diff := cmp.Diff(want, got); diff != "" {
+					t.Errorf("findings (-want +got):\n%s", diff)
+				}
+			})
+		})
+	}
+}
+
 // TestReportInJSON has one of each kind of finding.
 func TestReportInJSON(t *testing.T) {
 	t.Parallel()
