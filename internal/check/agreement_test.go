@@ -126,6 +126,11 @@ func TestLogAndDoctorAgreeOnTrouble(t *testing.T) {
 		"may not write": func(r *rig) {
 			r.set("/user/group", "name", "doublenat", routerostest.Row{"policy": "read,api,test"})
 		},
+		"in the group read": func(r *rig) { r.set("/user", "name", "doublenat", routerostest.Row{"group": "read"}) },
+		"in a group with others": func(r *rig) {
+			r.set("/user/group", "name", "doublenat", routerostest.Row{"policy": "read,api,test"})
+			r.add("/user", "name=dashboard group=doublenat password=secret", "")
+		},
 		"may not test": func(r *rig) {
 			r.set("/user/group", "name", "doublenat", routerostest.Row{"policy": "read,write,api"})
 		},

@@ -102,6 +102,20 @@ func routerTroubles() []trouble {
 			},
 		},
 		{
+			name: "in the group read", probe: "rights", level: check.Fail, kind: remedy.KindPermission, text: "/user/set doublenat group=doublenat",
+			provoke: func(r *rig) {
+				r.set("/user", "name", "doublenat", routerostest.Row{"group": "read"})
+				r.remove("/user/group", "name", "doublenat")
+			},
+		},
+		{
+			name: "in a group with others", probe: "rights", level: check.Fail, kind: remedy.KindPermission, text: "name=doublenat-api policy=read,write,api,test",
+			provoke: func(r *rig) {
+				r.set("/user/group", "name", "doublenat", routerostest.Row{"policy": "read,api"})
+				r.add("/user", "name=dashboard group=doublenat password=secret", "")
+			},
+		},
+		{
 			name: "may not test", probe: "rights", level: check.Warn, kind: remedy.KindPermission, text: "add the policy test",
 			provoke: func(r *rig) {
 				r.set("/user/group", "name", "doublenat", routerostest.Row{"policy": "read,write,api"})

@@ -130,6 +130,14 @@ func Permission(group, policy string) Advice {
 	return routerAdvice(KindPermission, "add the policy "+policy+" to "+who, commands...)
 }
 
+// OwnGroup is for a user that lacks a policy in a group which is not the user's alone:
+// what the group got, others would get too. Name is that of the new group.
+func OwnGroup(user, group, name, policy string) Advice {
+	return routerAdvice(KindPermission, "give the user a group of its own, with the policy "+policy+": the group "+group+" is not this user's alone",
+		NewCommand("/user/group/add", "name", name, "policy", Policies),
+		NewCommand("/user/set", "numbers", user, "group", name))
+}
+
 // GrantAll gives a group the policies that doublenat needs, and no others.
 func GrantAll(group string) Command {
 	return NewCommand("/user/group/set", "numbers", group, "policy", Policies)

@@ -122,6 +122,11 @@ func TestAdviceInOneLine(t *testing.T) {
 	if got := remedy.Permission("limited", "write").String(); got != "add the policy write to the group limited: /user/group/set limited policy=read,write,api,test" {
 		t.Errorf("got %q", got)
 	}
+	const own = `give the user a group of its own, with the policy write: the group read is not this user's alone: ` +
+		`/user/group/add name=doublenat policy=read,write,api,test; /user/set nat group=doublenat`
+	if got := remedy.OwnGroup("nat", "read", "doublenat", "write").String(); got != own {
+		t.Errorf("got %q", got)
+	}
 	if got := remedy.NothingGranted(); got.Hop != nat.HopGateway || got.Passes() {
 		t.Errorf("got %+v", got)
 	}
