@@ -6,6 +6,7 @@ import (
 	"log/slog"
 	"net/netip"
 	"slices"
+	"strings"
 	"sync"
 	"testing"
 	"testing/synctest"
@@ -169,6 +170,29 @@ func TestLogAndDoctorAgreeOnTheGateway(t *testing.T) {
 					t.Errorf("what to do: %v", got)
 				}
 			})
+			if profile.MaxPorts > 0 || profile.MaxLeases > 0 {
+				synctest.Test(t, func(t *testing.T) { agreeWhenFull(t, profile) })
+			}
 		})
+	}
+}
+
+// agreeWhenFull has a client map ports until the gateway has no more. That shows
+// with a mapping only, so the doctor has to ask for one.
+func agreeWhenFull(t *testing.T, profile natpmptest.Profile) {
+	t.Helper()
+	log := new(logBuffer)
+	r := newRig(t, lab.BenchConfig{Profile: profile, Logger: slog.New(slog.NewJSONHandler(log, nil))})
+	if err := r.Start(nil); err != nil {
+		t.Fatal(err)
+	}
+	time.Sleep(time.Second)
+	for port := range uint16(12) {
+		_, _ = r.Request(netip.MustParseAddr("192.168.88.10"), natpmp.Request{Opcode: natpmp.OpMapTCP, InternalPort: 1000 + port, Lifetime: 3600})
+	}
+	r.live(nil)
+	found := r.examine()
+	if got := log.remedies(t); len(got) != 1 || !strings.HasPrefix(found.Advice.Text, got[0].Remedy) || found.Advice.Kind != check.KindNotMapped {
+		t.Errorf("the log says %v, the doctor %s: %s", got, found.Seen, found.Advice)
 	}
 }
