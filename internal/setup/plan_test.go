@@ -5,9 +5,11 @@ import (
 	"context"
 	"errors"
 	"flag"
+	"fmt"
 	"net/netip"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 
@@ -28,7 +30,7 @@ func typical(version string) setup.Config {
 	}
 	return setup.Config{
 		Version: v, Host: netip.MustParseAddr("172.30.254.2"), Container: netip.MustParsePrefix("172.30.254.0/30"),
-		User: "doublenat", APIPort: 8728, LAN: "LAN",
+		User: "doublenat", Router: "192.168.88.1", APIPort: 8728, LAN: "LAN",
 		Environ: []routeros.Attr{
 			{Name: "VPN_GATEWAY", Value: "10.2.0.1"},
 			{Name: "MIKROTIK_API_ADDRESS", Value: "172.30.254.1"},
@@ -54,6 +56,12 @@ func golden() map[string]setup.Config {
 	secure.TLS, secure.APIPort = true, 8729
 	secure.Environ = append(secure.Environ, routeros.Attr{Name: "MIKROTIK_API_TLS", Value: "true"})
 	all["tls-7.22"] = secure
+	name := secure
+	name.Container, name.Host, name.Router = netip.Prefix{}, netip.MustParseAddr("192.168.90.2"), "router.home.arpa"
+	all["tls-host-7.22"] = name
+	known := secure
+	known.Environ = append(slices.Clone(known.Environ), routeros.Attr{Name: "MIKROTIK_API_TLS_FINGERPRINT", Value: "7d5a"})
+	all["tls-known-7.22"] = known
 	return all
 }
 
@@ -217,6 +225,32 @@ func TestRefused(t *testing.T) {
 		if _, err := setup.New(cfg); err == nil || !strings.Contains(err.Error(), want) {
 			t.Errorf("got error %v, want %q", err, want)
 		}
+	}
+}
+
+// TestOrder has what can only be done later: a container starts when its image is
+// unpacked, and the package comes before all that needs it.
+func TestOrder(t *testing.T) {
+	t.Parallel()
+	steps, err := setup.New(typical("7.21"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	var order []string
+	for i, s := range steps {
+		var text bytes.Buffer
+		if err := setup.Write(&text, steps[i:i+1]); err != nil {
+			t.Fatal(err)
+		}
+		for _, mark := range []string{"device-mode", "/user/add", "/container/envs/add", "/container/add", "shows the container as stopped", "/container/start"} {
+			if strings.Contains(text.String(), mark) {
+				order = append(order, fmt.Sprintf("%d %s", len(s.Commands), mark))
+			}
+		}
+	}
+	want := []string{"0 device-mode", "2 /user/add", "5 /container/envs/add", "1 /container/add", "1 shows the container as stopped", "1 /container/start"}
+	if diff := cmp.Diff(want, order); diff != "" {
+		t.Errorf("order (-want +got):\n%s", diff)
 	}
 }
 
