@@ -53,7 +53,11 @@ func kinds(t *testing.T, dirs ...string) []string {
 			ast.Inspect(file, func(n ast.Node) bool {
 				if spec, ok := n.(*ast.ValueSpec); ok && isKind(spec.Type) {
 					for _, value := range spec.Values {
-						kind, err := strconv.Unquote(value.(*ast.BasicLit).Value) //nolint:forcetypeassert // a kind is a literal
+						literal, ok := value.(*ast.BasicLit)
+						if !ok {
+							t.Fatalf("%s: a kind is no literal", name)
+						}
+						kind, err := strconv.Unquote(literal.Value)
 						if err != nil {
 							t.Error(err)
 						}

@@ -83,24 +83,30 @@ func (w *walk) chain(ctx context.Context, name string, depth int) (routeros.Row,
 		if depth == 0 {
 			w.before = row
 		}
-		switch action := row.Value("action"); action {
-		case "drop", "reject", "tarpit":
-			return row, nil
-		case "accept", "dst-nat", "redirect", "netmap":
-			if f == always || wanted {
-				return row, nil
-			}
-		case "return":
-			if f == always && depth == 0 {
-				return row, nil // the end of a chain of the router's own
-			} else if f == always {
-				return nil, nil
-			}
-		case "jump":
+		if row.Value("action") == "jump" {
 			if verdict, err := w.chain(ctx, row.Value("jump-target"), depth+1); verdict != nil || err != nil {
 				return verdict, err
 			}
+			continue
+		}
+		if row.Value("action") == "return" && depth > 0 && f == always {
+			return nil, nil
+		}
+		if decides(row, f == always || wanted) {
+			return row, nil
 		}
 	}
 	return nil, nil
+}
+
+// decides reports whether a rule decides about packets, given whether it takes all
+// of them: one that drops some decides as well. At the end of a chain of the router's own,
+// which return is too, packets are accepted.
+func decides(row routeros.Row, all bool) bool {
+	switch row.Value("action") {
+	case "accept", "return", "dst-nat", "redirect", "netmap":
+		return all
+	default:
+		return drops(row)
+	}
 }

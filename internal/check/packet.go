@@ -81,36 +81,44 @@ func (f fate) not() fate {
 // match says whether one matcher of a rule takes the packet.
 func (v *visit) match(ctx context.Context, name, value string, p packet) (fate, error) {
 	switch name {
-	case "in-interface":
-		return matchInterface(value, p.in), nil
-	case "out-interface":
-		return matchInterface(value, p.out), nil
 	case "in-interface-list":
 		return v.matchList(ctx, value, p.in)
 	case "out-interface-list":
 		return v.matchList(ctx, value, p.out)
-	case "connection-state":
-		return matchWord(value, p.state), nil
-	case "connection-nat-state":
-		return matchWord(value, p.natState), nil
-	case "connection-mark":
-		return sure(p.mark != "", value == p.mark), nil
-	case "protocol":
-		return matchProtocol(value, p.protocol), nil
-	case "dst-port", "port":
-		return matchPort(value, p.port), nil
-	case "src-address":
-		return matchSpan(value, p.src), nil
 	case "src-address-list":
 		return v.matchSpanList(ctx, value, p.src)
-	case "dst-address":
-		return matchSpan(value, p.dst), nil
 	case "dst-address-list":
 		return v.matchSpanList(ctx, value, p.dst)
-	case "dst-address-type":
-		return sure(p.local || p.remote, value == "local" && p.local || value == "unicast" && p.remote), nil
 	default:
-		return perhaps, nil
+		return p.match(name, value), nil
+	}
+}
+
+// match says whether a matcher that needs no table takes the packet.
+func (p packet) match(name, value string) fate {
+	switch name {
+	case "in-interface":
+		return matchInterface(value, p.in)
+	case "out-interface":
+		return matchInterface(value, p.out)
+	case "connection-state":
+		return matchWord(value, p.state)
+	case "connection-nat-state":
+		return matchWord(value, p.natState)
+	case "connection-mark":
+		return sure(p.mark != "", value == p.mark)
+	case "protocol":
+		return matchProtocol(value, p.protocol)
+	case "dst-port", "port":
+		return matchPort(value, p.port)
+	case "src-address":
+		return matchSpan(value, p.src)
+	case "dst-address":
+		return matchSpan(value, p.dst)
+	case "dst-address-type":
+		return sure(p.local || p.remote, value == "local" && p.local || value == "unicast" && p.remote)
+	default:
+		return perhaps
 	}
 }
 
