@@ -76,32 +76,43 @@ func (w *walk) chain(ctx context.Context, name string, depth int) (routeros.Row,
 		if err != nil {
 			return nil, err
 		}
-		wanted := w.until != "" && row.Value(".id") == w.until
-		if f < partly && !wanted {
+		if w.wants(row) {
+			f = always
+		}
+		if f < partly {
 			continue
 		}
 		if depth == 0 {
 			w.before = row
 		}
 		if row.Value("action") == "jump" {
-			if verdict, err := w.chain(ctx, row.Value("jump-target"), depth+1); verdict != nil || err != nil {
-				return verdict, err
+			if found, err := w.chain(ctx, row.Value("jump-target"), depth+1); found != nil || err != nil {
+				return found, err
 			}
 			continue
 		}
-		if row.Value("action") == "return" && depth > 0 && f == always {
-			return nil, nil
-		}
-		if decides(row, f == always || wanted) {
-			return row, nil
+		if decides(row, f == always) {
+			return verdict(row, depth), nil
 		}
 	}
 	return nil, nil
 }
 
+// wants reports whether the walk ends at the rule.
+func (w *walk) wants(row routeros.Row) bool { return w.until != "" && row.Value(".id") == w.until }
+
+// verdict returns the rule that has decided, nil for the end of a chain that was
+// jumped to.
+func verdict(row routeros.Row, depth int) routeros.Row {
+	if row.Value("action") == "return" && depth > 0 {
+		return nil
+	}
+	return row
+}
+
 // decides reports whether a rule decides about packets, given whether it takes all
-// of them: one that drops some decides as well. At the end of a chain of the router's own,
-// which return is too, packets are accepted.
+// of them: one that drops some decides as well. At the end of a chain of the
+// router's own, which return is too, packets are accepted.
 func decides(row routeros.Row, all bool) bool {
 	switch row.Value("action") {
 	case "accept", "return", "dst-nat", "redirect", "netmap":

@@ -116,10 +116,15 @@ func (p packet) match(name, value string) fate {
 	case "dst-address":
 		return matchSpan(value, p.dst)
 	case "dst-address-type":
-		return sure(p.local || p.remote, value == "local" && p.local || value == "unicast" && p.remote)
+		return p.matchType(value)
 	default:
 		return perhaps
 	}
+}
+
+// matchType knows whether the destination is the router itself.
+func (p packet) matchType(value string) fate {
+	return sure(p.local || p.remote, value == "local" && p.local || value == "unicast" && p.remote)
 }
 
 // sure is always or never where something is known, and perhaps where it is not.
