@@ -88,10 +88,24 @@ func runLab(ctx context.Context, p *process, flags labFlags) error {
 		Places:  places,
 	})
 	if err != nil {
-		return usageError{err}
+		return usageError{labError{err}}
 	}
+	run := l.Run
 	if flags.demo {
-		return l.Demo(ctx)
+		run = l.Demo
 	}
-	return l.Run(ctx)
+	if err := run(ctx); err != nil {
+		return labError{err}
+	}
+	return nil
 }
+
+// labError is an error of the lab without the name of its package: who typed the
+// command knows.
+type labError struct{ error }
+
+// Error returns the text.
+func (e labError) Error() string { return strings.TrimPrefix(e.error.Error(), "lab: ") }
+
+// Unwrap returns the error as the lab returned it.
+func (e labError) Unwrap() error { return e.error }

@@ -9,6 +9,7 @@ import (
 	"net/http"
 	"net/netip"
 	"net/url"
+	"os"
 	"strconv"
 	"strings"
 	"time"
@@ -86,6 +87,9 @@ func byServer(text string) (attempt, error) {
 func connectFrom(ctx context.Context, from netip.Addr, public netip.AddrPort) error {
 	d := net.Dialer{LocalAddr: net.TCPAddrFromAddrPort(netip.AddrPortFrom(from, 0)), Timeout: outsideTimeout}
 	conn, err := d.DialContext(ctx, "tcp4", public.String())
+	if call, ok := errors.AsType[*os.SyscallError](err); ok && call.Syscall == "bind" {
+		return &check.NotTriedError{Err: fmt.Errorf("%v is no address of this host: %w", from, call.Err)}
+	}
 	if err != nil {
 		return err
 	}
@@ -109,12 +113,26 @@ func echo(ctx context.Context, template string, public netip.AddrPort) error {
 	// Its own transport, so that no connection is left behind.
 	client := &http.Client{Transport: &http.Transport{Proxy: http.ProxyFromEnvironment, DisableKeepAlives: true}}
 	resp, err := client.Do(req)
+	if late, ok := errors.AsType[net.Error](err); ok && late.Timeout() {
+		return err // it may be at it still
+	}
 	if err != nil {
-		return err
+		return &check.NotTriedError{Err: err}
 	}
 	defer resp.Body.Close()
-	if resp.StatusCode >= http.StatusBadRequest {
-		return fmt.Errorf("%s answered %s", req.URL.Host, resp.Status)
+	return refusedBy(req.URL.Host, resp)
+}
+
+// refusedBy returns the error for what a server answered that was asked to connect,
+// nil for a success. A bad gateway is one that tried.
+func refusedBy(host string, resp *http.Response) error {
+	err := fmt.Errorf("%s answered %s", host, resp.Status)
+	switch code := resp.StatusCode; {
+	case code < http.StatusBadRequest:
+		return nil
+	case code == http.StatusBadGateway || code == http.StatusGatewayTimeout:
+		return err
+	default:
+		return &check.NotTriedError{Err: err}
 	}
-	return nil
 }

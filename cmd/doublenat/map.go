@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"math"
 	"net/netip"
+	"strconv"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -18,10 +19,29 @@ import (
 type mapFlags struct {
 	clientFlags
 
-	external uint16
+	external portValue
 	lifetime time.Duration
 	keep     bool
 }
+
+// portValue is a port in a flag.
+type portValue uint16
+
+// Set implements pflag.Value.
+func (p *portValue) Set(text string) error {
+	n, err := strconv.ParseUint(text, 10, 16)
+	if err != nil {
+		return errors.New("it is no port from 0 to 65535")
+	}
+	*p = portValue(n)
+	return nil
+}
+
+// String implements pflag.Value.
+func (p *portValue) String() string { return strconv.Itoa(int(*p)) }
+
+// Type implements pflag.Value.
+func (*portValue) Type() string { return "uint16" }
 
 // newMap builds the command that asks for a mapping.
 func newMap(ctx context.Context, p *process) *cobra.Command {
@@ -47,7 +67,7 @@ func newMap(ctx context.Context, p *process) *cobra.Command {
 		},
 	}
 	flags.add(cmd)
-	cmd.Flags().Uint16Var(&flags.external, "external", 0, "wish for a public port; 0: any")
+	cmd.Flags().Var(&flags.external, "external", "wish for a public port; 0: any")
 	cmd.Flags().DurationVar(&flags.lifetime, "lifetime", time.Hour, "how long it is wanted, or asked for with each renewal")
 	cmd.Flags().BoolVar(&flags.keep, "keep", false, "renew it until interrupted")
 	return cmd
@@ -100,7 +120,7 @@ func runMap(ctx context.Context, p *process, flags mapFlags, op natpmp.Opcode, p
 	lifetime := uint32(seconds)
 	return p.asking(ctx, &flags.clientFlags, func(ctx context.Context, c *client) error {
 		k := keeper{client: c, flags: flags, request: natpmp.MapRequest{
-			Opcode: op, InternalPort: port, SuggestedExternalPort: flags.external, Lifetime: lifetime,
+			Opcode: op, InternalPort: port, SuggestedExternalPort: uint16(flags.external), Lifetime: lifetime,
 		}}
 		if err := k.ask(ctx); err != nil {
 			return err

@@ -41,6 +41,7 @@ func (e usageError) Unwrap() error { return e.error }
 // run runs the command that the arguments name and returns the exit code.
 func (p *process) run(ctx context.Context, args []string) int {
 	root := newRoot(ctx, p)
+	strict(root)
 	root.SetArgs(args)
 	root.SetIn(p.stdin)
 	root.SetOut(p.stdout)

@@ -2,8 +2,8 @@ package main
 
 import (
 	"context"
-	"errors"
 	"fmt"
+	"slices"
 	"strings"
 
 	"github.com/spf13/cobra"
@@ -36,6 +36,37 @@ func newRoot(ctx context.Context, p *process) *cobra.Command {
 	return root
 }
 
+// strict makes the commands that cobra adds refuse what they do not know, as ours do.
+func strict(root *cobra.Command) {
+	root.InitDefaultHelpCmd()
+	root.InitDefaultCompletionCmd()
+	for _, cmd := range root.Commands() {
+		switch cmd.Name() {
+		case "help":
+			cmd.Args = knownTopic
+		case "completion":
+			// A command that cannot be run is not asked about its arguments.
+			cmd.Args, cmd.RunE = noArguments, func(cmd *cobra.Command, _ []string) error { return cmd.Help() }
+			for _, shell := range cmd.Commands() {
+				shell.Args = noArguments
+			}
+		}
+	}
+}
+
+// knownTopic refuses help about commands that do not exist.
+func knownTopic(cmd *cobra.Command, args []string) error {
+	topic := cmd.Root()
+	for _, word := range args {
+		i := slices.IndexFunc(topic.Commands(), func(c *cobra.Command) bool { return c.Name() == word })
+		if i < 0 {
+			return unknownCommand(topic, word)
+		}
+		topic = topic.Commands()[i]
+	}
+	return nil
+}
+
 // newServe builds the command that serves, which is also what the root does.
 func newServe(ctx context.Context, p *process) *cobra.Command {
 	return &cobra.Command{
@@ -48,23 +79,34 @@ func newServe(ctx context.Context, p *process) *cobra.Command {
 	}
 }
 
-// noArguments refuses arguments; on the root, where an argument is a command
-// that does not exist, it names those that are spelled alike.
+// noArguments refuses arguments. Of a command that has others below it, an argument
+// is one that does not exist.
 func noArguments(cmd *cobra.Command, args []string) error {
-	if len(args) == 0 {
+	switch {
+	case len(args) == 0:
 		return nil
-	}
-	if cmd.HasParent() {
+	case cmd.HasSubCommands():
+		return unknownCommand(cmd, args[0])
+	default:
 		return usageError{fmt.Errorf("%s takes no arguments, but was given %q", cmd.CommandPath(), args[0])}
 	}
-	text := fmt.Sprintf("there is no command %q", args[0])
-	if cmd.SuggestionsMinimumDistance <= 0 {
-		cmd.SuggestionsMinimumDistance = 2
+}
+
+// unknownCommand is the error for a command that does not exist below parent. It
+// names those that are spelled alike.
+func unknownCommand(parent *cobra.Command, name string) error {
+	path := name
+	if parent.HasParent() {
+		path = parent.Name() + " " + name
 	}
-	if like := cmd.SuggestionsFor(args[0]); len(like) > 0 {
+	text := fmt.Sprintf("there is no command %q", path)
+	if parent.SuggestionsMinimumDistance <= 0 {
+		parent.SuggestionsMinimumDistance = 2
+	}
+	if like := parent.SuggestionsFor(name); len(like) > 0 {
 		text += fmt.Sprintf("; did you mean %s?", strings.Join(like, " or "))
 	}
-	return usageError{errors.New(text + " (see: doublenat --help)")}
+	return usageError{fmt.Errorf("%s (see: %s --help)", text, parent.CommandPath())}
 }
 
 // variables lists the environment variables for a terminal.

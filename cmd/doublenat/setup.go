@@ -34,12 +34,17 @@ func newSetup(ctx context.Context, p *process) *cobra.Command {
 		Short: "Print the RouterOS commands that set the router up",
 		Long: "setup prints what to type on the router: a user with the least rights, the API, the redirect of\n" +
 			"NAT-PMP, and the container with its variables. The environment variables that are set go into\n" +
-			"the container; passwords do not, CHANGE-ME stands for them. Without --version the router is asked\n" +
-			"for its own. Nothing is changed anywhere.",
+			"the container; secrets do not, CHANGE-ME stands for the password. Without --version the router\n" +
+			"is asked for its own. Nothing is changed anywhere.",
 		Example: "  doublenat setup --version 7.21                        in a container on the router\n" +
 			"  doublenat setup --version 7.21 --host 192.168.90.2    on another host",
 		Args: noArguments,
-		RunE: func(*cobra.Command, []string) error { return runSetup(ctx, p, flags) },
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			if flags.host != "" && cmd.Flags().Changed("container") {
+				return usageError{errors.New("--host is a host of its own, and --container is a container on the router: give one of them")}
+			}
+			return runSetup(ctx, p, flags)
+		},
 	}
 	set := cmd.Flags()
 	set.SortFlags = false
@@ -56,11 +61,14 @@ func runSetup(ctx context.Context, p *process, flags setupFlags) error {
 	if err != nil {
 		return err
 	}
-	plan := setup.Config{User: cfg.RouterUser, TLS: cfg.RouterTLS, APIPort: cfg.Router.Port, LAN: flags.lan}
+	plan := setup.Config{User: cfg.RouterUser, Router: cfg.Router.Host, TLS: cfg.RouterTLS, APIPort: cfg.Router.Port, LAN: flags.lan}
+	if flags.lan == "" {
+		return usageError{errors.New("--lan is empty: which interface list is the LAN?")}
+	}
 	if plan.Host, plan.Container, err = flags.place(); err != nil {
 		return usageError{err}
 	}
-	plan.Environ = containerEnviron(p.environ, plan)
+	plan.Environ, plan.Notes = environFor(p.environ, cfg, plan)
 	if flags.version != "" {
 		plan.Version, err = setup.ParseVersion(flags.version)
 		if err != nil {
@@ -85,13 +93,21 @@ func (f setupFlags) place() (host netip.Addr, container netip.Prefix, err error)
 		if err != nil || !host.Is4() {
 			return host, container, fmt.Errorf("--host %q is not an IPv4 address", f.host)
 		}
-		return host, container, nil
+		return host, container, ofHost("--host", host)
 	}
 	container, err = netip.ParsePrefix(f.container)
 	if err != nil || !container.Addr().Is4() {
 		return host, container, fmt.Errorf("--container %q is not an IPv4 address with the bits of its network; example: %s", f.container, defaultContainer)
 	}
-	return container.Addr(), container, nil
+	return container.Addr(), container, ofHost("--container", container.Addr())
+}
+
+// ofHost returns an error for an address at which the router cannot reach anybody.
+func ofHost(flag string, a netip.Addr) error {
+	if !a.IsGlobalUnicast() {
+		return fmt.Errorf("%s %v is no address of a host that the router can reach", flag, a)
+	}
+	return nil
 }
 
 // sketch returns the configuration as far as it is given: what is required and
@@ -110,45 +126,6 @@ func (p *process) sketch() (config.Config, error) {
 		environ["MIKROTIK_API_PASSWORD"] = setup.Password
 	}
 	return parseConfig(environ)
-}
-
-// containerEnviron returns the variables for the container: those that are set,
-// with the router's address as the container sees it.
-func containerEnviron(environ map[string]string, plan setup.Config) []routeros.Attr {
-	var list []routeros.Attr
-	for _, v := range config.Reference() {
-		value := environ[v.Name]
-		switch v.Name {
-		case "VPN_GATEWAY":
-			if value == "" {
-				value = "10.2.0.1"
-			}
-		case "MIKROTIK_API_ADDRESS":
-			value = routerFor(value, plan)
-		case "MIKROTIK_API_USER":
-			value = plan.User
-		case "MIKROTIK_API_PASSWORD", "MIKROTIK_API_PASSWORD_FILE", "MIKROTIK_API_CA_FILE", "LISTEN_ADDR", "ON_CHANGE_EXEC":
-			continue // of this host, or said elsewhere; the image has no programs
-		}
-		if v.Secret && value != "" {
-			value = setup.Password
-		}
-		if value != "" {
-			list = append(list, routeros.Attr{Name: v.Name, Value: value})
-		}
-	}
-	return list
-}
-
-// routerFor returns the router's address as doublenat will see it.
-func routerFor(given string, plan setup.Config) string {
-	if plan.Container.IsValid() {
-		return plan.Gateway().String()
-	}
-	if given == "" {
-		return "192.168.88.1"
-	}
-	return given
 }
 
 // askVersion asks the router for its version.

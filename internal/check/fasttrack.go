@@ -5,6 +5,7 @@ import (
 	"fmt"
 
 	"doublenat/internal/remedy"
+	"doublenat/routeros"
 )
 
 // fastTrack looks whether FastTrack takes packets past the marks that lead
@@ -30,7 +31,7 @@ func (fastTrack) Run(ctx context.Context, v *visit) ([]Finding, error) {
 		if row.Value("action") != "fasttrack-connection" {
 			continue
 		}
-		f, err := v.meets(ctx, row, packet{state: "established", natState: "dstnat", mark: v.byMark})
+		f, err := v.fastTracked(ctx, row)
 		if err != nil {
 			return nil, err
 		}
@@ -40,10 +41,46 @@ func (fastTrack) Run(ctx context.Context, v *visit) ([]Finding, error) {
 		} else if f == perhaps {
 			level = Warn
 		}
-		return []Finding{bad(level, KindFastTrack,
-			fmt.Sprintf("the FastTrack rule %s takes marked connections past mangle: their replies leave by the main table", describe(row)),
-			"leave marked connections out of it",
-			remedy.NewCommand(filterPath+"/set", "numbers", row.Value(".id"), "connection-mark", noMark))}, nil
+		return []Finding{v.pastMangle(level, row)}, nil
+	}
+	if v.byMark == noMark {
+		return []Finding{good("FastTrack leaves connections of %s alone", v.survey.InInterface)}, nil
 	}
 	return []Finding{good("FastTrack leaves marked connections alone")}, nil
+}
+
+// fastTracked says whether a rule takes connections from the tunnel: either of
+// their directions is enough.
+func (v *visit) fastTracked(ctx context.Context, row routeros.Row) (fate, error) {
+	back, err := v.reply(ctx, v.byMark)
+	if err != nil {
+		return never, err
+	}
+	back.out = v.survey.InInterface
+	there, err := v.meets(ctx, row, packet{
+		in: back.out, out: back.in, src: back.dst, dst: back.src, state: back.state, natState: back.natState, mark: back.mark, remote: true,
+	})
+	if err != nil {
+		return never, err
+	}
+	f, err := v.meets(ctx, row, back)
+	return max(f, there), err
+}
+
+// pastMangle is the finding for a FastTrack rule. Connections without a mark can
+// only be left out by their interfaces.
+func (v *visit) pastMangle(level Level, row routeros.Row) Finding {
+	if v.byMark != noMark {
+		return bad(level, KindFastTrack,
+			fmt.Sprintf("the FastTrack rule %s takes marked connections past mangle: their replies leave by the main table", describe(row)),
+			"leave marked connections out of it",
+			remedy.NewCommand(filterPath+"/set", "numbers", row.Value(".id"), "connection-mark", noMark))
+	}
+	seen := fmt.Sprintf("the FastTrack rule %s takes connections past the routing marks of mangle: their replies leave by the main table", describe(row))
+	if row.Value("in-interface")+row.Value("out-interface") != "" {
+		return bad(level, KindFastTrack, seen, "disable it", remedy.NewCommand(filterPath+"/disable", "numbers", row.Value(".id")))
+	}
+	not := "!" + v.survey.InInterface
+	return bad(level, KindFastTrack, seen, "leave the tunnel out of it",
+		remedy.NewCommand(filterPath+"/set", "numbers", row.Value(".id"), "in-interface", not, "out-interface", not))
 }

@@ -102,6 +102,20 @@ func routerTroubles() []trouble {
 			},
 		},
 		{
+			name: "in the group read", probe: "rights", level: check.Fail, kind: remedy.KindPermission, text: "/user/set doublenat group=doublenat",
+			provoke: func(r *rig) {
+				r.set("/user", "name", "doublenat", routerostest.Row{"group": "read"})
+				r.remove("/user/group", "name", "doublenat")
+			},
+		},
+		{
+			name: "in a group with others", probe: "rights", level: check.Fail, kind: remedy.KindPermission, text: "name=doublenat-api policy=read,write,api,test",
+			provoke: func(r *rig) {
+				r.set("/user/group", "name", "doublenat", routerostest.Row{"policy": "read,api"})
+				r.add("/user", "name=dashboard group=doublenat password=secret", "")
+			},
+		},
+		{
 			name: "may not test", probe: "rights", level: check.Warn, kind: remedy.KindPermission, text: "add the policy test",
 			provoke: func(r *rig) {
 				r.set("/user/group", "name", "doublenat", routerostest.Row{"policy": "read,write,api"})
@@ -216,6 +230,58 @@ func requestTroubles() []trouble {
 			provoke: func(r *rig) {
 				r.set(natPath, "dst-port", "5351", routerostest.Row{"in-interface-list": "", "in-interface": "!ether1"})
 			},
+		},
+		{
+			name: "redirect of all but the LAN", probe: "redirect", level: check.Fail, kind: check.KindOpenRedirect, text: "/ip/firewall/nat/unset",
+			provoke: func(r *rig) { r.limitRedirect("src-address", "!192.168.88.0/24") },
+		},
+		{
+			name: "redirect of every source", probe: "redirect", level: check.Fail, kind: check.KindOpenRedirect, text: "requests from ether1 too",
+			provoke: func(r *rig) { r.limitRedirect("src-address", "0.0.0.0/0") },
+		},
+		{
+			name: "redirect of half the Internet", probe: "redirect", level: check.Fail, kind: check.KindOpenRedirect, text: "requests from ether1 too",
+			provoke: func(r *rig) { r.limitRedirect("src-address", "172.0.0.0-192.168.88.255") },
+		},
+		{
+			name: "redirect of all but a list", probe: "redirect", level: check.Fail, kind: check.KindOpenRedirect, text: "value-name=src-address-list",
+			provoke: func(r *rig) { r.limitRedirect("src-address-list", "!enemies") },
+		},
+		{
+			name: "redirect behind a catch-all", probe: "redirect", level: check.Fail, kind: check.KindShadowed, text: "/ip/firewall/nat/move *3 destination=",
+			provoke: func(r *rig) {
+				r.add(natPath, "chain=dstnat action=dst-nat to-addresses=192.168.88.5 in-interface=!ether1", r.id(natPath, "dst-port", "5351"))
+			},
+		},
+		{
+			name: "redirect behind an exception", probe: "redirect", level: check.Fail, kind: check.KindShadowed, text: "takes what clients ask before",
+			provoke: func(r *rig) {
+				r.add(natPath, "chain=dstnat action=accept src-address=192.168.0.0/16 protocol=udp", r.id(natPath, "dst-port", "5351"))
+			},
+		},
+		{
+			name: "redirect behind a jump", probe: "redirect", level: check.Fail, kind: check.KindShadowed, text: "move",
+			provoke: func(r *rig) {
+				first := r.id(natPath, "dst-port", "5351")
+				r.add(natPath, "chain=dstnat action=passthrough", first)
+				r.add(natPath, "chain=dstnat action=dst-nat to-addresses=192.168.88.5 src-address=192.168.88.9", first)
+				r.add(natPath, "chain=dstnat action=jump jump-target=lan dst-address=192.168.88.1", first)
+				r.add(natPath, "chain=lan action=return protocol=tcp", "")
+				r.add(natPath, "chain=lan action=redirect to-ports=53 protocol=udp dst-port=!123", "")
+			},
+		},
+		{
+			name: "redirect after the end", probe: "redirect", level: check.Fail, kind: check.KindShadowed, text: "move",
+			provoke: func(r *rig) {
+				r.add(natPath, "chain=dstnat action=return dst-address-type=local", r.id(natPath, "dst-port", "5351"))
+			},
+		},
+		{
+			name: "redirect behind a rule of the router's", probe: "redirect", level: check.Fail, kind: check.KindShadowed, text: "what makes that rule",
+			provoke: func(r *rig) {
+				r.set(natPath, "to-ports", "32400", routerostest.Row{"protocol": "udp", "in-interface": "bridge", "dst-port": ""})
+			},
+			mend: func(r *rig) { r.remove(natPath, "to-ports", "32400") },
 		},
 		{
 			name: "redirect elsewhere", probe: "redirect", level: check.Warn, kind: check.KindElsewhere, text: "not this host",

@@ -3,6 +3,7 @@ package check
 import (
 	"context"
 	"fmt"
+	"slices"
 
 	"doublenat/internal/remedy"
 	"doublenat/routeros"
@@ -37,22 +38,28 @@ func (forward) Run(ctx context.Context, v *visit) ([]Finding, error) {
 	if err != nil {
 		return nil, err
 	}
-	if row == nil || row.Value("action") == "accept" {
+	if !drops(row) {
 		return []Finding{good("the forward chain lets mapped packets from %s through", iface)}, nil
 	}
 	return []Finding{bad(Fail, KindDropped,
 		fmt.Sprintf("the filter rule %s drops packets from %s that were mapped", describe(row), iface),
 		"accept what is dst-natted, before that rule",
 		remedy.NewCommand(filterPath+"/add", "chain", "forward", "action", "accept", "connection-state", "new", "connection-nat-state", "dstnat",
-			"in-interface", iface, "place-before", w.before, "comment", "mapped by doublenat"))}, nil
+			"in-interface", iface, "place-before", w.before.Value(".id"), "comment", "mapped by doublenat"))}, nil
 }
 
-// walk follows a packet through the filter.
+// walk follows a packet through the filter, or through NAT.
 type walk struct {
 	visit  *visit
 	rows   []routeros.Row
 	packet packet
-	before string // the rule of the first chain on the way to the verdict
+	until  string       // the id of a rule that is taken to decide; "" for none
+	before routeros.Row // the rule of the first chain on the way to the verdict
+}
+
+// drops reports whether a verdict of the filter is that packets are dropped.
+func drops(row routeros.Row) bool {
+	return slices.Contains([]string{"drop", "reject", "tarpit"}, row.Value("action"))
 }
 
 // chain returns the rule that decides about the packet, nil if none of the chain
@@ -69,28 +76,48 @@ func (w *walk) chain(ctx context.Context, name string, depth int) (routeros.Row,
 		if err != nil {
 			return nil, err
 		}
+		if w.wants(row) {
+			f = always
+		}
 		if f < partly {
 			continue
 		}
 		if depth == 0 {
-			w.before = row.Value(".id")
+			w.before = row
 		}
-		switch row.Value("action") {
-		case "drop", "reject", "tarpit":
-			return row, nil
-		case "accept":
-			if f == always {
-				return row, nil
+		if row.Value("action") == "jump" {
+			if found, err := w.chain(ctx, row.Value("jump-target"), depth+1); found != nil || err != nil {
+				return found, err
 			}
-		case "return":
-			if f == always {
-				return nil, nil
-			}
-		case "jump":
-			if verdict, err := w.chain(ctx, row.Value("jump-target"), depth+1); verdict != nil || err != nil {
-				return verdict, err
-			}
+			continue
+		}
+		if decides(row, f == always) {
+			return verdict(row, depth), nil
 		}
 	}
 	return nil, nil
+}
+
+// wants reports whether the walk ends at the rule.
+func (w *walk) wants(row routeros.Row) bool { return w.until != "" && row.Value(".id") == w.until }
+
+// verdict returns the rule that has decided, nil for the end of a chain that was
+// jumped to.
+func verdict(row routeros.Row, depth int) routeros.Row {
+	if row.Value("action") == "return" && depth > 0 {
+		return nil
+	}
+	return row
+}
+
+// decides reports whether a rule decides about packets, given whether it takes all
+// of them: one that drops some decides as well. At the end of a chain of the
+// router's own, which return is too, packets are accepted.
+func decides(row routeros.Row, all bool) bool {
+	switch row.Value("action") {
+	case "accept", "return", "dst-nat", "redirect", "netmap":
+		return all
+	default:
+		return drops(row)
+	}
 }

@@ -23,9 +23,23 @@ type Live struct {
 	// come, over TCP. Required with Try.
 	Listen func(ctx context.Context) (net.Listener, error)
 	// Try connects to the public address from outside, or makes somebody else do
-	// so, and may return before the connection came. Nil is not to try.
+	// so, and may return before the connection came. An attempt that could not be made
+	// is a [NotTriedError]. Nil is not to try.
 	Try func(ctx context.Context, public netip.AddrPort) error
 }
+
+// NotTriedError is an attempt to get in from outside that could not be made: it says
+// nothing about the mapping.
+type NotTriedError struct {
+	// Err is what kept it from being made.
+	Err error
+}
+
+// Error returns the cause.
+func (e *NotTriedError) Error() string { return e.Err.Error() }
+
+// Unwrap returns the cause.
+func (e *NotTriedError) Unwrap() error { return e.Err }
 
 // live makes a mapping for this host, as any client would, tries it, and ends it.
 type live struct{ *Live }
@@ -38,6 +52,8 @@ const (
 	KindNotMapped remedy.Kind = "not mapped"
 	// KindNotReached is a mapping that does not work.
 	KindNotReached remedy.Kind = "not reached"
+	// KindNotTried is a mapping of which that is not known, because nobody tried it.
+	KindNotTried remedy.Kind = "not tried"
 )
 
 const (
@@ -115,6 +131,9 @@ func (l live) tried(ctx context.Context, public netip.AddrPort, visitors <-chan 
 		return good("a connection from outside to %v came through", public)
 	default:
 	}
+	if not, ok := errors.AsType[*NotTriedError](err); ok {
+		return bad(Warn, KindNotTried, fmt.Sprintf("nobody tried %v: %v", public, not), "check what --from and --echo say")
+	}
 	if err == nil {
 		select {
 		case <-visitors:
@@ -130,9 +149,25 @@ func (l live) tried(ctx context.Context, public netip.AddrPort, visitors <-chan 
 // notMapped is the finding for a request that doublenat did not grant.
 func notMapped(err error) Finding {
 	if result, ok := errors.AsType[*natpmp.ResultError](err); ok {
-		return bad(Fail, KindNotMapped, "doublenat answered: "+result.Result.String(), "see doublenat's log")
+		return bad(Fail, KindNotMapped, "doublenat answered: "+result.Result.String(), refusal(result.Result))
 	}
 	return bad(Fail, KindNotRunning, "doublenat does not answer: "+err.Error(), "start it, and run the check where it runs")
+}
+
+// refusal says what to do about a result code of doublenat's, which does not tell
+// whose it is. What else the doctor found often does.
+func refusal(code natpmp.ResultCode) string {
+	const look = ": doublenat's log says which"
+	switch code {
+	case natpmp.ResultNotAuthorized:
+		return "ALLOWED_PORTS, DENIED_PORTS or READ_ONLY keep this host from mapping, the router's user lacks a policy, or the gateway allows nothing" + look
+	case natpmp.ResultNetworkFailure:
+		return "the router or the gateway is out of reach, or does not do what it is asked" + look
+	case natpmp.ResultOutOfResources:
+		return remedy.ForResult(code).Text + "; or " + remedy.Limit().Text + look
+	default:
+		return "what answers may not be doublenat: check LISTEN_ADDR"
+	}
 }
 
 // welcome answers everybody who connects with a line, and tells of it, until the

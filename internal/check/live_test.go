@@ -109,6 +109,7 @@ func TestLive(t *testing.T) {
 		try     func(r *rig, d *door) func(context.Context, netip.AddrPort) error
 		want    check.Finding
 		text    string
+		mend    string // in the remedy
 	}{
 		"reached": {
 			try: func(r *rig, d *door) func(context.Context, netip.AddrPort) error {
@@ -131,6 +132,24 @@ func TestLive(t *testing.T) {
 			},
 			want: check.Finding{Level: check.Fail}, text: "no route to host",
 		},
+		"not tried": {
+			try: func(*rig, *door) func(context.Context, netip.AddrPort) error {
+				return func(context.Context, netip.AddrPort) error {
+					return fmt.Errorf("wrapped: %w", &check.NotTriedError{Err: errors.New("no such host")})
+				}
+			},
+			want: check.Finding{Level: check.Warn}, text: "nobody tried 5.6.7.8:", mend: "--from and --echo",
+		},
+		"tried all the same": {
+			try: func(r *rig, d *door) func(context.Context, netip.AddrPort) error {
+				return func(_ context.Context, public netip.AddrPort) error {
+					err := r.through(d, public)
+					time.Sleep(time.Second) // for the host to notice
+					return errors.Join(err, &check.NotTriedError{Err: errors.New("404 Not Found")})
+				}
+			},
+			text: "came through",
+		},
 		"nobody comes": {
 			try: func(*rig, *door) func(context.Context, netip.AddrPort) error {
 				return func(context.Context, netip.AddrPort) error { return nil }
@@ -143,7 +162,17 @@ func TestLive(t *testing.T) {
 				r.Gateway.Adjust(func(p *natpmptest.Profile) { p.MaxPorts = 0; p.MaxLeases = 1 })
 				r.request()
 			},
-			want: check.Finding{Level: check.Fail}, text: "doublenat answered: out of resources",
+			want: check.Finding{Level: check.Fail}, text: "doublenat answered: out of resources", mend: "or raise MAX_MAPPINGS",
+		},
+		"not allowed": {
+			prepare: func(r *rig) { r.set("/user/group", "name", "doublenat", routerostest.Row{"policy": "read,api,test"}) },
+			want:    check.Finding{Level: check.Fail}, text: "doublenat answered: not authorized", mend: "ALLOWED_PORTS",
+		},
+		"out of reach": {
+			prepare: func(r *rig) {
+				r.Router.Inject(routerostest.Fault{Kind: routerostest.FaultTrap, Command: natPath + "/add", Times: -1})
+			},
+			want: check.Finding{Level: check.Fail}, text: "doublenat answered: network failure", mend: "out of reach",
 		},
 		"not running": {
 			prepare: func(r *rig) {
@@ -174,6 +203,9 @@ func TestLive(t *testing.T) {
 				got := r.examine()
 				if diff := cmp.Diff(tt.want.Level, got.Level); diff != "" || !strings.Contains(got.Seen, tt.text) {
 					t.Errorf("got %v %q, want %v and %q", got.Level, got.Seen, tt.want.Level, tt.text)
+				}
+				if !strings.Contains(got.Advice.Text, tt.mend) {
+					t.Errorf("%q is not in %q", tt.mend, got.Advice.Text)
 				}
 				if left := len(r.OurRules("default")); left != before {
 					t.Errorf("%d rules, %d before", left, before)

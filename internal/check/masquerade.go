@@ -60,7 +60,7 @@ func (v *visit) rewrites(ctx context.Context, row routeros.Row, exit string) (fa
 	if row.Value("chain") != "srcnat" || !slices.Contains([]string{"accept", "masquerade", "src-nat", "same", "netmap"}, action) {
 		return never, nil
 	}
-	f, err := v.meets(ctx, row, packet{out: exit, protocol: "udp", port: natpmp.Port, dst: v.target, state: "new", natState: "dstnat"})
+	f, err := v.meets(ctx, row, packet{out: exit, protocol: "udp", port: natpmp.Port, dst: span{v.target, v.target}, state: "new", natState: "dstnat"})
 	if row.Value("src-address") != "" && f == perhaps {
 		f = partly // of the hosts on the LAN, these
 	}

@@ -2,7 +2,6 @@ package check
 
 import (
 	"context"
-	"net/netip"
 	"slices"
 	"strconv"
 	"strings"
@@ -32,15 +31,17 @@ type packet struct {
 	in, out string
 	// protocol is "tcp" or "udp"; empty stands for both of them.
 	protocol string
-	// port is the destination port, dst the destination.
-	port uint16
-	dst  netip.Addr
+	// port is the destination port; src and dst are the addresses, the zero span if
+	// nothing is known of them.
+	port     uint16
+	src, dst span
 	// state and natState are those of the connection, "new" and "dstnat" for example.
 	state, natState string
 	// mark is the connection's mark, "no-mark" for none.
 	mark string
-	// local says that the packet is for the router itself, before any NAT.
-	local bool
+	// local says that the packet is for the router itself, before any NAT, and remote
+	// that it is for a host somewhere else.
+	local, remote bool
 }
 
 // meets says whether a rule of the firewall takes the packet.
@@ -80,31 +81,50 @@ func (f fate) not() fate {
 // match says whether one matcher of a rule takes the packet.
 func (v *visit) match(ctx context.Context, name, value string, p packet) (fate, error) {
 	switch name {
-	case "in-interface":
-		return matchInterface(value, p.in), nil
-	case "out-interface":
-		return matchInterface(value, p.out), nil
 	case "in-interface-list":
 		return v.matchList(ctx, value, p.in)
 	case "out-interface-list":
 		return v.matchList(ctx, value, p.out)
-	case "connection-state":
-		return matchWord(value, p.state), nil
-	case "connection-nat-state":
-		return matchWord(value, p.natState), nil
-	case "connection-mark":
-		return sure(p.mark != "", value == p.mark), nil
-	case "protocol":
-		return matchProtocol(value, p.protocol), nil
-	case "dst-port", "port":
-		return matchPort(value, p.port), nil
-	case "dst-address":
-		return matchAddress(value, p.dst), nil
-	case "dst-address-type":
-		return sure(p.local, value == "local"), nil
+	case "src-address-list":
+		return v.matchSpanList(ctx, value, p.src)
+	case "dst-address-list":
+		return v.matchSpanList(ctx, value, p.dst)
 	default:
-		return perhaps, nil
+		return p.match(name, value), nil
 	}
+}
+
+// match says whether a matcher that needs no table takes the packet.
+func (p packet) match(name, value string) fate {
+	switch name {
+	case "in-interface":
+		return matchInterface(value, p.in)
+	case "out-interface":
+		return matchInterface(value, p.out)
+	case "connection-state":
+		return matchWord(value, p.state)
+	case "connection-nat-state":
+		return matchWord(value, p.natState)
+	case "connection-mark":
+		return sure(p.mark != "", value == p.mark)
+	case "protocol":
+		return matchProtocol(value, p.protocol)
+	case "dst-port", "port":
+		return matchPort(value, p.port)
+	case "src-address":
+		return matchSpan(value, p.src)
+	case "dst-address":
+		return matchSpan(value, p.dst)
+	case "dst-address-type":
+		return p.matchType(value)
+	default:
+		return perhaps
+	}
+}
+
+// matchType knows whether the destination is the router itself.
+func (p packet) matchType(value string) fate {
+	return sure(p.local || p.remote, value == "local" && p.local || value == "unicast" && p.remote)
 }
 
 // sure is always or never where something is known, and perhaps where it is not.
@@ -188,26 +208,6 @@ func matchPort(list string, port uint16) fate {
 		}
 	}
 	return never
-}
-
-// matchAddress looks for an address in one, a prefix or a range.
-func matchAddress(value string, a netip.Addr) fate {
-	if value == "0.0.0.0/0" {
-		return always
-	}
-	if !a.IsValid() {
-		return perhaps
-	}
-	if first, last, ranged := strings.Cut(value, "-"); ranged {
-		low, errLow := netip.ParseAddr(first)
-		high, errHigh := netip.ParseAddr(last)
-		return sure(errLow == nil && errHigh == nil, low.Compare(a) <= 0 && a.Compare(high) <= 0)
-	}
-	if one, err := netip.ParseAddr(value); err == nil {
-		return sure(true, one == a)
-	}
-	prefix, err := netip.ParsePrefix(value)
-	return sure(err == nil, err == nil && prefix.Contains(a))
 }
 
 // isMatcher reports whether an attribute of a rule limits what the rule takes.

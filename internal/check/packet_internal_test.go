@@ -33,13 +33,19 @@ func rowOf(words string) routeros.Row {
 func TestMeets(t *testing.T) {
 	t.Parallel()
 	v := visitWith(map[string][]string{
-		"/interface/list":        {"name=all", "name=none", "name=dynamic", "name=LAN", "name=WAN", "name=BOTH include=LAN,WAN"},
+		"/interface/list": {"name=all", "name=none", "name=dynamic", "name=LAN", "name=WAN", "name=BOTH include=LAN,WAN"},
+		"/ip/firewall/address-list": {
+			"list=clients address=192.168.88.0/24", "list=some address=192.168.88.10", "list=some address=10.0.0.1",
+			"list=others address=192.168.88.10 disabled=true", "list=names address=host.example.com",
+		},
 		"/interface/list/member": {"list=LAN interface=bridge", "list=WAN interface=ether1", "list=WAN interface=wg1 disabled=true"},
 	})
-	client := netip.MustParseAddr("192.168.88.10")
+	client := spanOf(netip.MustParsePrefix("192.168.88.10/32"))
 	mapped := packet{in: "wg1", state: "new", natState: "dstnat"}
 	request := packet{in: "bridge", protocol: "udp", port: 5351, dst: client, state: "new", local: true}
-	reply := packet{in: "bridge", out: "wg1", state: "established", mark: "vpn"}
+	reply := packet{
+		in: "bridge", out: "wg1", src: spanOf(netip.MustParsePrefix("192.168.88.1/24")), remote: true, state: "established", mark: "vpn",
+	}
 	tests := []struct {
 		rule string
 		p    packet
@@ -94,7 +100,21 @@ func TestMeets(t *testing.T) {
 		{"dst-address-type=local", request, always},
 		{"dst-address-type=!local", request, never},
 		{"dst-address-type=local", mapped, perhaps},
+		{"dst-address-type=!local", reply, always},
+		{"dst-address-type=unicast", reply, always},
+		{"dst-address-type=broadcast", reply, never},
 		{"src-address-list=friends", mapped, perhaps},
+		{"src-address=192.168.0.0/16", reply, always},
+		{"src-address=192.168.88.10", reply, partly},
+		{"src-address=!192.168.88.10", reply, partly},
+		{"src-address=192.168.88.100-192.168.89.1", reply, partly},
+		{"src-address=192.168.89.0/24", reply, never},
+		{"src-address-list=clients", reply, always},
+		{"src-address-list=!clients", reply, never},
+		{"src-address-list=some", reply, partly},
+		{"src-address-list=others", reply, never},
+		{"src-address-list=names", reply, perhaps},
+		{"dst-address-list=!clients", request, never},
 		{"from-the-future=1", mapped, perhaps},
 		{"from-the-future=", mapped, always},
 	}

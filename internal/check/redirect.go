@@ -24,6 +24,8 @@ const (
 	KindOpenRedirect remedy.Kind = "open redirect"
 	// KindElsewhere is a redirect to another host.
 	KindElsewhere remedy.Kind = "redirect elsewhere"
+	// KindShadowed is a redirect that an earlier rule keeps the requests from.
+	KindShadowed remedy.Kind = "redirect shadowed"
 )
 
 const natPath = "/ip/firewall/nat"
@@ -56,15 +58,9 @@ func (redirect) Run(ctx context.Context, v *visit) ([]Finding, error) {
 	if target, err := netip.ParseAddr(enabled[0].Value("to-addresses")); err == nil {
 		v.target = target
 	}
-	for _, row := range enabled {
-		open, err := v.open(ctx, row)
-		if err != nil {
-			return nil, err
-		}
-		if open != "" {
-			return []Finding{bad(Fail, KindOpenRedirect,
-				fmt.Sprintf("the redirect %s takes requests from %s too: everybody there can open ports", describe(row), open),
-				"limit it to the LAN", remedy.NewCommand(natPath+"/set", append([]string{"numbers", row.Value(".id")}, lan...)...))}, nil
+	for _, look := range []func(context.Context, []routeros.Row, []string) ([]Finding, error){v.open, v.shadowed} {
+		if found, err := look(ctx, enabled, lan); len(found) > 0 || err != nil {
+			return found, err
 		}
 	}
 	if v.target.IsValid() && len(v.cfg.Self) > 0 && !slices.Contains(v.cfg.Self, v.target) {
@@ -73,6 +69,9 @@ func (redirect) Run(ctx context.Context, v *visit) ([]Finding, error) {
 			fmt.Sprintf("UDP 5351 goes to %v, which is not this host (%v)", v.target, v.cfg.Self),
 			"if doublenat runs on this host, send it here",
 			remedy.NewCommand(natPath+"/set", "numbers", enabled[0].Value(".id"), "to-addresses", v.cfg.Self[0].String()))}, nil
+	}
+	if limit := confined(enabled[0]); limit != "" {
+		return []Finding{good("UDP 5351 goes to %s, %s", enabled[0].Value("to-addresses"), limit)}, nil
 	}
 	return []Finding{good("UDP 5351 from the LAN goes to %s", enabled[0].Value("to-addresses"))}, nil
 }
@@ -111,24 +110,42 @@ func (v *visit) lan(ctx context.Context) ([]string, error) {
 	return []string{"in-interface", rows[i].Value("name")}, err
 }
 
-// open returns the interface to the Internet from which the rule takes requests
-// too, "" if there is none. A limit by source address is one as well.
-func (v *visit) open(ctx context.Context, row routeros.Row) (string, error) {
-	if row.Value("src-address") != "" || row.Value("src-address-list") != "" {
-		return "", nil
-	}
+// open looks for a rule that takes requests from the Internet too. A limit to
+// private addresses keeps it out as well as one to the LAN's interfaces does.
+func (v *visit) open(ctx context.Context, rules []routeros.Row, lan []string) ([]Finding, error) {
 	outside, err := v.exits(ctx, mainTable)
 	if err != nil {
-		return "", err
+		return nil, err
 	}
 	if v.survey.InInterface != "" {
 		outside = append(outside, v.survey.InInterface)
 	}
-	for _, name := range outside {
-		f, err := v.meets(ctx, row, packet{in: name, protocol: "udp", port: natpmp.Port, state: "new", local: true})
-		if f != never || err != nil {
-			return name, err
+	for _, row := range rules {
+		if confined(row) != "" {
+			continue
+		}
+		for _, name := range outside {
+			f, err := v.meets(ctx, row, packet{in: name, protocol: "udp", port: natpmp.Port, state: "new", local: true})
+			if err != nil {
+				return nil, err
+			}
+			if f != never {
+				return []Finding{openTo(row, name, lan)}, nil
+			}
 		}
 	}
-	return "", nil
+	return nil, nil
+}
+
+// openTo is the finding for a redirect that the interface to the Internet can
+// use. A limit by source that is none would keep the LAN out once the right one is there.
+func openTo(row routeros.Row, name string, lan []string) Finding {
+	commands := []remedy.Command{remedy.NewCommand(natPath+"/set", append([]string{"numbers", row.Value(".id")}, lan...)...)}
+	for _, limit := range []string{"src-address", "src-address-list"} {
+		if row.Value(limit) != "" {
+			commands = append(commands, remedy.NewCommand(natPath+"/unset", "numbers", row.Value(".id"), "value-name", limit))
+		}
+	}
+	return bad(Fail, KindOpenRedirect, fmt.Sprintf("the redirect %s takes requests from %s too: everybody there can open ports", describe(row), name),
+		"limit it to the LAN", commands...)
 }

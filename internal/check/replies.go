@@ -31,8 +31,8 @@ const (
 func (replies) Name() string { return "replies" }
 
 // Run implements Probe. Replies find their way by the main table if its default
-// route is the tunnel, by a routing rule for the clients' network, or by a mark that
-// their connection got when it came in.
+// route is the tunnel, by a routing rule for the clients' network, by a mark that
+// their connection got when it came in, or by one that each packet of the LAN gets.
 func (replies) Run(ctx context.Context, v *visit) ([]Finding, error) {
 	iface := v.survey.InInterface
 	if iface == "" {
@@ -57,17 +57,34 @@ func (replies) Run(ctx context.Context, v *visit) ([]Finding, error) {
 		return nil, err
 	}
 	missing := m.missing(iface, strings.HasPrefix(v.survey.Version, "6."))
-	if len(missing) > 0 {
-		leave := "nowhere"
-		if len(exits) > 0 {
-			leave = "through " + strings.Join(exits, ", ")
-		}
-		return []Finding{bad(Fail, KindAstray,
-			fmt.Sprintf("replies to connections from %s leave %s", iface, leave),
-			"mark what comes from the tunnel, and send what has the mark back into it", missing...)}, nil
+	if len(missing) == 0 {
+		v.byMark = m.connection
+		return []Finding{good("replies leave through %s, by the connection mark %s", iface, m.connection)}, nil
 	}
-	v.byMark = m.connection
-	return []Finding{good("replies leave through %s, by the connection mark %s", iface, m.connection)}, nil
+	const text = "mark what comes from the tunnel, and send what has the mark back into it"
+	if !m.marks {
+		m.connection = noMark
+	}
+	mark, f, err := v.plainly(ctx, iface, m.connection)
+	if err != nil {
+		return nil, err
+	}
+	if f != never {
+		v.byMark = m.connection
+	}
+	switch f {
+	case always:
+		return []Finding{good("replies leave through %s, by the routing mark %s", iface, mark)}, nil
+	case perhaps, partly:
+		return []Finding{bad(Warn, KindAstray,
+			fmt.Sprintf("replies of some clients leave through %s, by the routing mark %s; those of others may not", iface, mark), text, missing...)}, nil
+	case never:
+	}
+	leave := "nowhere"
+	if len(exits) > 0 {
+		leave = "through " + strings.Join(exits, ", ")
+	}
+	return []Finding{bad(Fail, KindAstray, fmt.Sprintf("replies to connections from %s leave %s", iface, leave), text, missing...)}, nil
 }
 
 // byRule returns the network whose packets a routing rule sends into the tunnel,
@@ -135,6 +152,53 @@ func (v *visit) marking(ctx context.Context, iface string) (marking, error) {
 		}
 	}
 	return m, v.lookUp(ctx, &m, iface)
+}
+
+// reply is what a client answers to a connection from the tunnel, as it comes in at
+// the router. What is not known of the LAN stays empty.
+func (v *visit) reply(ctx context.Context, mark string) (packet, error) {
+	somewhere := netip.AddrFrom4([4]byte{23, 45, 67, 89}) // on the Internet, and in nobody's lists
+	p := packet{state: "established", natState: "dstnat", mark: mark, remote: true, dst: span{somewhere, somewhere}}
+	var err error
+	if p.in, err = v.bridge(ctx); err != nil {
+		return p, err
+	}
+	network, err := v.networkOf(ctx, p.in)
+	if network.IsValid() {
+		p.src = spanOf(network)
+	}
+	return p, err
+}
+
+// plainly looks for rules that send packets of the LAN into the tunnel one by one,
+// and returns the routing mark and how many of the replies the best of them takes.
+// Mark is that of their connections.
+func (v *visit) plainly(ctx context.Context, iface, mark string) (routing string, best fate, err error) {
+	rows, err := v.active(ctx, manglePath)
+	if err != nil {
+		return "", never, err
+	}
+	p, err := v.reply(ctx, mark)
+	if err != nil {
+		return "", never, err
+	}
+	for _, row := range rows {
+		if row.Value("action") != "mark-routing" || row.Value("chain") != "prerouting" {
+			continue
+		}
+		f, err := v.meets(ctx, row, p)
+		if err != nil {
+			return "", never, err
+		}
+		exits, err := v.exits(ctx, row.Value("new-routing-mark"))
+		if err != nil {
+			return "", never, err
+		}
+		if f > best && slices.Contains(exits, iface) {
+			routing, best = row.Value("new-routing-mark"), f
+		}
+	}
+	return routing, best, nil
 }
 
 // lookUp finds out about the table of the marking, and takes any other that leads

@@ -87,11 +87,14 @@ func bad(level Level, kind remedy.Kind, seen, text string, commands ...remedy.Co
 	return Finding{Level: level, Seen: seen, Advice: remedy.Advice{Kind: kind, Text: text, Commands: commands}}
 }
 
+// KindOther is an error that nobody knows a remedy for.
+const KindOther remedy.Kind = "other"
+
 // failed is the finding for an error of a hop.
 func failed(hop nat.Hop, err error) Finding {
 	advice, ok := remedy.For(err)
 	if !ok {
-		advice = remedy.Advice{Hop: hop, Kind: "other", Text: "see what doublenat logs with LOG_LEVEL=DEBUG"}
+		advice = remedy.Advice{Hop: hop, Kind: KindOther, Text: "see what doublenat logs with LOG_LEVEL=DEBUG"}
 	}
 	return Finding{Level: Fail, Seen: err.Error(), Advice: advice}
 }

@@ -154,6 +154,15 @@ func (r *rig) remove(path, name, value string) {
 	}
 }
 
+// limitRedirect limits the redirect by the source of requests, and by nothing else.
+func (r *rig) limitRedirect(by, value string) {
+	r.t.Helper()
+	if err := r.Router.Unset(natPath, r.id(natPath, "dst-port", "5351"), "in-interface-list"); err != nil {
+		r.t.Fatal(err)
+	}
+	r.set(natPath, "dst-port", "5351", routerostest.Row{by: value})
+}
+
 // serve starts the daemon and lets a client map a port.
 func (r *rig) serve() {
 	r.t.Helper()

@@ -40,7 +40,7 @@ func (rights) Run(ctx context.Context, v *visit) ([]Finding, error) {
 		if slices.Equal(missing, []string{"test"}) {
 			level = Warn // the routing table does in place of the router's own answer
 		}
-		advice := remedy.Permission(group, strings.Join(missing, " and "))
+		advice := router.Grant(v.cfg.API.User, group, missing, users, groups)
 		return []Finding{{Level: level, Seen: "the user lacks the policies " + strings.Join(missing, ", "), Advice: advice}}, nil
 	case len(excess) > 0:
 		return []Finding{{Level: Warn, Seen: "the user may do more than doublenat needs: " + strings.Join(excess, ", "), Advice: remedy.TooMany()}}, nil

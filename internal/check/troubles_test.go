@@ -66,6 +66,46 @@ func packetTroubles() []trouble {
 			provoke: func(r *rig) { bare(r, "routing-mark") },
 		},
 		{
+			name: "routing mark for some", probe: "replies", level: check.Warn, kind: check.KindAstray, text: "of some clients",
+			provoke: func(r *rig) { r.markPlainly("src-address=192.168.88.10") },
+		},
+		{
+			name: "routing mark for a list of names", probe: "replies", level: check.Warn, kind: check.KindAstray, text: "mark what comes from the tunnel",
+			provoke: func(r *rig) {
+				r.add("/ip/firewall/address-list", "list=vpn address=tv.home.arpa", "")
+				r.markPlainly("src-address-list=vpn")
+			},
+		},
+		{
+			name: "routing mark for another network", probe: "replies", level: check.Fail, kind: check.KindAstray, text: "leave through ether1",
+			provoke: func(r *rig) { r.markPlainly("src-address=192.168.89.0/24") },
+		},
+		{
+			name: "routing mark to the wrong table", probe: "replies", level: check.Fail, kind: check.KindAstray, text: "leave through ether1",
+			provoke: func(r *rig) {
+				r.markPlainly("src-address=192.168.88.0/24")
+				r.set(manglePath, "src-address", "192.168.88.0/24", routerostest.Row{"new-routing-mark": "main"})
+			},
+		},
+		{
+			name: "routing mark for new connections", probe: "replies", level: check.Fail, kind: check.KindAstray, text: "leave through ether1",
+			provoke: func(r *rig) { r.markPlainly("connection-state=new") },
+		},
+		{
+			name: "fasttrack past a routing mark", probe: "fasttrack", level: check.Fail, kind: check.KindFastTrack, text: "out-interface=!wg1",
+			provoke: func(r *rig) {
+				r.markPlainly("src-address=192.168.88.0/24")
+				r.add(filterPath, "chain=forward action=fasttrack-connection connection-state=established,related", r.id(filterPath, "chain", "forward"))
+			},
+		},
+		{
+			name: "fasttrack of the tunnel", probe: "fasttrack", level: check.Fail, kind: check.KindFastTrack, text: "/ip/firewall/filter/disable",
+			provoke: func(r *rig) {
+				r.markPlainly("src-address=192.168.88.0/24")
+				r.add(filterPath, "chain=forward action=fasttrack-connection in-interface=wg1", r.id(filterPath, "chain", "forward"))
+			},
+		},
+		{
 			name: "fasttrack", probe: "fasttrack", level: check.Fail, kind: check.KindFastTrack, text: "connection-mark=no-mark",
 			provoke: func(r *rig) {
 				r.add(filterPath, "chain=forward action=fasttrack-connection connection-state=established,related hw-offload=true",
@@ -75,6 +115,7 @@ func packetTroubles() []trouble {
 		{
 			name: "fasttrack of some", probe: "fasttrack", level: check.Warn, kind: check.KindFastTrack, text: "past mangle",
 			provoke: func(r *rig) {
+				r.add("/ip/firewall/address-list", "list=fast address=fast.home.arpa", "")
 				r.add(filterPath, "chain=forward action=fasttrack-connection src-address-list=fast",
 					r.id(filterPath, "chain", "forward"))
 			},
@@ -94,6 +135,15 @@ func packetTroubles() []trouble {
 			},
 		},
 	}
+}
+
+// markPlainly has packets of the LAN marked one by one, in place of connections.
+// Limit is what the rule asks of them.
+func (r *rig) markPlainly(limit string) {
+	r.t.Helper()
+	r.remove(manglePath, "action", "mark-connection")
+	r.remove(manglePath, "action", "mark-routing")
+	r.add(manglePath, "chain=prerouting action=mark-routing new-routing-mark=vpn passthrough=no in-interface=bridge "+limit, "")
 }
 
 // bare takes all policy routing away. Column is what a version calls the table of a route.

@@ -23,7 +23,7 @@ type visit struct {
 
 	survey   router.Survey // zero until the tunnel is known
 	target   netip.Addr    // where NAT-PMP is redirected to; invalid if nowhere
-	byMark   string        // the connection mark that brings replies back; "" for none
+	byMark   string        // the mark of connections whose replies mangle brings back, no-mark too; "" if it does not
 	external netip.Addr    // the gateway's public address; invalid if not known
 }
 

@@ -71,6 +71,77 @@ func TestReportInWords(t *testing.T) {
 	})
 }
 
+// TestLimitedRedirect has limits that keep the Internet out, and rules before the
+// redirect that do not take what it is for.
+func TestLimitedRedirect(t *testing.T) {
+	t.Parallel()
+	for name, tt := range map[string]struct {
+		change func(r *rig)
+		seen   string
+	}{
+		"a network":        {func(r *rig) { r.limitRedirect("src-address", "192.168.88.0/24") }, "limited to 192.168.88.0/24"},
+		"a range":          {func(r *rig) { r.limitRedirect("src-address", "10.0.0.1-10.0.0.99") }, "limited to 10.0.0.1-10.0.0.99"},
+		"one host":         {func(r *rig) { r.limitRedirect("src-address", "192.168.88.10") }, "limited to 192.168.88.10"},
+		"a list":           {func(r *rig) { r.limitRedirect("src-address-list", "friends") }, "limited by the address list friends"},
+		"a list of others": {func(r *rig) { r.add(natPath, "chain=dstnat action=accept src-address-list=enemies", "*3") }, "172.30.254.2"},
+		"some host":        {func(r *rig) { r.add(natPath, "chain=dstnat action=accept src-address=192.168.88.7", "*3") }, "172.30.254.2"},
+		"a loop": {func(r *rig) {
+			r.add(natPath, "chain=dstnat action=jump jump-target=loop", "*3")
+			r.add(natPath, "chain=loop action=jump jump-target=loop", "")
+		}, "172.30.254.2"},
+		"another bridge": {func(r *rig) {
+			r.set(natPath, "dst-port", "5351", routerostest.Row{"in-interface-list": "", "in-interface": "ether3"})
+			r.add(natPath, "chain=dstnat action=accept in-interface=bridge", "*3")
+		}, "172.30.254.2"},
+		"twice": {func(r *rig) {
+			r.add(natPath, "chain=dstnat action=dst-nat to-addresses=172.30.254.2 protocol=udp dst-port=5351 in-interface=bridge", "*3")
+		}, "172.30.254.2"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			synctest.Test(t, func(t *testing.T) {
+				r := newRig(t, lab.BenchConfig{})
+				tt.change(r)
+				for _, f := range r.check().Findings {
+					if f.Level != check.OK || f.Probe == "redirect" && !strings.Contains(f.Seen, tt.seen) {
+						t.Errorf("%s: %v: %s (%s), want %q", f.Probe, f.Level, f.Seen, f.Advice, tt.seen)
+					}
+				}
+			})
+		})
+	}
+}
+
+// TestPlainRoutingMarks has LANs whose packets are marked one by one, as a VPN for
+// all is set up: replies go back without any mark on their connection.
+func TestPlainRoutingMarks(t *testing.T) {
+	t.Parallel()
+	for _, limit := range []string{
+		"", "src-address=192.168.88.0/24", "src-address=192.168.0.0/16 dst-address=!192.168.0.0/16", "dst-address-type=!local",
+		"src-address-list=home dst-address-list=!home", "connection-mark=no-mark", "connection-mark=!other",
+	} {
+		t.Run(limit, func(t *testing.T) {
+			t.Parallel()
+			synctest.Test(t, func(t *testing.T) {
+				r := newRig(t, lab.BenchConfig{})
+				r.add("/ip/firewall/address-list", "list=home address=192.168.88.0/24", "")
+				r.markPlainly(limit)
+				r.add(filterPath, "chain=forward action=fasttrack-connection in-interface=!wg1 out-interface=!wg1", r.id(filterPath, "chain", "forward"))
+				var got []string
+				for _, f := range r.check().Findings {
+					if f.Level != check.OK || f.Probe == "replies" || f.Probe == "fasttrack" {
+						got = append(got, f.Level.String()+": "+f.Seen)
+					}
+				}
+				want := []string{"ok: replies leave through wg1, by the routing mark vpn", "ok: FastTrack leaves connections of wg1 alone"}
+				if diff := cmp.Diff(want, got); diff != "" {
+					t.Errorf("findings (-want +got):\n%s", diff)
+				}
+			})
+		})
+	}
+}
+
 // TestReportInJSON has one of each kind of finding.
 func TestReportInJSON(t *testing.T) {
 	t.Parallel()

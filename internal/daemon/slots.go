@@ -12,7 +12,9 @@ import (
 	"time"
 
 	"doublenat/internal/nat"
+	"doublenat/internal/remedy"
 	"doublenat/internal/static"
+	"doublenat/natpmp"
 )
 
 const (
@@ -55,8 +57,13 @@ func (s *slots) full(ctx context.Context, key nat.Key, err *nat.Error) {
 	kept := s.kept
 	s.told, s.kept = time.Now(), 0
 	s.mu.Unlock()
+	advice := remedy.Limit()
+	if err.Hop == nat.HopGateway {
+		advice = remedy.ForResult(natpmp.ResultOutOfResources)
+	}
 	s.log.WarnContext(ctx, "no room for another mapping", "client", key.Client.String(), "proto", key.Protocol.String(),
-		"internal_port", key.InternalPort, "full", err.Hop.String(), "error", err, "holders", holdersOf(s.Mappings()), "suppressed", kept)
+		"internal_port", key.InternalPort, "full", err.Hop.String(), "error", err, "holders", holdersOf(s.Mappings()),
+		"suppressed", kept, "remedy", advice)
 }
 
 // holdersOf returns the clients that hold most mappings, each with their number.

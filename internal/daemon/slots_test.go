@@ -25,11 +25,12 @@ func TestFull(t *testing.T) {
 		profile natpmptest.Profile
 		environ map[string]string
 		full    string
+		remedy  string
 	}{
-		{"gateway", natpmptest.Full(3), nil, "gateway"},
-		{"slots of a tunnel", natpmptest.Proton(), nil, "gateway"},
-		{"table", natpmptest.RFC(), map[string]string{"MAX_MAPPINGS": "3"}, "doublenat"},
-		{"client", natpmptest.RFC(), map[string]string{"MAX_MAPPINGS_PER_CLIENT": "2"}, "doublenat"},
+		{"gateway", natpmptest.Full(3), nil, "gateway", "the gateway has no port left"},
+		{"slots of a tunnel", natpmptest.Proton(), nil, "gateway", "the gateway has no port left"},
+		{"table", natpmptest.RFC(), map[string]string{"MAX_MAPPINGS": "3"}, "doublenat", "raise MAX_MAPPINGS or"},
+		{"client", natpmptest.RFC(), map[string]string{"MAX_MAPPINGS_PER_CLIENT": "2"}, "doublenat", "raise MAX_MAPPINGS or"},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			t.Parallel()
@@ -67,7 +68,7 @@ func TestFull(t *testing.T) {
 			}
 			if len(lines) != 2 || !strings.Contains(lines[0], `"holders":["192.168.88.1`) ||
 				!strings.Contains(lines[0], `192.168.88.10 (2)"`) || !strings.Contains(lines[0], `"full":"`+tt.full+`"`) ||
-				!strings.Contains(lines[1], `"suppressed":29`) {
+				!strings.Contains(lines[0], `"remedy":"`+tt.remedy) || !strings.Contains(lines[1], `"suppressed":29`) {
 				t.Errorf("lines %s, want two in 100 s with the holders", lines)
 			}
 		})

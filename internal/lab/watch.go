@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"net/netip"
+	"strings"
 	"time"
 
 	"doublenat/internal/nat"
@@ -17,11 +18,36 @@ func (s *stage) invite() {
 	if s.places.Page.IsValid() {
 		s.fact("doublenat's page", "http://%v/ in a browser", s.places.Page)
 	}
+	ask := s.places.Listen.String()
 	if s.places.Listen.Port() == defaultNATPMPPort {
-		s.fact("a port of yours", "natpmpc -g %v -a 0 9000 tcp 60", s.places.Listen.Addr())
-		s.fact("", "python3 -m http.server 9000 --bind 127.0.0.1")
+		ask = s.places.Listen.Addr().String()
 	}
+	s.fact("a port of yours", "doublenat map tcp 9000 -g %s", ask)
+	if s.places.Listen.Port() == defaultNATPMPPort {
+		s.fact("", "natpmpc -g %s -a 0 9000 tcp 60", ask)
+	}
+	s.fact("", "python3 -m http.server 9000 --bind 127.0.0.1")
+	if s.places.Page.IsValid() {
+		s.fact("how it is doing", "doublenat status --addr %v", s.places.Page)
+	}
+	s.fact("the doctor", "%s doublenat check", s.settings())
 	s.line("")
+}
+
+// settings are the variables by which a command finds the lab, as a shell takes
+// them. The password is the lab's alone. INSTANCE says which rules are its
+// daemon's, and LISTEN_ADDR where it is asked for a live mapping.
+func (s *stage) settings() string {
+	environ := s.environ()
+	var words []string
+	for _, name := range []string{"VPN_GATEWAY", "MIKROTIK_API_ADDRESS", "MIKROTIK_API_USER", "MIKROTIK_API_PASSWORD", "LISTEN_ADDR", "INSTANCE"} {
+		value := environ[name]
+		if strings.ContainsRune(value, ' ') {
+			value = "'" + value + "'"
+		}
+		words = append(words, name+"="+value)
+	}
+	return strings.Join(words, " ")
 }
 
 // defaultNATPMPPort is the only port that natpmpc can ask (RFC 6886 §3.1).

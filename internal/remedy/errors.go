@@ -5,6 +5,7 @@ import (
 	"errors"
 	"io"
 	"net"
+	"net/netip"
 	"strings"
 	"syscall"
 
@@ -99,12 +100,30 @@ func connection(op string, err error) Advice {
 	case errors.As(err, &protocol):
 		return routerAdvice(KindProtocol, "what answers is not the RouterOS API: check the port in MIKROTIK_API_ADDRESS (api 8728, api-ssl 8729)")
 	case errors.Is(err, syscall.ECONNREFUSED):
-		return routerAdvice(KindPort, "check the port in MIKROTIK_API_ADDRESS, and that the service is enabled",
-			NewCommand("/ip/service/enable", "numbers", "api"))
+		return routerAdvice(KindPort, "check the port in MIKROTIK_API_ADDRESS, and that the service is enabled", enable(err))
 	case op == "logging in" && hungUp(err):
 		return routerAdvice(KindClosed, "the service hangs up on this host: look at the address list and max-sessions of /ip/service")
 	default:
 		return Unreachable()
+	}
+}
+
+// enable returns the command for the service at whose port nobody listens. On a
+// port that somebody chose it may be either service, so that one has to look.
+func enable(err error) Command {
+	at := netip.AddrPort{}
+	if op, ok := errors.AsType[*net.OpError](err); ok {
+		if tcp, ok := op.Addr.(*net.TCPAddr); ok {
+			at = tcp.AddrPort()
+		}
+	}
+	switch at.Port() {
+	case 0, 8728:
+		return NewCommand("/ip/service/enable", "numbers", "api")
+	case 8729:
+		return NewCommand("/ip/service/enable", "numbers", "api-ssl")
+	default:
+		return NewCommand("/ip/service/print")
 	}
 }
 
@@ -128,6 +147,14 @@ func Permission(group, policy string) Advice {
 		commands = append(commands, GrantAll(group))
 	}
 	return routerAdvice(KindPermission, "add the policy "+policy+" to "+who, commands...)
+}
+
+// OwnGroup is for a user that lacks a policy in a group which is not the user's alone:
+// what the group got, others would get too. Name is that of the new group.
+func OwnGroup(user, group, name, policy string) Advice {
+	return routerAdvice(KindPermission, "give the user a group of its own, with the policy "+policy+": the group "+group+" is not this user's alone",
+		NewCommand("/user/group/add", "name", name, "policy", Policies),
+		NewCommand("/user/set", "numbers", user, "group", name))
 }
 
 // GrantAll gives a group the policies that doublenat needs, and no others.

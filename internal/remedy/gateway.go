@@ -43,3 +43,8 @@ func ForResult(code natpmp.ResultCode) Advice {
 func NothingGranted() Advice {
 	return gatewayAdvice(KindNothingGranted, "the gateway says yes and grants nothing: check whether it speaks NAT-PMP, or choose another server")
 }
+
+// Limit is for a mapping that a limit of doublenat itself does not allow.
+func Limit() Advice {
+	return Advice{Kind: KindLimit, Text: "raise MAX_MAPPINGS or MAX_MAPPINGS_PER_CLIENT, or end mappings that nobody needs"}
+}

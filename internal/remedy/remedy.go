@@ -52,6 +52,9 @@ const (
 	KindNoPorts Kind = "no ports"
 	// KindNothingGranted is a gateway that calls it a success to grant nothing.
 	KindNothingGranted Kind = "nothing granted"
+
+	// KindLimit is a limit of doublenat itself.
+	KindLimit Kind = "limit"
 )
 
 // Advice says where something is wrong and what to do. The zero value is no

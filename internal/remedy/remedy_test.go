@@ -28,6 +28,11 @@ func trap(message string) error {
 	return &routeros.TrapError{Path: "/ip/firewall/nat/add", Traps: []routeros.Trap{{Message: message, Category: routeros.NoCategory}}}
 }
 
+// refusedAt is a dial to a port that nobody listens on.
+func refusedAt(port int) error {
+	return &net.OpError{Op: "dial", Net: "tcp", Addr: &net.TCPAddr{IP: net.IPv4(127, 0, 0, 1), Port: port}, Err: syscall.ECONNREFUSED}
+}
+
 func TestFor(t *testing.T) {
 	t.Parallel()
 	type verdict struct {
@@ -45,6 +50,9 @@ func TestFor(t *testing.T) {
 		"unknown issuer":  {transport("connecting", &routeros.TLSError{Err: io.EOF}), verdict{nat.HopRouter, remedy.KindTLS, false}, "who signed it"},
 		"no such host":    {transport("connecting", &net.DNSError{}), verdict{nat.HopRouter, remedy.KindAddress, true}, "an address always works"},
 		"port closed":     {transport("connecting", fmt.Errorf("dial: %w", syscall.ECONNREFUSED)), verdict{nat.HopRouter, remedy.KindPort, true}, "/ip/service/enable api"},
+		"api-ssl closed":  {transport("connecting", refusedAt(8729)), verdict{nat.HopRouter, remedy.KindPort, true}, "/ip/service/enable api-ssl"},
+		"api closed":      {transport("connecting", refusedAt(8728)), verdict{nat.HopRouter, remedy.KindPort, true}, "the service is enabled: /ip/service/enable api"},
+		"own port closed": {transport("connecting", refusedAt(9999)), verdict{nat.HopRouter, remedy.KindPort, true}, "/ip/service/print"},
 		"hung up":         {transport("logging in", fmt.Errorf("%w: closed", io.EOF)), verdict{nat.HopRouter, remedy.KindClosed, true}, "max-sessions"},
 		"cut off":         {transport("logging in", syscall.ECONNRESET), verdict{nat.HopRouter, remedy.KindClosed, true}, "address list"},
 		"no reader":       {transport("logging in", syscall.EPIPE), verdict{nat.HopRouter, remedy.KindClosed, true}, "address list"},
@@ -120,6 +128,11 @@ func TestAdviceInOneLine(t *testing.T) {
 		t.Errorf("got %q and %q, want %q", got, a.LogValue(), want)
 	}
 	if got := remedy.Permission("limited", "write").String(); got != "add the policy write to the group limited: /user/group/set limited policy=read,write,api,test" {
+		t.Errorf("got %q", got)
+	}
+	const own = `give the user a group of its own, with the policy write: the group read is not this user's alone: ` +
+		`/user/group/add name=doublenat policy=read,write,api,test; /user/set nat group=doublenat`
+	if got := remedy.OwnGroup("nat", "read", "doublenat", "write").String(); got != own {
 		t.Errorf("got %q", got)
 	}
 	if got := remedy.NothingGranted(); got.Hop != nat.HopGateway || got.Passes() {

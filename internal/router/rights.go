@@ -51,7 +51,27 @@ func (r *Router) checkRights(ctx context.Context) {
 	if group == "" || policies == "" {
 		return
 	}
-	r.tellRights(ctx, parseRights(group, policies))
+	found := parseRights(group, policies)
+	r.tellRights(ctx, found, Grant(r.cfg.API.User, group, found.missing, users, groups))
+}
+
+// Grant returns what to type for a user that lacks policies, given the rows of
+// /user and /user/group. A group that RouterOS comes with, or that has other users
+// in it, stays as it is: whoever is in it would get these rights as well, and lose
+// the others.
+func Grant(user, group string, missing []string, users, groups []routeros.Row) remedy.Advice {
+	policy := strings.Join(missing, " and ")
+	shared := slices.ContainsFunc(users, func(row routeros.Row) bool {
+		return row.Value("group") == group && row.Value("name") != user
+	})
+	if !shared && !slices.Contains([]string{"read", "write", "full"}, group) {
+		return remedy.Permission(group, policy)
+	}
+	name := "doublenat"
+	for lookUp(groups, name, "name") != "" {
+		name += "-api"
+	}
+	return remedy.OwnGroup(user, group, name, policy)
 }
 
 // peek is print for a table whose refusal is no news.
@@ -76,8 +96,8 @@ func lookUp(rows []routeros.Row, name, property string) string {
 }
 
 // tellRights logs what is not as it should be, with the commands that mend it, and
-// once only until it is something else.
-func (r *Router) tellRights(ctx context.Context, found rights) {
+// once only until it is something else. Grant mends what is missing.
+func (r *Router) tellRights(ctx context.Context, found rights, grant remedy.Advice) {
 	lacks, excess := strings.Join(found.missing, ","), strings.Join(found.excess, ",")
 	r.mu.Lock()
 	known := r.rights.group == found.group &&
@@ -92,8 +112,7 @@ func (r *Router) tellRights(ctx context.Context, found rights) {
 	switch {
 	case known:
 	case lacks != "":
-		r.log.ErrorContext(ctx, "router denies permission", "policy", lacks, "group", found.group,
-			"remedy", remedy.Permission(found.group, strings.Join(found.missing, " and ")))
+		r.log.ErrorContext(ctx, "router denies permission", "policy", lacks, "group", found.group, "remedy", grant)
 	case excess != "":
 		r.log.WarnContext(ctx, "the router's user may do more than doublenat needs", "group", found.group, "excess", excess,
 			"remedy", remedy.TooMany())

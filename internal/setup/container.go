@@ -16,6 +16,19 @@ const (
 	memoryHigh, memoryMax = "48M", "64M"
 )
 
+// needs is what the router has to have before anything else: getting it takes a
+// restart of the router and somebody beside it.
+func (c Config) needs() Step {
+	return Step{
+		Title: "Containers. Once for a router:",
+		Notes: []string{
+			"the package container of the router's own version, uploaded to its files and installed by /system/reboot;",
+			"/system/device-mode/update container=yes, confirmed by the button or the power switch when it asks for it;",
+			"the image, uploaded to its files as " + imageFile + ".",
+		},
+	}
+}
+
 // network is a network of its own for the container: in the LAN's, replies to
 // redirected requests would come from the wrong address.
 func (c Config) network() Step {
@@ -37,7 +50,7 @@ func (c Config) environment() Step {
 	if c.Version.AtLeast(20) {
 		list = "list"
 	}
-	s := Step{Title: "What doublenat has to know. " + Password + " is the user's password."}
+	s := Step{Title: "What doublenat has to know. " + Password + " is the user's password.", Notes: c.Notes}
 	for _, a := range c.Environ {
 		s.Commands = append(s.Commands, remedy.NewCommand("/container/envs/add", list, envName, "key", a.Name, "value", a.Value))
 	}
@@ -47,15 +60,11 @@ func (c Config) environment() Step {
 
 // container is the container itself, with the options that the version has.
 func (c Config) container() Step {
-	s := Step{
-		Title: "The container, from the image " + imageFile + " in the router's files.",
-		Notes: []string{"It needs the package container, and once: /system/device-mode/update container=yes"},
-	}
+	s := Step{Title: "The container, from the image " + imageFile + " in the router's files."}
 	var words []string
 	set := func(name, value string) { words = append(words, name, value) }
 	set("file", imageFile)
-	named := c.Version.AtLeast(19)
-	if named {
+	if c.named() {
 		set("name", envName)
 	}
 	set("interface", vethName)
@@ -82,13 +91,26 @@ func (c Config) container() Step {
 	if c.Version.AtLeast(23) {
 		set("memory-max", memoryMax)
 	}
-	start := "[find interface=" + vethName + "]"
-	if named {
-		start = "[find name=" + envName + "]"
+	if c.Version.AtLeast(22) {
+		s.Notes = append(s.Notes, "With HTTP_ADDR set, this version can watch doublenat by \"doublenat status --health\":",
+			"Tab after healthcheck- shows how.")
 	}
-	s.Commands = []remedy.Command{
-		remedy.NewCommand("/container/add", words...),
-		remedy.NewCommand("/container/start", "numbers", start),
-	}
+	s.Commands = []remedy.Command{remedy.NewCommand("/container/add", words...)}
 	return s
+}
+
+// named reports whether containers have names.
+func (c Config) named() bool { return c.Version.AtLeast(19) }
+
+// start starts the container, which can only be done some time after it was added.
+func (c Config) start() Step {
+	which := "[find interface=" + vethName + "]"
+	if c.named() {
+		which = "[find name=" + envName + "]"
+	}
+	return Step{
+		Title:    "The start.",
+		Notes:    []string{"The image is unpacked first: wait until /container/print shows the container as stopped."},
+		Commands: []remedy.Command{remedy.NewCommand("/container/start", "numbers", which)},
+	}
 }

@@ -26,15 +26,21 @@ type Config struct {
 	Container netip.Prefix
 	// User is the user that doublenat logs in as.
 	User string
-	// TLS is for the service api-ssl, with a certificate made on the router.
+	// Router is the router's name or address as doublenat's host sees it, without a
+	// port. A container sees its own end of the network instead.
+	Router string
+	// TLS is for the service api-ssl. A certificate is made on the router unless
+	// Environ says by what the one is known that it has.
 	TLS bool
 	// APIPort is the port of the service that is used.
 	APIPort uint16
 	// LAN is the interface list of the LAN.
 	LAN string
-	// Environ are the container's variables, in this order. The password is not
-	// among them.
+	// Environ are doublenat's variables, in the order in which the container gets
+	// them. The password is not among them.
 	Environ []routeros.Attr
+	// Notes are about variables that are not among them. Nil for none.
+	Notes []string
 }
 
 // Step is one part of the set-up.
@@ -59,7 +65,11 @@ func New(cfg Config) ([]Step, error) {
 	case cfg.Container.IsValid() && !cfg.Version.AtLeast(4):
 		return nil, fmt.Errorf("RouterOS %v has no containers, which came with 7.4; give the address of another host", cfg.Version)
 	}
-	steps := []Step{cfg.user(), cfg.service()}
+	var steps []Step
+	if cfg.Container.IsValid() {
+		steps = append(steps, cfg.needs())
+	}
+	steps = append(steps, cfg.user(), cfg.service())
 	if cfg.Container.IsValid() {
 		steps = append(steps, cfg.network())
 	}
@@ -68,7 +78,7 @@ func New(cfg Config) ([]Step, error) {
 		steps = append(steps, cfg.builtin())
 	}
 	if cfg.Container.IsValid() {
-		steps = append(steps, cfg.environment(), cfg.container())
+		steps = append(steps, cfg.environment(), cfg.container(), cfg.start())
 	}
 	return steps, nil
 }
@@ -107,28 +117,57 @@ func (c Config) service() Step {
 			Commands: []remedy.Command{remedy.NewCommand("/ip/service/set", "numbers", "api", "disabled", "no", "port", port)},
 		}
 	}
-	names := "IP:" + c.reached()
-	return Step{
-		Title: "The API over TLS. Without a certificate no handshake succeeds.",
-		Commands: []remedy.Command{
-			remedy.NewCommand("/certificate/add", "name", "doublenat-api", "common-name", c.reached(), "subject-alt-name", names, "days-valid", "3650"),
-			remedy.NewCommand("/certificate/sign", "numbers", "doublenat-api"),
-			remedy.NewCommand("/ip/service/set", "numbers", "api-ssl", "disabled", "no", "port", port, "certificate", "doublenat-api"),
-		},
+	s := Step{Title: "The API over TLS. Without a certificate no handshake succeeds."}
+	on := remedy.NewCommand("/ip/service/set", "numbers", "api-ssl", "disabled", "no", "port", port)
+	if c.variable("MIKROTIK_API_TLS_FINGERPRINT") != "" || c.variable("MIKROTIK_API_CA_FILE") != "" {
+		s.Notes = []string{"The certificate of the service stays as it is: doublenat is told how to know it."}
+		s.Commands = []remedy.Command{on}
+		return s
 	}
+	if !strings.EqualFold(c.variable("MIKROTIK_API_TLS"), "insecure") {
+		s.Notes = c.pin()
+	}
+	name := "DNS:" + c.reached()
+	if _, err := netip.ParseAddr(c.reached()); err == nil {
+		name = "IP:" + c.reached()
+	}
+	on.Args = append(on.Args, routeros.Attr{Name: "certificate", Value: "doublenat-api"})
+	s.Commands = []remedy.Command{
+		remedy.NewCommand("/certificate/add", "name", "doublenat-api", "common-name", c.reached(), "subject-alt-name", name, "days-valid", "3650"),
+		remedy.NewCommand("/certificate/sign", "numbers", "doublenat-api"),
+		on,
+	}
+	return s
 }
 
-// reached is the router's address as doublenat sees it.
-func (c Config) reached() string {
-	if c.Container.IsValid() {
-		return c.Gateway().String()
+// pin says how doublenat gets to know a certificate that nobody else has signed.
+func (c Config) pin() []string {
+	notes := []string{
+		"Nobody has signed this certificate but the router, so the first handshake fails. doublenat's log, and",
+		"doublenat check, then show the key that they met as MIKROTIK_API_TLS_FINGERPRINT=... If it is the router's,",
 	}
+	if !c.Container.IsValid() {
+		return append(notes, "give doublenat this variable.")
+	}
+	return append(notes, "add it to the variables below, and start the container again.")
+}
+
+// variable returns one of the variables, "" if it is not set.
+func (c Config) variable(name string) string {
 	for _, a := range c.Environ {
-		if a.Name == "MIKROTIK_API_ADDRESS" {
+		if a.Name == name {
 			return a.Value
 		}
 	}
 	return ""
+}
+
+// reached is the router's name or address as doublenat sees it.
+func (c Config) reached() string {
+	if c.Container.IsValid() {
+		return c.Gateway().String()
+	}
+	return c.Router
 }
 
 // input lets doublenat reach the API, by an address list.

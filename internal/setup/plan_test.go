@@ -5,9 +5,12 @@ import (
 	"context"
 	"errors"
 	"flag"
+	"fmt"
 	"net/netip"
 	"os"
+	"path"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 
@@ -28,7 +31,7 @@ func typical(version string) setup.Config {
 	}
 	return setup.Config{
 		Version: v, Host: netip.MustParseAddr("172.30.254.2"), Container: netip.MustParsePrefix("172.30.254.0/30"),
-		User: "doublenat", APIPort: 8728, LAN: "LAN",
+		User: "doublenat", Router: "192.168.88.1", APIPort: 8728, LAN: "LAN",
 		Environ: []routeros.Attr{
 			{Name: "VPN_GATEWAY", Value: "10.2.0.1"},
 			{Name: "MIKROTIK_API_ADDRESS", Value: "172.30.254.1"},
@@ -54,6 +57,12 @@ func golden() map[string]setup.Config {
 	secure.TLS, secure.APIPort = true, 8729
 	secure.Environ = append(secure.Environ, routeros.Attr{Name: "MIKROTIK_API_TLS", Value: "true"})
 	all["tls-7.22"] = secure
+	name := secure
+	name.Container, name.Host, name.Router = netip.Prefix{}, netip.MustParseAddr("192.168.90.2"), "router.home.arpa"
+	all["tls-host-7.22"] = name
+	known := secure
+	known.Environ = append(slices.Clone(known.Environ), routeros.Attr{Name: "MIKROTIK_API_TLS_FINGERPRINT", Value: "7d5a"})
+	all["tls-known-7.22"] = known
 	return all
 }
 
@@ -70,13 +79,13 @@ func TestGolden(t *testing.T) {
 			if err := setup.Write(&got, steps); err != nil {
 				t.Fatal(err)
 			}
-			path := filepath.Join("testdata", name+".rsc")
+			file := filepath.Join("testdata", name+".rsc")
 			if *update {
-				if err := os.WriteFile(path, got.Bytes(), 0o644); err != nil {
+				if err := os.WriteFile(file, got.Bytes(), 0o644); err != nil {
 					t.Fatal(err)
 				}
 			}
-			want, err := os.ReadFile(path)
+			want, err := os.ReadFile(file)
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -124,35 +133,36 @@ func TestOptionsByVersion(t *testing.T) {
 	}
 }
 
-// TestAccepted types every line into the test router of the version. Commands
-// that it does not have are passed over; the number of the others is known, so
-// that not all of them are.
+// boxOf is a test router of the version, without the user that the set-up makes.
+func boxOf(t *testing.T, version setup.Version) *routerostest.Router {
+	t.Helper()
+	box, err := routerostest.New(routerostest.Config{Version: version.String()})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = box.Close() })
+	for _, table := range []string{"/user", "/user/group"} {
+		if err := box.Remove(table, "doublenat"); err != nil {
+			t.Fatal(err)
+		}
+	}
+	return box
+}
+
+// TestAccepted types every line into the test router of the version, which knows
+// all of them.
 func TestAccepted(t *testing.T) {
 	t.Parallel()
 	for name, cfg := range golden() {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			box, err := routerostest.New(routerostest.Config{Version: cfg.Version.String()})
-			if err != nil {
-				t.Fatal(err)
-			}
-			defer box.Close()
-			for _, path := range []string{"/user", "/user/group"} {
-				if err := box.Remove(path, "doublenat"); err != nil {
-					t.Fatal(err)
-				}
-			}
+			box := boxOf(t, cfg.Version)
 			steps, err := setup.New(cfg)
 			if err != nil {
 				t.Fatal(err)
 			}
-			accepted := typeAll(t, box, steps)
-			want := 6 // group, user, service, list, filter, redirect
-			if cfg.Version.AtLeast(13) {
-				want++ // nat-pmp
-			}
-			if accepted != want {
-				t.Errorf("%d lines were accepted, want %d", accepted, want)
+			for _, refused := range typeAll(t, box, steps) {
+				t.Error(refused)
 			}
 			if to, _, ok := box.Match("udp", routerostest.LANInterface, 5351); !ok || to.Addr() != netip.MustParseAddr("172.30.254.2") {
 				t.Errorf("NAT-PMP of the LAN goes to %v", to)
@@ -161,9 +171,36 @@ func TestAccepted(t *testing.T) {
 	}
 }
 
-// typeAll types the commands of all steps as the administrator, and returns how
-// many the router knows.
-func typeAll(t *testing.T, box *routerostest.Router, steps []setup.Step) (accepted int) {
+// TestAcceptedByItsVersionAlone types the set-up of one version into others, whose
+// options have other names.
+func TestAcceptedByItsVersionAlone(t *testing.T) {
+	t.Parallel()
+	for _, tt := range []struct{ version, box, refused string }{
+		{"7.12", "7.20", "unknown parameter name"},
+		{"7.19", "7.20", "unknown parameter name"},
+		{"7.19", "7.18", "unknown parameter name"},
+		{"7.20", "7.19", "unknown parameter list"},
+		{"7.22", "7.23", "unknown parameter auto-restart-interval"},
+		{"7.23", "7.22", "unknown parameter restart-interval"},
+	} {
+		t.Run(tt.version+" on "+tt.box, func(t *testing.T) {
+			t.Parallel()
+			cfg := typical(tt.version)
+			steps, err := setup.New(cfg)
+			if err != nil {
+				t.Fatal(err)
+			}
+			refused := typeAll(t, boxOf(t, typical(tt.box).Version), steps)
+			if len(refused) == 0 || !strings.Contains(refused[0], tt.refused) {
+				t.Errorf("refused: %v, want %q", refused, tt.refused)
+			}
+		})
+	}
+}
+
+// typeAll types the commands of all steps as the administrator, and returns those
+// that the router refused.
+func typeAll(t *testing.T, box *routerostest.Router, steps []setup.Step) (refused []string) {
 	t.Helper()
 	client, err := routeros.New(routeros.Config{
 		Dial: box.Dial, User: routerostest.AdminUser, Password: routeros.NewSecret(routerostest.AdminPassword),
@@ -174,21 +211,15 @@ func typeAll(t *testing.T, box *routerostest.Router, steps []setup.Step) (accept
 	ctx, cancel := context.WithCancel(t.Context())
 	ended := make(chan error, 1)
 	go func() { ended <- client.Run(ctx) }()
-	for _, step := range steps {
-		for _, c := range step.Commands {
+	for _, s := range steps {
+		for _, c := range s.Commands {
 			cmd := routeros.Command{Path: c.Path}
 			for _, a := range c.Args {
-				if a.Name == "place-before" && a.Value == "0" {
-					// The terminal counts what it shows; the API knows ids only.
-					a.Value = box.Rows("/ip/firewall/filter")[0][".id"]
-				}
+				a.Value = evaluated(box, c.Path, a)
 				cmd.Args = append(cmd.Args, a)
 			}
-			switch _, err := client.Do(ctx, cmd); {
-			case err == nil:
-				accepted++
-			case !routeros.IsUnknownCommand(err):
-				t.Errorf("%s: %v", c, err)
+			if _, err := client.Do(ctx, cmd); err != nil {
+				refused = append(refused, c.String()+": "+err.Error())
 			}
 		}
 	}
@@ -196,7 +227,23 @@ func typeAll(t *testing.T, box *routerostest.Router, steps []setup.Step) (accept
 	if err := <-ended; err != nil {
 		t.Error(err)
 	}
-	return accepted
+	return refused
+}
+
+// evaluated returns a value as the terminal sends it: it counts what it shows, and
+// looks up what is in brackets, while the API knows ids only.
+func evaluated(box *routerostest.Router, command string, a routeros.Attr) string {
+	inner, ok := strings.CutPrefix(a.Value, "[find ")
+	switch {
+	case a.Name == "place-before" && a.Value == "0":
+		return box.Rows(path.Dir(command))[0][".id"]
+	case ok:
+		name, value, _ := strings.Cut(strings.TrimSuffix(inner, "]"), "=")
+		row, _ := box.Find(path.Dir(command), name, value)
+		return row[".id"]
+	default:
+		return a.Value
+	}
 }
 
 func TestRefused(t *testing.T) {
@@ -217,6 +264,32 @@ func TestRefused(t *testing.T) {
 		if _, err := setup.New(cfg); err == nil || !strings.Contains(err.Error(), want) {
 			t.Errorf("got error %v, want %q", err, want)
 		}
+	}
+}
+
+// TestOrder has what can only be done later: a container starts when its image is
+// unpacked, and the package comes before all that needs it.
+func TestOrder(t *testing.T) {
+	t.Parallel()
+	steps, err := setup.New(typical("7.21"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	var order []string
+	for i, s := range steps {
+		var text bytes.Buffer
+		if err := setup.Write(&text, steps[i:i+1]); err != nil {
+			t.Fatal(err)
+		}
+		for _, mark := range []string{"device-mode", "/user/add", "/container/envs/add", "/container/add", "shows the container as stopped", "/container/start"} {
+			if strings.Contains(text.String(), mark) {
+				order = append(order, fmt.Sprintf("%d %s", len(s.Commands), mark))
+			}
+		}
+	}
+	want := []string{"0 device-mode", "2 /user/add", "5 /container/envs/add", "1 /container/add", "1 shows the container as stopped", "1 /container/start"}
+	if diff := cmp.Diff(want, order); diff != "" {
+		t.Errorf("order (-want +got):\n%s", diff)
 	}
 }
 

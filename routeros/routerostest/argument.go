@@ -9,6 +9,7 @@ import (
 
 // argument is one argument that a menu's add and set take.
 type argument struct {
+	// A star at its end stands for any further characters.
 	name string
 	// span has the versions that know it.
 	span span
@@ -16,6 +17,12 @@ type argument struct {
 	required bool
 	// check judges a value; nil takes any.
 	check checkFunc
+}
+
+// is reports whether the argument goes by the name.
+func (a *argument) is(name string) bool {
+	start, open := strings.CutSuffix(a.name, "*")
+	return a.name == name || open && strings.HasPrefix(name, start)
 }
 
 // checkFunc judges a value of the named argument in the world as it is.

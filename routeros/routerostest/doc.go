@@ -24,7 +24,8 @@
 // # Versions
 //
 // What differs between versions is data (version.go). Any version from 6.49 on
-// can be named; behavior changes at 7.1, 7.10, 7.13, 7.15, 7.16, 7.18, 7.20 and 7.21.
+// can be named; behavior changes at 7.1, 7.4, 7.10, 7.13, 7.15, 7.16, and with each
+// from 7.18 to 7.23.
 //
 // # Goroutines and determinism
 //

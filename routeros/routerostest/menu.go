@@ -36,6 +36,8 @@ type menu struct {
 	policy string
 	// refresh brings an item up to date before it is read.
 	refresh func(r *Router, it *item)
+	// added does what else comes of an item that a client adds.
+	added func(r *Router, it *item)
 }
 
 // writeCommands are what can be done with the items of most menus.
@@ -98,7 +100,7 @@ func (m *menu) only(names, already string) *menu {
 // argument finds an argument that version v knows, nil if there is none.
 func (m *menu) argument(v version, name string) *argument {
 	for i := range m.args {
-		if m.args[i].name == name && m.args[i].span.has(v) {
+		if m.args[i].is(name) && m.args[i].span.has(v) {
 			return &m.args[i]
 		}
 	}
@@ -134,7 +136,7 @@ func require(list []argument) []argument {
 // menus lists what version v has.
 func menus(v version, b behavior) map[string]*menu {
 	found := make(map[string]*menu)
-	for _, m := range slices.Concat(firewallMenus(b), networkMenus(b), systemMenus(b)) {
+	for _, m := range slices.Concat(firewallMenus(b), networkMenus(b), systemMenus(b), containerMenus(b)) {
 		if m.span.has(v) {
 			found[m.path] = m
 		}

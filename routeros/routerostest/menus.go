@@ -21,8 +21,11 @@ func networkMenus(b behavior) []*menu {
 	wireGuard := newMenu("/interface/wireguard", "name mtu listen-port private-key public-key", "running disabled comment").
 		starting("mtu=1420 running=true disabled=false")
 	wireGuard.named, wireGuard.span, wireGuard.sensitive = true, span{since: v701}, "private-key"
-	address := newMenu("/ip/address", "address network interface actual-interface", "invalid dynamic disabled comment").
-		starting("invalid=false dynamic=false disabled=false")
+	address := newMenu("/ip/address", "address network interface actual-interface", "invalid dynamic disabled comment").with("add").
+		starting("invalid=false dynamic=false disabled=false").
+		taking(require(args(checkAddress, "address")), require(args(checkInterface, "interface")), args(checkAddress, "network"),
+			args(checkBool, "disabled"), args(nil, "comment"))
+	address.added = addConnected
 	return append(routeMenus(b), iface, list, member, wireGuard, address)
 }
 
@@ -61,7 +64,7 @@ func routeMenus(b behavior) []*menu {
 func systemMenus(b behavior) []*menu {
 	service := newMenu("/ip/service", "name port address certificate tls-version vrf max-sessions", "disabled invalid").
 		with("set enable disable").starting("address= disabled=false invalid=false").
-		taking(args(checkBool, "disabled"), args(checkInteger, "port"), args(nil, "address certificate tls-version vrf"))
+		taking(args(checkBool, "disabled"), args(checkInteger, "port"), args(nil, "address tls-version vrf"), args(checkCertificate, "certificate"))
 	service.named = true
 	if b.maxSessions {
 		service.taking(args(checkInteger, "max-sessions")).starting("max-sessions=20")

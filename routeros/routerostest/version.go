@@ -13,13 +13,17 @@ type version int
 const (
 	v649 version = 6049
 	v701 version = 7001
+	v704 version = 7004
 	v710 version = 7010
 	v713 version = 7013
 	v715 version = 7015
 	v716 version = 7016
 	v718 version = 7018
+	v719 version = 7019
 	v720 version = 7020
 	v721 version = 7021
+	v722 version = 7022
+	v723 version = 7023
 )
 
 // parseVersion reads "7.18", "7.18.2" or "6.49.10".

@@ -79,6 +79,7 @@ func (r *Router) furnishNetwork() {
 	r.put("/interface", "name="+TunnelInterface+" type="+tunnelType+tunnelMTU+traffic)
 	r.put("/interface/wireguard", "name="+TunnelInterface+" listen-port=13231 private-key=cHJpdmF0ZQ== public-key=cHVibGlj")
 	r.put("/interface", "name=veth1 type=veth mac-address=48:A9:8A:00:00:10")
+	r.put("/interface/veth", "name=veth1 address="+ContainerAddress+"/30 gateway=172.30.254.1")
 
 	for _, name := range []string{"all", "none", "dynamic", "static"} {
 		r.put("/interface/list", "builtin=true name="+name)

@@ -85,6 +85,9 @@ func (r *Router) addLocked(t *table, c *command) outcome {
 	}
 	it := t.newItem(time.Now(), props)
 	t.insert(it, t.belowDynamic(position))
+	if t.menu.added != nil {
+		t.menu.added(r, it)
+	}
 	r.storedLocked(t, it)
 	o := done(it.id)
 	o.wrote = true
@@ -123,7 +126,7 @@ func (r *Router) checkRowLocked(t *table, changed *item, props Row) traps {
 		return changed.value(name)
 	}
 	if changed == nil {
-		if missing := t.menu.missing(props); missing != "" {
+		if missing := t.menu.missing(r.version, props); missing != "" {
 			return refuseMissing(missing)
 		}
 	}
@@ -142,11 +145,11 @@ func (r *Router) checkRowLocked(t *table, changed *item, props Row) traps {
 	return nil
 }
 
-// missing names the required arguments that are not given.
-func (m *menu) missing(props Row) string {
+// missing names the required arguments of version v that are not given.
+func (m *menu) missing(v version, props Row) string {
 	var names []string
 	for _, a := range m.args {
-		if _, given := props[a.name]; a.required && !given {
+		if _, given := props[a.name]; a.required && a.span.has(v) && !given {
 			names = append(names, a.name)
 		}
 	}
