@@ -24,7 +24,7 @@ type raw struct {
 
 	InInterface string `env:"MIKROTIK_IN_INTERFACE" allowed:"name of an interface of the router" example:"wireguard1" help:"The router's tunnel interface. Empty: found from the router's route to VPN_GATEWAY."`
 
-	Listen string `env:"LISTEN_ADDR" envDefault:":5351" conceals:"userinfo" allowed:"IPv4 address and port, or :port for all addresses" example:"192.168.88.2:5351" help:"Where clients are answered."`
+	Listen string `env:"LISTEN_ADDR" envDefault:":5351" conceals:"userinfo" allowed:"IPv4 address and port, or :port for all addresses" example:"192.168.90.2:5351" help:"Where clients are answered."`
 
 	AllowedClients string `env:"ALLOWED_CLIENTS" envDefault:"10.0.0.0/8,172.16.0.0/12,192.168.0.0/16,100.64.0.0/10,127.0.0.0/8" allowed:"list of IPv4 prefixes and addresses, separated by commas" example:"192.168.88.0/24,192.168.90.7" help:"Who may ask. Requests from others are dropped without an answer."`
 
