@@ -426,6 +426,43 @@ func TestCompanionAfterARestart(t *testing.T) {
 	})
 }
 
+// After a restart nobody knows whether a UDP mapping is a companion or the client's own:
+// what was promised for it holds, whatever is asked for TCP.
+func TestCompanionOrOwnAfterARestart(t *testing.T) {
+	t.Parallel()
+	for _, policy := range []nat.LeasePolicy{nat.PolicyClient, nat.PolicyHold} {
+		t.Run(policy.String(), func(t *testing.T) {
+			t.Parallel()
+			on := func(c *nat.Config, w *world) {
+				c.Companion, c.KeepOnShutdown, c.Policy = true, true, policy
+				w.gateway.life = 0
+			}
+			inWorld(t, on, func(w *world) {
+				short := nat.MapRequest{Key: tcp(alice, 80), Lifetime: 20 * time.Second}
+				w.mapped(udp(alice, 80)) // for an hour
+				_ = w.stop()
+				w.start(on)
+				for range 50 * 4 { // fifty minutes
+					if _, err := w.service.Map(w.t.Context(), short); err != nil {
+						w.t.Fatal(err)
+					}
+					time.Sleep(15 * time.Second)
+				}
+				if policy == nat.PolicyHold {
+					time.Sleep(5 * time.Minute) // on which the client counts, with no TCP any more
+				}
+				w.agree()
+				if _, ok := w.service.Mapping(udp(alice, 80)); !ok {
+					w.t.Error("the mapping ended before its time")
+				}
+				if err := w.service.Unmap(w.t.Context(), udp(alice, 80)); err != nil {
+					w.t.Error(err)
+				}
+			})
+		})
+	}
+}
+
 // A client that asks for UDP itself right after TCP was answered, as libtorrent does,
 // joins the work on its companion, and has a mapping of its own all the same.
 func TestCompanionThatTheClientJoins(t *testing.T) {

@@ -15,12 +15,16 @@ func (s *Service) renew(ctx context.Context, e *entry, req MapRequest) (Grant, e
 	}
 	s.mu.Lock()
 	external, closing := e.external, e.closing
+	if req.companion && e.adopted {
+		// Whose it was is not written on its rule: what was promised for it holds.
+		req.Lifetime = max(req.Lifetime, e.requested)
+	}
 	s.mu.Unlock()
 
 	lease, err := s.leaseAgain(ctx, e.key, e.inner, external, req.Lifetime)
 	now := time.Now()
 	if err != nil {
-		s.renewalOutstanding(e, req.Lifetime, now)
+		s.renewalOutstanding(e, req, now)
 		s.renewFailed(e, err, req.Lifetime, now)
 		return Grant{}, err
 	}
@@ -98,9 +102,12 @@ func (s *Service) renewed(e *entry, lease Lease, now time.Time, req MapRequest) 
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	e.requested = req.Lifetime
-	// Whose an adopted mapping was is not written on its rule.
-	e.companion = req.companion && (e.companion || e.adopted)
-	e.adopted, e.unwanted = false, false
+	if req.companion && e.adopted {
+		e.until = later(e.until, s.until(now, req.Lifetime, lease.Lifetime))
+	} else {
+		e.companion = e.companion && req.companion
+		e.adopted, e.unwanted = false, false
+	}
 	e.pending = true
 	return s.leasedLocked(e, lease, now)
 }
@@ -118,11 +125,7 @@ func (s *Service) leasedLocked(e *entry, lease Lease, now time.Time) (old uint16
 		changed = true
 	}
 	if e.pending && (!e.adopted || s.cfg.Policy != PolicyHold) {
-		until := s.until(now, e.requested, lease.Lifetime)
-		if e.companion { // It may be the client's own, which was promised more.
-			until = later(e.until, until)
-		}
-		e.until = until
+		e.until = s.until(now, e.requested, lease.Lifetime)
 	}
 	e.pending = false
 	e.failures, e.deniedAt = 0, time.Time{}
@@ -135,12 +138,17 @@ func (s *Service) leasedLocked(e *entry, lease Lease, now time.Time) (old uint16
 // renewalOutstanding notes that the client asked for a renewal which the gateway has
 // not answered: it is done as soon as the gateway can, and with policy hold the
 // mapping lasts as long as was asked for now.
-func (s *Service) renewalOutstanding(e *entry, requested time.Duration, now time.Time) {
+func (s *Service) renewalOutstanding(e *entry, req MapRequest, now time.Time) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	e.requested, e.adopted, e.pending = requested, false, true
-	if s.cfg.Policy == PolicyHold {
-		e.until = now.Add(requested)
+	inherited := req.companion && e.adopted
+	e.requested, e.adopted, e.pending = req.Lifetime, inherited, true
+	switch until := now.Add(req.Lifetime); {
+	case s.cfg.Policy != PolicyHold:
+	case inherited:
+		e.until = later(e.until, until)
+	default:
+		e.until = until
 	}
 }
 
