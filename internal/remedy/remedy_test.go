@@ -122,6 +122,9 @@ func TestAdviceInOneLine(t *testing.T) {
 	if got := remedy.Permission("limited", "write").String(); got != "add the policy write to the group limited: /user/group/set limited policy=read,write,api,test" {
 		t.Errorf("got %q", got)
 	}
+	if got := remedy.NotSymmetric(); got.Hop != nat.HopGateway || got.Passes() || !strings.Contains(got.String(), "unset GATEWAY_SYMMETRIC") {
+		t.Errorf("got %+v", got)
+	}
 	if got := remedy.NothingGranted(); got.Hop != nat.HopGateway || got.Passes() {
 		t.Errorf("got %+v", got)
 	}
