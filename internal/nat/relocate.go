@@ -35,11 +35,8 @@ func (s *Service) displaced() []ClientPort {
 // displacedLocked says whether somebody else uses the port on which the mapping's
 // packets arrive at the router.
 func (s *Service) displacedLocked(e *entry) bool {
-	at := e.inner
-	if s.cfg.Delivery == DeliverExternal {
-		at = e.external
-	}
-	return !e.closing && s.ports.used[e.key.Protocol].Has(at)
+	used := s.ports.used[e.key.Protocol]
+	return !e.closing && (s.cfg.Delivery != DeliverExternal && used.Has(e.inner) || s.cfg.onExternal() && used.Has(e.external))
 }
 
 // relocate gives both protocols of a client port another inner port, and their leases
@@ -66,17 +63,18 @@ func (s *Service) relocate(ctx context.Context, port ClientPort) {
 func (s *Service) movable(port ClientPort) (moving []*entry, inner uint16, ok bool) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	displaced := false
+	displaced, stays := false, true
 	for _, p := range Protocols() {
 		if e := s.entries[port.With(p)]; e != nil && !e.closing {
 			moving = append(moving, e)
 			displaced = displaced || s.displacedLocked(e)
+			stays = stays && (s.cfg.Delivery == DeliverExternal || !s.ports.used[p].Has(e.inner))
 		}
 	}
 	if !displaced {
 		return nil, 0, false
 	}
-	if s.cfg.Delivery == DeliverExternal {
+	if stays {
 		return moving, 0, true
 	}
 	inner, ok = s.ports.take(moving[0].key)
