@@ -18,7 +18,7 @@ func (d *Daemon) makeFrontend(Options) (err error) {
 		Core: d.core(), External: d.gateway.External,
 		Allow: d.cfg.AllowedClients, Deny: d.cfg.DeniedClients, Exclude: d.notAClient,
 		ClientRate: d.cfg.ClientRate, NewClientRate: d.cfg.NewClientRate, Holds: d.holders.has,
-		Ports:  func(port uint16) bool { return has(d.cfg.AllowedPorts, port) && !has(d.cfg.DeniedPorts, port) },
+		Ports: d.allows, ZeroPort: d.cfg.ZeroPort,
 		Logger: d.log.With("component", "frontend"),
 	})
 	if err != nil {
@@ -53,6 +53,11 @@ func (e elsewhere) Map(ctx context.Context, req nat.MapRequest) (nat.Grant, erro
 		return nat.Grant{}, &nat.Error{Reason: nat.ReasonDenied, Err: errLoopback}
 	}
 	return e.Core.Map(ctx, req)
+}
+
+// allows says whether clients may open this port of theirs.
+func (d *Daemon) allows(port uint16) bool {
+	return has(d.cfg.AllowedPorts, port) && !has(d.cfg.DeniedPorts, port)
 }
 
 // has says whether one of the ranges has the port.
