@@ -1,6 +1,7 @@
 package daemon_test
 
 import (
+	"maps"
 	"testing"
 	"time"
 
@@ -14,9 +15,7 @@ import (
 // onZero is a bench with ZERO_PORT=external and more settings.
 func onZero(profile natpmptest.Profile, more map[string]string) lab.BenchConfig {
 	environ := map[string]string{"ZERO_PORT": "external"}
-	for name, value := range more {
-		environ[name] = value
-	}
+	maps.Copy(environ, more)
 	return lab.BenchConfig{Profile: profile, Capture: 4096, Environ: environ}
 }
 

@@ -86,6 +86,7 @@ func TestForeignComments(t *testing.T) {
 func FuzzParseComment(f *testing.F) {
 	f.Add("doublenat:default tcp 192.168.88.10:6881 inner=20001 ext=40123 life=3600")
 	f.Add("doublenat:a udp 1.2.3.4:5 inner=6 ext=7 life=8")
+	f.Add("doublenat:default udp 192.168.88.10:0 inner=20001 ext=40123 life=60")
 	f.Add("doublenat: my own rule, do not touch e=40999")
 	f.Fuzz(func(t *testing.T, text string) {
 		o, ok := parseComment(text)
