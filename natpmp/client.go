@@ -193,9 +193,10 @@ func (c *Client) ExternalAddress(ctx context.Context) (netip.Addr, error) {
 type MapRequest struct {
 	// Opcode is [OpMapUDP] or [OpMapTCP].
 	Opcode Opcode
-	// InternalPort is the port on this side, never 0.
+	// InternalPort is the port on this side; 0 only with Symmetric.
 	InternalPort uint16
 	// SuggestedExternalPort is a wish: 0 for any, in a renewal the port that was assigned.
+	// Symmetric requests have no wish.
 	SuggestedExternalPort uint16
 	// Lifetime is in seconds, never 0.
 	Lifetime uint32
@@ -203,7 +204,14 @@ type MapRequest struct {
 	// before others if the window is full, and is repeated first after 1 second
 	// and not after 250 ms: some gateways assign another port when a renewal is repeated.
 	Renewal bool
+	// Symmetric asks for internal port 0 and suggests 1, by which ProtonVPN's gateways
+	// know who wants the same port on both sides: one for each client and protocol, the
+	// same one whenever it is asked for. RFC 6886 has no such mapping.
+	Symmetric bool
 }
+
+// symmetricWish is the external port that symmetric requests suggest.
+const symmetricWish = 1
 
 // Mapping is what a gateway says that it assigned. Nothing in it was judged: a
 // gateway may answer a success with zeros.
@@ -217,11 +225,11 @@ type Mapping struct {
 // Map asks for a mapping. The error is as in [Client.ExternalAddress], or says
 // what is wrong with the request.
 func (c *Client) Map(ctx context.Context, r MapRequest) (Mapping, error) {
-	if err := checkMap(r.Opcode, r.InternalPort); err != nil {
+	if err := r.check(); err != nil {
 		return Mapping{}, err
 	}
-	if r.Lifetime == 0 {
-		return Mapping{}, errors.New("natpmp: lifetime 0 is a deletion")
+	if r.Symmetric {
+		r.SuggestedExternalPort = symmetricWish
 	}
 	req := Request{
 		Opcode:                r.Opcode,
@@ -248,7 +256,23 @@ func (c *Client) Unmap(ctx context.Context, op Opcode, internalPort uint16) erro
 	return err
 }
 
-// checkMap refuses what this client never sends.
+// check refuses what this client never sends. With a lifetime, internal port 0 ends nothing.
+func (r MapRequest) check() error {
+	switch {
+	case r.Lifetime == 0:
+		return errors.New("natpmp: lifetime 0 is a deletion")
+	case !r.Symmetric:
+		return checkMap(r.Opcode, r.InternalPort)
+	case r.InternalPort != 0:
+		return fmt.Errorf("natpmp: a symmetric mapping has no internal port of its own, not %d either", r.InternalPort)
+	case !r.Opcode.isMap():
+		return fmt.Errorf("natpmp: %v maps nothing", r.Opcode)
+	default:
+		return nil
+	}
+}
+
+// checkMap refuses what is no port of one mapping.
 func checkMap(op Opcode, internalPort uint16) error {
 	switch {
 	case !op.isMap():

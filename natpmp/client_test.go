@@ -313,6 +313,10 @@ func TestClientNeverSends(t *testing.T) {
 			"lifetime 0":         {Opcode: natpmp.OpMapTCP, InternalPort: 1},
 			"opcode of no map":   {InternalPort: 1, Lifetime: 60},
 			"opcode of nobody's": {Opcode: 3, InternalPort: 1, Lifetime: 60},
+
+			"symmetric with a port":     {Opcode: natpmp.OpMapTCP, InternalPort: 1, Lifetime: 60, Symmetric: true},
+			"symmetric with lifetime 0": {Opcode: natpmp.OpMapTCP, Symmetric: true},
+			"symmetric of no map":       {Lifetime: 60, Symmetric: true},
 		} {
 			if _, err := c.Map(t.Context(), r); err == nil {
 				t.Errorf("map with %s: no error", name)

@@ -15,8 +15,9 @@ type Request struct {
 	// Opcode says what is asked for. The other fields are zero in an
 	// [OpExternalAddress] request.
 	Opcode Opcode
-	// InternalPort is the port on the client. 0 is meaningful with Lifetime 0
-	// only: end all mappings of this protocol (RFC 6886 §3.4).
+	// InternalPort is the port on the client. In RFC 6886 0 has a meaning with Lifetime 0
+	// only: end all mappings of this protocol (§3.4). What ProtonVPN's
+	// gateways make of it with another lifetime, [MapRequest.Symmetric] tells.
 	InternalPort uint16
 	// SuggestedExternalPort is the client's wish, 0 for none. A renewal has the
 	// assigned port here; a deletion should have 0 and is valid with anything.

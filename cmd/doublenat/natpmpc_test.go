@@ -168,11 +168,13 @@ func TestNatpmpc(t *testing.T) {
 		t.Skip("natpmpc is not installed (Debian: apt-get install natpmpc)")
 	}
 	o := newOutside(t)
+	o.environ = append(o.environ, "ZERO_PORT=external")
 	stop := o.startBinary(t)
 	const public = "Public IP address : 5.6.7.8"
 	for _, tt := range []struct {
 		name  string
 		args  []string
+		next  uint16 // what the gateway grants next; 0 for what it likes
 		said  []string
 		rules []string
 	}{
@@ -205,7 +207,15 @@ func TestNatpmpc(t *testing.T) {
 			name: "map again", args: []string{"-a", "0", "4002", "tcp", "600"},
 			rules: []string{"tcp → 127.0.0.1:4002"},
 		},
+		{
+			name: "as scripts for ProtonVPN do", args: []string{"-a", "1", "0", "udp", "60"}, next: 40500,
+			said:  []string{public, "Mapped public port 40500 protocol UDP to local port 0 lifetime 60"},
+			rules: []string{"tcp → 127.0.0.1:4002", "udp → 127.0.0.1:40500"},
+		},
 	} {
+		if tt.next != 0 {
+			o.gateway.GrantNext(tt.next)
+		}
 		said := o.natpmpc(t, tt.args...)
 		if tt.said != nil {
 			if diff := cmp.Diff(tt.said, said); diff != "" {

@@ -22,6 +22,9 @@ type Config struct {
 	GatewayWindow int
 	// Delivery is the port on which the gateway's packets reach the router (GATEWAY_DELIVERY).
 	Delivery nat.Delivery
+	// Symmetric leases the tunnel's one mapping with the same port on both sides
+	// (GATEWAY_SYMMETRIC). Static mappings then are of one client port at most.
+	Symmetric bool
 
 	// Router is where the router's API listens (MIKROTIK_API_ADDRESS). The port is never 0.
 	Router Endpoint
@@ -62,6 +65,8 @@ type Config struct {
 	AllowedPorts []PortRange
 	// DeniedPorts are those among them that they may not (DENIED_PORTS). Nil means none.
 	DeniedPorts []PortRange
+	// ZeroPort grants requests for internal port 0 (ZERO_PORT=external).
+	ZeroPort bool
 	// ReadOnly keeps doublenat from changing anything (READ_ONLY or DRY_RUN).
 	ReadOnly bool
 	// Announce says where changes of the external address are multicast (ANNOUNCE).

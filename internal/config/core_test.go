@@ -1,6 +1,7 @@
 package config_test
 
 import (
+	"errors"
 	"net/netip"
 	"strings"
 	"testing"
@@ -29,6 +30,9 @@ func TestParseAcceptsWhatTheCoreIsTold(t *testing.T) {
 	}{
 		{"GATEWAY_DELIVERY", "External", func(c *config.Config) { c.Delivery = nat.DeliverExternal }},
 		{"GATEWAY_DELIVERY", "both", func(c *config.Config) { c.Delivery = nat.DeliverBoth }},
+		{"GATEWAY_SYMMETRIC", "on", func(c *config.Config) { c.Symmetric = true }},
+		{"ZERO_PORT", "External", func(c *config.Config) { c.ZeroPort = true }},
+		{"ZERO_PORT", "refuse", func(*config.Config) {}},
 		{"LEASE_POLICY", "HOLD", func(c *config.Config) { c.LeasePolicy = nat.PolicyHold }},
 		{"MAX_LIFETIME", "90m", func(c *config.Config) { c.MaxLifetime = 90 * time.Minute }},
 		{"MAX_LIFETIME", "3600", func(c *config.Config) { c.MaxLifetime = time.Hour }},
@@ -77,6 +81,32 @@ func TestStaticMappingsFitTheLimits(t *testing.T) {
 		_, err := config.Parse(minimal("STATIC_MAPPINGS", three, tt.limit, "2"), noFile)
 		if err == nil || !strings.Contains(err.Error(), tt.reason) {
 			t.Errorf("%s=2: %v, want %q", tt.limit, err, tt.reason)
+		}
+	}
+}
+
+// TestSymmetricContradictions: one port for the tunnel, and packets on the external one.
+func TestSymmetricContradictions(t *testing.T) {
+	t.Parallel()
+	for _, tt := range []struct{ name, text, reason string }{
+		{"GATEWAY_DELIVERY", "Internal", "contradicts GATEWAY_SYMMETRIC"},
+		{"GATEWAY_DELIVERY", "external", ""},
+		{"GATEWAY_DELIVERY", "both", ""},
+		{"GATEWAY_DELIVERY", "", ""},
+		{"STATIC_MAPPINGS", "both:192.168.88.10:80", ""},
+		{"STATIC_MAPPINGS", "tcp:192.168.88.10:80,tcp:192.168.88.11:80", "has more than one port in it"},
+		{"STATIC_MAPPINGS", "tcp:192.168.88.10:80,udp:192.168.88.10:81", "has more than one port in it"},
+	} {
+		if _, err := config.Parse(minimal(tt.name, tt.text), noFile); err != nil {
+			t.Errorf("%s=%s alone: %v", tt.name, tt.text, err)
+		}
+		_, err := config.Parse(minimal(tt.name, tt.text, "GATEWAY_SYMMETRIC", "true"), noFile)
+		var e *config.Error
+		switch {
+		case tt.reason == "" && err != nil:
+			t.Errorf("%s=%s: %v", tt.name, tt.text, err)
+		case tt.reason != "" && (!errors.As(err, &e) || e.Variable.Name != tt.name || !strings.Contains(e.Reason, tt.reason)):
+			t.Errorf("%s=%s: %v, want %q", tt.name, tt.text, err, tt.reason)
 		}
 	}
 }

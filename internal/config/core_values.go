@@ -29,6 +29,18 @@ func parseDelivery(s string) (nat.Delivery, error) {
 	return 0, errors.New("is none of internal, external and both")
 }
 
+// parseZeroPort says whether requests for internal port 0 are granted.
+func parseZeroPort(s string) (bool, error) {
+	switch strings.ToLower(s) {
+	case "external":
+		return true, nil
+	case "refuse":
+		return false, nil
+	default:
+		return false, errors.New("is neither refuse nor external")
+	}
+}
+
 // parsePolicy reads a [nat.LeasePolicy].
 func parsePolicy(s string) (nat.LeasePolicy, error) {
 	for _, p := range []nat.LeasePolicy{nat.PolicyClient, nat.PolicyHold} {

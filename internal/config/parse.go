@@ -8,6 +8,8 @@ import (
 	"strings"
 
 	"github.com/caarlos0/env/v11"
+
+	"doublenat/internal/nat"
 )
 
 // The ports of the services api and api-ssl of RouterOS.
@@ -70,9 +72,11 @@ func Parse(environ map[string]string, readFile func(name string) ([]byte, error)
 		NewClientRate:  value(p, "NEW_CLIENT_RATE", given.NewClientRate, parseRate),
 		AllowedPorts:   value(p, "ALLOWED_PORTS", given.AllowedPorts, parsePorts),
 		DeniedPorts:    value(p, "DENIED_PORTS", given.DeniedPorts, parsePorts),
+		ZeroPort:       value(p, "ZERO_PORT", given.ZeroPort, parseZeroPort),
 		Announce:       value(p, "ANNOUNCE", given.Announce, parseAnnounce),
 		GatewayWindow:  value(p, "GATEWAY_WINDOW", given.GatewayWindow, parseWindow),
 		Delivery:       value(p, "GATEWAY_DELIVERY", given.Delivery, parseDelivery),
+		Symmetric:      value(p, "GATEWAY_SYMMETRIC", given.Symmetric, parseBool),
 		LeasePolicy:    value(p, "LEASE_POLICY", given.LeasePolicy, parsePolicy),
 		MaxLifetime:    value(p, "MAX_LIFETIME", given.MaxLifetime, parseLifetime),
 		Companion:      value(p, "COMPANION", given.Companion, parseBool),
@@ -100,15 +104,7 @@ func Parse(environ map[string]string, readFile func(name string) ([]byte, error)
 			cfg.Router.Port = apiTLSPort
 		}
 	}
-	if cfg.Listen.IsValid() && cfg.Listen == cfg.Gateway {
-		p.fail("LISTEN_ADDR", given.Listen, "is the address of VPN_GATEWAY, which is another host's")
-	}
-	if reason := cmp.Or(misdirected(cfg), tooMany(cfg)); reason != "" {
-		p.fail("STATIC_MAPPINGS", given.Static, reason)
-	}
-	if nobodyLeft(cfg) {
-		p.fail("DENIED_CLIENTS", given.DeniedClients, "has all of ALLOWED_CLIENTS in it, so that nobody may ask")
-	}
+	p.contradictions(environ, given, cfg)
 	if len(p.errs) > 0 {
 		return Config{}, errors.Join(p.errs...)
 	}
@@ -153,6 +149,25 @@ func value[T any](p *parser, name, text string, parse func(string) (T, error)) T
 		return zero
 	}
 	return v
+}
+
+// contradictions notes what makes no sense together.
+func (p *parser) contradictions(environ map[string]string, given raw, cfg Config) {
+	if cfg.Listen.IsValid() && cfg.Listen == cfg.Gateway {
+		p.fail("LISTEN_ADDR", given.Listen, "is the address of VPN_GATEWAY, which is another host's")
+	}
+	// The default stands aside; who wrote it down would get rules that match more than that.
+	if delivery := environ["GATEWAY_DELIVERY"]; cfg.Symmetric && delivery != "" && strings.EqualFold(delivery, nat.DeliverInternal.String()) {
+		p.fail("GATEWAY_DELIVERY", delivery, "contradicts GATEWAY_SYMMETRIC, with which packets arrive on the external port: leave one of them out")
+	}
+	if reason := cmp.Or(misdirected(cfg), tooMany(cfg)); reason != "" {
+		p.fail("STATIC_MAPPINGS", given.Static, reason)
+	} else if cfg.Symmetric && severalPorts(cfg.Static) {
+		p.fail("STATIC_MAPPINGS", given.Static, "has more than one port in it, and with GATEWAY_SYMMETRIC the tunnel has one")
+	}
+	if nobodyLeft(cfg) {
+		p.fail("DENIED_CLIENTS", given.DeniedClients, "has all of ALLOWED_CLIENTS in it, so that nobody may ask")
+	}
 }
 
 // exposed warns of a password that others may read on its way to the router.

@@ -38,6 +38,8 @@ type raw struct {
 
 	DeniedPorts string `env:"DENIED_PORTS" allowed:"list of ports and ranges of ports, separated by commas" example:"22,3389,5900-5910" help:"Internal ports that clients may not map although ALLOWED_PORTS has them."`
 
+	ZeroPort string `env:"ZERO_PORT" envDefault:"refuse" allowed:"refuse or external" example:"external" help:"What a request for internal port 0 gets. refuse: result 2, as RFC 6886 has no such mapping. external: a mapping to the client's port of the external one's number, if ALLOWED_PORTS and DENIED_PORTS let it, so that scripts for ProtonVPN work."`
+
 	ReadOnly string `env:"READ_ONLY" envDefault:"false" allowed:"true or false (also yes, no, on, off, 1, 0)" example:"true" help:"Change nothing on the router or the gateway; log what would be done. Clients are refused (result 2)."`
 
 	DryRun string `env:"DRY_RUN" envDefault:"false" allowed:"true or false (also yes, no, on, off, 1, 0)" example:"true" help:"Another name of READ_ONLY."`
@@ -47,6 +49,8 @@ type raw struct {
 	GatewayWindow string `env:"GATEWAY_WINDOW" envDefault:"16" allowed:"number from 1 to 256" example:"1" help:"Requests in flight to the gateway at the same time. 1 is the strict order of RFC 6886."`
 
 	Delivery string `env:"GATEWAY_DELIVERY" envDefault:"internal" allowed:"internal, external or both" example:"both" help:"On which port the gateway's packets reach the router: the internal port of the lease (RFC 6886), the external one, or either. It decides what the rules match."`
+
+	Symmetric string `env:"GATEWAY_SYMMETRIC" envDefault:"false" allowed:"true or false (also yes, no, on, off, 1, 0)" example:"true" help:"Lease the one mapping of the tunnel that has the same port on both sides (ProtonVPN), instead of ports by name. One port of one client can be mapped then; others get result 4. The rules match both ports unless GATEWAY_DELIVERY is external."`
 
 	LeasePolicy string `env:"LEASE_POLICY" envDefault:"client" allowed:"client or hold" example:"hold" help:"Who keeps leases alive. client: the client's renewals. hold: doublenat, for as long as the client asked for, also when it comes back late."`
 

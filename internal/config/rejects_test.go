@@ -154,6 +154,8 @@ var nonsense = map[string][][2]string{
 	},
 	"GATEWAY_WINDOW":          {{"0", "1 to 256"}, {"257", "1 to 256"}, {"-1", "1 to 256"}, {"16.0", "1 to 256"}, {"many", "1 to 256"}},
 	"GATEWAY_DELIVERY":        {{"outer", "none of internal, external and both"}},
+	"GATEWAY_SYMMETRIC":       {{"port", "neither true nor false"}},
+	"ZERO_PORT":               {{"allow", "neither refuse nor external"}, {"0", "neither refuse nor external"}},
 	"LEASE_POLICY":            {{"keep", "neither client nor hold"}},
 	"MAX_LIFETIME":            {{"59s", "1m to 24h"}, {"25h", "1m to 24h"}, {"1h0.5s", "whole seconds"}, {"-1", "1m to 24h"}, {"two hours", "duration"}, {"99999999999999999999", "duration"}},
 	"COMPANION":               {{"both", "neither true nor false"}},

@@ -3,6 +3,7 @@ package config
 import (
 	"fmt"
 	"net/netip"
+	"slices"
 	"strconv"
 	"strings"
 
@@ -99,6 +100,11 @@ func tooMany(cfg Config) string {
 		return "has more mappings than MAX_MAPPINGS allows"
 	}
 	return ""
+}
+
+// severalPorts says whether the static mappings are of more than one client port.
+func severalPorts(list []StaticMapping) bool {
+	return slices.ContainsFunc(list, func(m StaticMapping) bool { return m.Key.Port() != list[0].Key.Port() })
 }
 
 // misdirected says which static mapping nothing should be forwarded to, or returns

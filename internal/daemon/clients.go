@@ -22,7 +22,7 @@ func (d *Daemon) makeFrontend(Options) (err error) {
 		Allow: d.cfg.AllowedClients, Deny: d.cfg.DeniedClients, Exclude: d.notAClient,
 		ClientRate: d.cfg.ClientRate, NewClientRate: d.cfg.NewClientRate, Holds: d.holders.has,
 		CreateBurst: d.createBurst(), Mapped: d.stands,
-		Ports:  func(port uint16) bool { return has(d.cfg.AllowedPorts, port) && !has(d.cfg.DeniedPorts, port) },
+		Ports: d.allows, ZeroPort: d.cfg.ZeroPort,
 		Logger: d.log.With("component", "frontend"),
 	})
 	if err != nil {
@@ -90,6 +90,11 @@ func (e elsewhere) Map(ctx context.Context, req nat.MapRequest) (nat.Grant, erro
 		return nat.Grant{}, &nat.Error{Reason: nat.ReasonDenied, Err: errLoopback}
 	}
 	return e.Core.Map(ctx, req)
+}
+
+// allows says whether clients may open this port of theirs.
+func (d *Daemon) allows(port uint16) bool {
+	return has(d.cfg.AllowedPorts, port) && !has(d.cfg.DeniedPorts, port)
 }
 
 // has says whether one of the ranges has the port.

@@ -106,7 +106,7 @@ func (d *Daemon) makeRouter(opts Options) (err error) {
 
 func (d *Daemon) makeGateway(Options) (err error) {
 	d.gateway, err = gateway.New(gateway.Config{
-		Dial: d.net.DialGateway, Window: d.cfg.GatewayWindow,
+		Dial: d.net.DialGateway, Window: d.cfg.GatewayWindow, Symmetric: d.cfg.Symmetric,
 		Address: d.cfg.Gateway.Addr(), ListenAnnouncements: d.net.ListenAnnouncements,
 		OnStateLost:     func() { d.service.GatewayLost() },
 		OnBack:          func() { d.service.GatewayBack() },
@@ -122,7 +122,8 @@ func (d *Daemon) makeService(opts Options) (err error) {
 	d.service, err = nat.New(nat.Config{
 		Router: onRouter, Gateway: onGateway,
 		Logger: d.log.With("component", "nat"), OnEvent: d.mappingChanged,
-		Delivery: d.cfg.Delivery, Policy: d.cfg.LeasePolicy, Companion: d.cfg.Companion,
+		Delivery: d.cfg.Delivery, Symmetric: d.cfg.Symmetric, Policy: d.cfg.LeasePolicy, Companion: d.cfg.Companion,
+		ZeroPort: d.cfg.ZeroPort, TargetPorts: d.allows,
 		MaxLifetime: d.cfg.MaxLifetime, MaxMappings: d.cfg.MaxMappings, MaxMappingsPerClient: d.cfg.MaxMappingsPerClient,
 		KeepOnShutdown: d.cfg.Shutdown == config.ShutdownKeep,
 		Random:         opts.Random,

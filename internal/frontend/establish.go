@@ -20,7 +20,7 @@ func (f *Frontend) establish(ctx context.Context, key nat.Key, req natpmp.Reques
 	}
 	grant, err := f.core.Map(ctx, nat.MapRequest{
 		Key:           key,
-		SuggestedPort: req.SuggestedExternalPort,
+		SuggestedPort: suggestion(req),
 		Lifetime:      time.Duration(req.Lifetime) * time.Second,
 	})
 	if !renewal && wrote(err) {

@@ -58,6 +58,10 @@ type Config struct {
 	Mapped func(nat.Key) bool
 	// Ports says whether clients may map this internal port. Nil means all.
 	Ports func(port uint16) bool
+	// ZeroPort passes requests for internal port 0 on, as ProtonVPN's gateways grant
+	// them: the core has to know such mappings, and which ports they may lead to. Else
+	// they are refused.
+	ZeroPort bool
 	// Logger gets a debug line for each request. Nil discards.
 	Logger *slog.Logger
 }
@@ -83,6 +87,7 @@ type Frontend struct {
 	mapped   func(nat.Key) bool
 	alarms   alarms
 	ports    func(uint16) bool
+	zeroPort bool
 	log      *slog.Logger
 	count    counters
 
@@ -136,6 +141,7 @@ func New(cfg Config) (*Frontend, error) {
 		mapped:   cfg.Mapped,
 		alarms:   alarms{log: cfg.Logger},
 		ports:    cfg.Ports,
+		zeroPort: cfg.ZeroPort,
 		log:      cfg.Logger,
 		works:    make(map[task]*work),
 	}, nil
@@ -171,15 +177,33 @@ func (f *Frontend) decide(ctx context.Context, client netip.AddrPort, req natpmp
 			return outcome{address: addr}, true
 		}
 		return outcome{result: natpmp.ResultNetworkFailure}, true
-	case req.InternalPort == 0 && req.Lifetime != 0:
-		// All ports of a client at once: RFC 6886 has no such mapping.
-		return outcome{result: natpmp.ResultNotAuthorized}, true
-	case req.Lifetime != 0 && !f.ports(req.InternalPort):
+	case req.Lifetime != 0 && !f.mappable(req.InternalPort):
 		// What a former policy allowed may still be deleted.
 		return outcome{result: natpmp.ResultNotAuthorized}, true
 	default:
 		return f.share(ctx, client, req)
 	}
+}
+
+// mappable says whether clients may map an internal port. RFC 6886 has no mapping for
+// port 0; for those who want it nevertheless, the core looks at the port that it becomes.
+func (f *Frontend) mappable(port uint16) bool {
+	if port == 0 {
+		return f.zeroPort
+	}
+	return f.ports(port)
+}
+
+// zeroWish is what scripts for ProtonVPN suggest with internal port 0. It means
+// "the same port on both sides" and not port 1.
+const zeroWish = 1
+
+// suggestion returns the external port that the client would like, 0 for any.
+func suggestion(req natpmp.Request) uint16 {
+	if req.InternalPort == 0 && req.SuggestedExternalPort == zeroWish {
+		return 0
+	}
+	return req.SuggestedExternalPort
 }
 
 // perform hands the request to the core.

@@ -70,8 +70,12 @@ func (f *Frontend) supersedeLocked(t task) {
 
 // contradicts says whether one of two tasks asks for a mapping that the other ends.
 func (t task) contradicts(other task) bool {
-	return t.client == other.client && t.req.Opcode == other.req.Opcode && (t.req.Lifetime == 0) != (other.req.Lifetime == 0) &&
-		(t.req.InternalPort == other.req.InternalPort || t.req.InternalPort == 0 || other.req.InternalPort == 0)
+	mapping, deletion := t, other
+	if t.req.Lifetime == 0 {
+		mapping, deletion = other, t
+	}
+	return t.client == other.client && t.req.Opcode == other.req.Opcode && mapping.req.Lifetime != 0 && deletion.req.Lifetime == 0 &&
+		(deletion.req.InternalPort == mapping.req.InternalPort || deletion.req.InternalPort == 0)
 }
 
 // finish forgets the work and tells those who wait.

@@ -8,6 +8,7 @@ import (
 	"net"
 	"net/netip"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"doublenat/internal/nat"
@@ -22,6 +23,10 @@ type Config struct {
 	// Window is how many requests may be in flight; 0 means [natpmp.DefaultWindow],
 	// 1 the strict order of RFC 6886 §3.1.
 	Window int
+	// Symmetric asks for the one mapping of each tunnel and protocol that has the same
+	// port on both sides, whatever inner port the core names, until the gateway says
+	// that it has no such mapping.
+	Symmetric bool
 	// Refresh is the time between two looks at the public address; 0 means a minute.
 	Refresh time.Duration
 	// MaxAge is how long the public address is good for when the gateway does not
@@ -64,6 +69,9 @@ type Gateway struct {
 	epoch  natpmp.EpochWatch
 	// poke asks for a look at the public address before its time.
 	poke chan struct{}
+	// named is set once ports are asked for by name: from the start without
+	// Config.Symmetric, else when the gateway refuses internal port 0.
+	named atomic.Bool
 
 	mu sync.Mutex
 	// record is what requests told about the gateway. Guarded by mu.
@@ -114,6 +122,7 @@ func New(cfg Config) (*Gateway, error) {
 		cfg.Logger = slog.New(slog.DiscardHandler)
 	}
 	g := &Gateway{cfg: cfg, log: cfg.Logger, poke: make(chan struct{}, 1)}
+	g.named.Store(!cfg.Symmetric)
 	client, err := natpmp.NewClient(natpmp.ClientConfig{
 		Dial: cfg.Dial, Window: cfg.Window, OnPacket: g.receive, OnStray: g.unasked, Logger: cfg.Logger,
 	})

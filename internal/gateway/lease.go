@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"doublenat/internal/nat"
+	"doublenat/internal/remedy"
 	"doublenat/natpmp"
 )
 
@@ -29,13 +30,6 @@ var errNoPort = errors.New("gateway granted no port or no time")
 // a success. The error is an [*nat.Error], with Ambiguous set when a request went out
 // that has no answer: what was answered to a later one says nothing about it.
 func (g *Gateway) Lease(ctx context.Context, req nat.LeaseRequest) (nat.Lease, error) {
-	r := natpmp.MapRequest{
-		Opcode:                natpmp.Opcode(req.Protocol),
-		InternalPort:          req.InnerPort,
-		SuggestedExternalPort: req.ExternalPort,
-		Lifetime:              seconds(req.Lifetime),
-		Renewal:               req.Renewal,
-	}
 	last := &g.lastCreate
 	if req.Renewal {
 		last = &g.lastRenewal
@@ -43,10 +37,14 @@ func (g *Gateway) Lease(ctx context.Context, req nat.LeaseRequest) (nat.Lease, e
 	lost := false // a packet went out of which nothing was heard
 	for {
 		start := time.Now()
+		r := g.request(req)
 		m, err := g.client.Map(ctx, r)
 		g.judge(ctx, forLease, err, start)
-		g.note(last, err)
 		lost = unanswered(err, lost)
+		if r.Symmetric && g.unsymmetric(ctx, err) {
+			continue
+		}
+		g.note(last, err)
 		switch {
 		case err == nil:
 			lease, err := granted(m)
@@ -62,7 +60,14 @@ func (g *Gateway) Lease(ctx context.Context, req nat.LeaseRequest) (nat.Lease, e
 
 // Release ends a lease, with a few tries in less than two seconds. One that is
 // not there is success (RFC 6886 §3.4). The error is an [*nat.Error].
+//
+// Of a symmetric mapping nothing is sent: its deletion would name internal port 0, which
+// ends all mappings of the tunnel (RFC 6886 §3.4). It ends by itself, or goes to whoever
+// asks next.
 func (g *Gateway) Release(ctx context.Context, p nat.Protocol, innerPort uint16) error {
+	if !g.named.Load() {
+		return nil
+	}
 	start := time.Now()
 	err := g.client.Unmap(ctx, natpmp.Opcode(p), innerPort)
 	g.judge(ctx, forRelease, err, start)
@@ -70,6 +75,36 @@ func (g *Gateway) Release(ctx context.Context, p nat.Protocol, innerPort uint16)
 		return fault(err, unanswered(err, false))
 	}
 	return nil
+}
+
+// request returns what is sent for a lease.
+func (g *Gateway) request(req nat.LeaseRequest) natpmp.MapRequest {
+	r := natpmp.MapRequest{
+		Opcode:                natpmp.Opcode(req.Protocol),
+		InternalPort:          req.InnerPort,
+		SuggestedExternalPort: req.ExternalPort,
+		Lifetime:              seconds(req.Lifetime),
+		Renewal:               req.Renewal,
+	}
+	if !g.named.Load() {
+		r.Symmetric, r.InternalPort, r.SuggestedExternalPort = true, 0, 0
+	}
+	return r
+}
+
+// unsymmetric says whether the gateway refuses internal port 0, as all do that have no
+// symmetric mappings. From then on, ports are asked for by name.
+func (g *Gateway) unsymmetric(ctx context.Context, err error) bool {
+	result, ok := errors.AsType[*natpmp.ResultError](err)
+	if !ok || result.Result != natpmp.ResultNotAuthorized {
+		return false
+	}
+	if !g.named.Swap(true) {
+		// The request's context may have ended; that must not cost the line.
+		g.log.WarnContext(context.WithoutCancel(ctx), "gateway has no symmetric mapping, asking for named ports until the next start",
+			"remedy", remedy.NotSymmetric())
+	}
+	return true
 }
 
 // granted checks what a gateway called a success.

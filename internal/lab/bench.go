@@ -352,7 +352,8 @@ func (b *Bench) Disagreements() []string {
 	}
 	if d := b.Daemon(); d != nil {
 		for _, m := range d.Mappings() {
-			rule := fmt.Sprintf("%s inner %d", m.Key, m.InnerPort)
+			to := netip.AddrPortFrom(m.Key.Client, nat.Rule{Key: m.Key, ExternalPort: m.ExternalPort}.Target())
+			rule := fmt.Sprintf("%s %s inner %d", m.Key.Protocol, to, m.InnerPort)
 			lease := fmt.Sprintf("%s inner %d external %d", m.Key.Protocol, m.InnerPort, m.ExternalPort)
 			if !rules[rule] {
 				wrong = append(wrong, "no rule "+rule)

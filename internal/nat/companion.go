@@ -9,8 +9,8 @@ import (
 // and the client does not do it by itself. It does not wait: what comes of it
 // concerns no request.
 func (s *Service) accompany(ctx context.Context, req MapRequest) {
-	if !s.cfg.Companion || req.companion || req.Key.Protocol != TCP {
-		return
+	if !s.cfg.Companion || req.companion || req.Key.Protocol != TCP || req.Key.InternalPort == 0 {
+		return // Who asks for port 0 is a script, which asks for both.
 	}
 	req.Key.Protocol, req.SuggestedPort, req.companion = UDP, 0, true
 	if e, ok := s.Mapping(req.Key); ok && !e.Companion && !e.Adopted {
@@ -26,7 +26,7 @@ func (s *Service) accompany(ctx context.Context, req MapRequest) {
 func (s *Service) dismissCompanion(ctx context.Context, key Key) error {
 	other := key.Port().With(key.Protocol.Other())
 	m, ok := s.Mapping(other)
-	if inherited := s.cfg.Companion && m.Adopted && key.Protocol == TCP; !ok || !m.Companion && !inherited {
+	if inherited := s.cfg.Companion && m.Adopted && key.Protocol == TCP && key.InternalPort != 0; !ok || !m.Companion && !inherited {
 		return nil
 	}
 	return s.takeDown(ctx, s.lookup(other), EventDeleted)

@@ -77,6 +77,18 @@ type Config struct {
 	Delivery Delivery
 	// Policy says who renews leases. The zero value is the client.
 	Policy LeasePolicy
+	// Symmetric is for a gateway that is asked for the one mapping of the tunnel which has
+	// the same port on both sides (internal/gateway, Config.Symmetric). Its packets arrive
+	// on the external port, and on the inner one should the gateway have no such mapping
+	// after all: without another Delivery the rule matches both. One client port can have
+	// it; all others are refused.
+	Symmetric bool
+	// ZeroPort lets a client map internal port 0, as ProtonVPN's gateways do: the external
+	// port that is granted is the client's port too.
+	ZeroPort bool
+	// TargetPorts says whether such a mapping may lead to this port of a client. Nil
+	// means to all.
+	TargetPorts func(port uint16) bool
 	// Companion maps UDP too for a client that asks for TCP alone. RFC 6886 §3.3
 	// forbids that as a rule: it is for programs that forget to ask.
 	Companion bool
@@ -161,6 +173,12 @@ func (c *Config) setDefaults() error {
 	if c.Random == nil {
 		c.Random = rand.Float64
 	}
+	if c.TargetPorts == nil {
+		c.TargetPorts = func(uint16) bool { return true }
+	}
+	if c.Symmetric && c.Delivery == DeliverInternal {
+		c.Delivery = DeliverBoth
+	}
 	orDefault(&c.FirstInnerPort, 20000)
 	orDefault(&c.LastInnerPort, 29999)
 	orDefault(&c.MaxMappings, 1024)
@@ -179,6 +197,10 @@ func (c *Config) setDefaults() error {
 	}
 	return nil
 }
+
+// onExternal says whether packets arrive on the external port and, but for a gateway that
+// does otherwise than it was asked, on no other: it has to be matched.
+func (c *Config) onExternal() bool { return c.Symmetric || c.Delivery == DeliverExternal }
 
 func orDefault[T comparable](v *T, def T) {
 	var zero T

@@ -27,6 +27,9 @@ func (s *Service) create(ctx context.Context, op *mapOp) (Grant, error) {
 	if e := s.lookup(req.Key); e != nil {
 		return s.renew(ctx, e, req) // The first look at the router adopted it.
 	}
+	if err := s.only(req.Key); err != nil {
+		return Grant{}, err // The first look adopted another port's.
+	}
 	inner, suggestion, err := s.reserve(req)
 	if err != nil {
 		return Grant{}, err
@@ -83,6 +86,8 @@ func (s *Service) admit(key Key) error {
 	switch {
 	case s.entries[key] != nil || s.creating[key]:
 		return nil
+	case s.occupiedLocked(key.Port()):
+		return &Error{Reason: ReasonResources, Err: errSymmetric}
 	case len(s.entries)+len(s.creating)+owed >= s.cfg.MaxMappings:
 		return &Error{Reason: ReasonResources, Err: errTableFull}
 	case s.perHost[key.Client]+owedByClient >= s.cfg.MaxMappingsPerClient:
@@ -91,6 +96,40 @@ func (s *Service) admit(key Key) error {
 	s.creating[key] = true
 	s.perHost[key.Client]++
 	return nil
+}
+
+// only returns an error if another client port than the key's has the one symmetric mapping.
+func (s *Service) only(key Key) error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.occupiedLocked(key.Port()) {
+		return &Error{Reason: ReasonResources, Err: errSymmetric}
+	}
+	return nil
+}
+
+// occupiedLocked says whether another client port has the one symmetric mapping, gets
+// it, or had it and its rule may still be there.
+func (s *Service) occupiedLocked(port ClientPort) bool {
+	if !s.cfg.Symmetric {
+		return false
+	}
+	for key := range s.entries {
+		if key.Port() != port {
+			return true
+		}
+	}
+	for key := range s.creating {
+		if key.Port() != port {
+			return true
+		}
+	}
+	for _, d := range s.debts {
+		if d.hasRule && d.key.Port() != port {
+			return true
+		}
+	}
+	return false
 }
 
 // dismiss ends the count of a create; the mapping it made counts by itself.
@@ -142,6 +181,7 @@ func (s *Service) leave(inner uint16) {
 // acquire gets a lease whose external port is nobody else's. A port that belongs to
 // another client is given back and another one asked for, a few times.
 func (s *Service) acquire(ctx context.Context, req MapRequest, inner, suggestion uint16) (Lease, error) {
+	var cause error
 	for range grantTries {
 		lease, err := s.cfg.Gateway.Lease(ctx, LeaseRequest{
 			Protocol: req.Key.Protocol, InnerPort: inner, ExternalPort: suggestion, Lifetime: req.Lifetime,
@@ -150,16 +190,16 @@ func (s *Service) acquire(ctx context.Context, req MapRequest, inner, suggestion
 			s.owe(req.Key, inner, ambiguousUntil(err, req.Lifetime))
 			return Lease{}, err
 		}
-		if s.claim(req.Key, lease.ExternalPort) {
+		if cause = s.claim(req.Key, lease.ExternalPort); cause == nil {
 			s.settle(req.Key.Protocol, inner)
 			return lease, nil
 		}
-		s.log.WarnContext(ctx, "the gateway granted a port that is in use otherwise",
-			"client", req.Key.Client.String(), "proto", req.Key.Protocol.String(), "external_port", lease.ExternalPort)
+		s.log.WarnContext(ctx, "the gateway granted a port that cannot be used", "client", req.Key.Client.String(),
+			"proto", req.Key.Protocol.String(), "external_port", lease.ExternalPort, "err", cause)
 		s.giveBack(ctx, req.Key, inner, time.Now().Add(lease.Lifetime))
 		suggestion = s.anyPort()
 	}
-	return Lease{}, &Error{Hop: HopGateway, Reason: ReasonResources, Err: errPortConflict}
+	return Lease{}, refusedGrant(cause)
 }
 
 // ambiguousUntil returns until when a lease may live that was asked for without
@@ -179,12 +219,12 @@ func (s *Service) anyPort() uint16 {
 
 // claim notes that the gateway granted a port to the key, unless it is somebody else's:
 // also one that was, whose rule still takes the packets for it.
-func (s *Service) claim(key Key, external uint16) bool {
+func (s *Service) claim(key Key, external uint16) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	for _, e := range s.entries {
 		if e.former == external && e.key != key && e.key.Protocol == key.Protocol && slices.Contains(e.rule.Match[:], external) {
-			return false
+			return errPortConflict
 		}
 	}
 	return s.ports.claim(key, external)

@@ -50,8 +50,11 @@ type Change struct {
 // CommentOnly says whether an update changes nothing that a packet could notice,
 // so that it may wait (design decision 3: the router's flash wears).
 func (c Change) CommentOnly() bool {
-	return c.Kind == UpdateRule && c.Found.Match == c.Want.Match
+	return c.Kind == UpdateRule && sameEffect(c.Found, c.Want)
 }
+
+// sameEffect says whether packets cannot tell one rule of a mapping from another.
+func sameEffect(a, b Rule) bool { return a.Match == b.Match && a.Target() == b.Target() }
 
 // Plan compares the rules that should be there with those that are, and returns
 // the changes that make them equal, removals first. It is a pure function.

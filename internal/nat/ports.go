@@ -12,6 +12,8 @@ var (
 	errClientFull   = errors.New("the client holds all mappings that it may have")
 	errNoInnerPort  = errors.New("no inner port is free")
 	errPortConflict = errors.New("the gateway grants only ports that are in use otherwise")
+	errPortDenied   = errors.New("the gateway grants only ports that clients may not map")
+	errSymmetric    = errors.New("the tunnel's one mapping is another client's or port's (GATEWAY_SYMMETRIC)")
 )
 
 // outerPort is a port at the gateway's public address.
@@ -23,8 +25,12 @@ type outerPort struct {
 // ports is the book of both kinds of ports. It is guarded by Service.mu.
 type ports struct {
 	first, last uint16
-	// delivery says whether rules match external ports too.
-	delivery Delivery
+	// delivery says whether rules match external ports too, onExternal whether packets
+	// arrive there only.
+	delivery   Delivery
+	onExternal bool
+	// targets says whether a mapping for internal port 0 may lead to a port.
+	targets func(uint16) bool
 	// owner and users say for each inner port to which client port it belongs and
 	// how many mappings, pieces of work and debts stand on it. It is free at 0:
 	// never while a lease to it may live.
@@ -36,9 +42,10 @@ type ports struct {
 	used map[Protocol]*PortSet
 }
 
-func newPorts(first, last uint16, d Delivery) ports {
+func newPorts(cfg *Config) ports {
 	return ports{
-		first: first, last: last, delivery: d,
+		first: cfg.FirstInnerPort, last: cfg.LastInnerPort,
+		delivery: cfg.Delivery, onExternal: cfg.onExternal(), targets: cfg.TargetPorts,
 		owner: make(map[uint16]ClientPort), users: make(map[uint16]int), outer: make(map[outerPort]Key),
 	}
 }
@@ -112,23 +119,35 @@ func (p *ports) leave(inner uint16) {
 // claim notes that the gateway granted the external port to the key. It refuses a
 // port that is somebody else's: of another mapping, or of another client for the
 // other protocol (RFC 6886 §3.3: the companion port is reserved; the gateway
-// cannot know, to it all our clients are one).
-func (p *ports) claim(key Key, external uint16) bool {
+// cannot know, to it all our clients are one). The error is [errPortConflict], or
+// [errPortDenied] for a port of the client that it must not open.
+func (p *ports) claim(key Key, external uint16) error {
 	if external == 0 || external == 5350 || external == 5351 {
-		return false // NAT-PMP's own ports are never given (RFC 6887 §11.3).
+		return errPortConflict // NAT-PMP's own ports are never given (RFC 6887 §11.3).
+	}
+	if key.InternalPort == 0 && !p.targets(external) {
+		return errPortDenied
 	}
 	mine := outerPort{key.Protocol, external}
 	if holder, ok := p.outer[mine]; ok && holder != key {
-		return false
+		return errPortConflict
 	}
 	if holder, ok := p.outer[outerPort{key.Protocol.Other(), external}]; ok && holder.Client != key.Client {
-		return false
+		return errPortConflict
 	}
-	if p.delivery == DeliverExternal && !p.usable(external, key.Port(), key.Protocol) {
-		return false // The rule could match nothing.
+	if p.onExternal && !p.usable(external, key.Port(), key.Protocol) {
+		return errPortConflict // The rule could not match what it has to.
 	}
 	p.outer[mine] = key
-	return true
+	return nil
+}
+
+// refusedGrant returns the failure for a client whose grants could not be claimed.
+func refusedGrant(cause error) *Error {
+	if errors.Is(cause, errPortDenied) {
+		return &Error{Reason: ReasonDenied, Err: cause}
+	}
+	return &Error{Hop: HopGateway, Reason: ReasonResources, Err: cause}
 }
 
 // unclaim takes a claim back; one of somebody else stays.

@@ -20,7 +20,7 @@ func clientPort(host byte, port uint16) ClientPort {
 func TestPortsProperties(t *testing.T) {
 	t.Parallel()
 	rapid.Check(t, func(t *rapid.T) {
-		p := newPorts(20000, 20007, DeliverInternal)
+		p := newPorts(&Config{FirstInnerPort: 20000, LastInnerPort: 20007})
 		foreign := new(PortSet)
 		foreign.AddRange(20003, 20004)
 		p.used = map[Protocol]*PortSet{UDP: foreign}
@@ -64,7 +64,7 @@ func TestPortsProperties(t *testing.T) {
 
 func TestTakeUntilNoneIsLeft(t *testing.T) {
 	t.Parallel()
-	p := newPorts(65530, 65535, DeliverInternal)
+	p := newPorts(&Config{FirstInnerPort: 65530, LastInnerPort: 65535})
 	foreign := new(PortSet)
 	foreign.Add(65531)
 	p.used = map[Protocol]*PortSet{UDP: foreign}

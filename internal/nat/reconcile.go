@@ -148,8 +148,8 @@ func (s *Service) adoptLocked(rules []Rule, number uint64) (adopted []Mapping) {
 		key := r.Key
 		owner, taken := s.ports.owner[r.InnerPort]
 		requested := s.clamp(r.Lifetime)
-		if s.entries[key] != nil || (taken && owner != key.Port()) || !s.ports.claim(key, r.ExternalPort) {
-			if e := s.entries[key]; !taken || e != nil && e.inner != r.InnerPort && owner == key.Port() {
+		if s.entries[key] != nil || (taken && owner != key.Port()) || !s.adoptableLocked(key) || s.ports.claim(key, r.ExternalPort) != nil {
+			if e := s.entries[key]; !taken || owner == key.Port() && (e == nil || e.inner != r.InnerPort) {
 				s.oweLocked(key, r.InnerPort, now.Add(requested)) // Its lease may live.
 			}
 			continue
@@ -167,6 +167,18 @@ func (s *Service) adoptLocked(rules []Rule, number uint64) (adopted []Mapping) {
 		adopted = append(adopted, e.mapping())
 	}
 	return adopted
+}
+
+// adoptableLocked says whether the settings of this run allow a former run's mapping.
+func (s *Service) adoptableLocked(key Key) bool {
+	if s.cfg.Symmetric {
+		for other := range s.entries {
+			if other.Port() != key.Port() {
+				return false
+			}
+		}
+	}
+	return s.valid(key)
 }
 
 // apply makes one change and says whether the router was changed.

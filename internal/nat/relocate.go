@@ -35,7 +35,7 @@ func (s *Service) displaced() []ClientPort {
 // displacedLocked says whether somebody else uses the port on which the mapping's
 // packets arrive at the router.
 func (s *Service) displacedLocked(e *entry) bool {
-	return !e.closing && (s.innerTakenLocked(e) || s.cfg.Delivery == DeliverExternal && s.ports.used[e.key.Protocol].Has(e.external))
+	return !e.closing && (s.innerTakenLocked(e) || s.cfg.onExternal() && s.ports.used[e.key.Protocol].Has(e.external))
 }
 
 func (s *Service) innerTakenLocked(e *entry) bool {

@@ -36,7 +36,8 @@ func (s *Service) runUnmap(ctx context.Context, key Key) error {
 		both.Wait()
 		return errors.Join(err, companion)
 	}
-	if s.forwarded(func(f Forward) bool { return f.Key == key || f.Key == key.Port().all(key.Protocol) }) {
+	// A mapping for port 0 and a rule for all ports have one key, and nothing else in common.
+	if key.InternalPort != 0 && s.forwarded(func(f Forward) bool { return f.Key == key || f.Key == key.Port().all(key.Protocol) }) {
 		return &Error{Hop: HopRouter, Reason: ReasonDenied, Err: errForeignForward}
 	}
 	return nil

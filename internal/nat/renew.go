@@ -68,6 +68,7 @@ func (s *Service) prolong(e *entry, req MapRequest) (Grant, bool) {
 // to somebody else is given back and another one asked for, a few times.
 func (s *Service) leaseAgain(ctx context.Context, key Key, inner, external uint16, lifetime time.Duration) (Lease, error) {
 	suggestion := external
+	var cause error
 	for range grantTries {
 		lease, err := s.cfg.Gateway.Lease(ctx, LeaseRequest{
 			Protocol: key.Protocol, InnerPort: inner, ExternalPort: suggestion, Lifetime: lifetime, Renewal: true,
@@ -75,7 +76,7 @@ func (s *Service) leaseAgain(ctx context.Context, key Key, inner, external uint1
 		if err != nil {
 			return Lease{}, err
 		}
-		if s.claim(key, lease.ExternalPort) {
+		if cause = s.claim(key, lease.ExternalPort); cause == nil {
 			s.settle(key.Protocol, inner)
 			return lease, nil
 		}
@@ -83,7 +84,7 @@ func (s *Service) leaseAgain(ctx context.Context, key Key, inner, external uint1
 		s.unleased(key)
 		suggestion = s.anyPort()
 	}
-	return Lease{}, &Error{Hop: HopGateway, Reason: ReasonResources, Err: errPortConflict}
+	return Lease{}, refusedGrant(cause)
 }
 
 // unleased notes that a mapping has no lease any more: a grant was given back, and
@@ -256,22 +257,22 @@ func (s *Service) refreshFailed(ctx context.Context, e *entry, err error, asked 
 }
 
 // portChanged tells the world that a mapping has another external port, and mends
-// the rule at once if it matches that port. A comment alone can wait for a reconcile.
-// The error is that of a rule that does not match the port yet, where it has to.
+// the rule at once if it matches that port or forwards to it. A comment alone can wait
+// for a reconcile. The error is that of a rule that does not do so yet, where it has to.
 func (s *Service) portChanged(ctx context.Context, e *entry, old uint16, untold bool) error {
 	s.mu.Lock()
 	found, want, m := e.rule, s.ruleOfLocked(e), e.mapping()
 	s.mu.Unlock()
 	var err error
-	if found.Match != want.Match {
+	if !sameEffect(found, want) {
 		err = s.mend(ctx, e)
 	}
 	s.emit(EventPortChanged, m, func(ev *Event) { ev.OldPort, ev.Untold = old, untold || err != nil })
 	s.askForOther(m.Key, old)
-	if s.cfg.Delivery == DeliverInternal {
-		return nil
+	if s.unmatched(e) {
+		return err
 	}
-	return err
+	return nil
 }
 
 func (s *Service) unmatched(e *entry) bool {
@@ -281,11 +282,12 @@ func (s *Service) unmatched(e *entry) bool {
 }
 
 // unmatchedLocked says whether packets for the external port would pass the mapping's
-// rule by: where they may arrive on that port, the rule should match it and could not be
-// changed yet.
+// rule by, or go to a port of the client that is not the mapping's any more: where it
+// depends on that port, the rule should match it and could not be changed yet.
 func (s *Service) unmatchedLocked(e *entry) bool {
 	want := s.ruleOfLocked(e)
-	return s.cfg.Delivery != DeliverInternal && slices.Contains(want.Match[:], e.external) && !slices.Contains(e.rule.Match[:], e.external)
+	return s.cfg.Delivery != DeliverInternal && slices.Contains(want.Match[:], e.external) && !slices.Contains(e.rule.Match[:], e.external) ||
+		e.key.InternalPort == 0 && e.rule.Target() != e.external
 }
 
 // mend makes the rule of a mapping as it should be. What fails is mended by the next

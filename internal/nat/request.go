@@ -33,13 +33,13 @@ type Grant struct {
 }
 
 var (
-	errInvalidKey = errors.New("a mapping needs an IPv4 client, a protocol and an internal port other than 0")
+	errInvalidKey = errors.New("a mapping needs an IPv4 client, a protocol and an internal port, 0 only with ZERO_PORT=external")
 	errStopped    = errors.New("shutting down")
 	errNoRouter   = errors.New("the router's rules have not been read yet")
 )
 
-func (k Key) valid() bool {
-	return k.Client.Is4() && (k.Protocol == UDP || k.Protocol == TCP) && k.InternalPort != 0
+func (s *Service) valid(k Key) bool {
+	return k.Client.Is4() && (k.Protocol == UDP || k.Protocol == TCP) && (k.InternalPort != 0 || s.cfg.ZeroPort)
 }
 
 // Map creates the mapping or renews it, and returns when both layers stand.
@@ -51,7 +51,7 @@ func (k Key) valid() bool {
 //
 // The error is an [*Error]; nothing is left half made then.
 func (s *Service) Map(ctx context.Context, req MapRequest) (Grant, error) {
-	if !req.Key.valid() || req.Lifetime <= 0 {
+	if !s.valid(req.Key) || req.Lifetime <= 0 {
 		return Grant{}, &Error{Reason: ReasonDenied, Err: errInvalidKey}
 	}
 	req.Lifetime = s.clamp(req.Lifetime)
@@ -150,7 +150,7 @@ func unreachable(failure error) bool {
 // When the router does not remove the rule the error says why, and the removal is
 // tried again until it is done.
 func (s *Service) Unmap(ctx context.Context, key Key) error {
-	if !key.valid() {
+	if !s.valid(key) {
 		return &Error{Reason: ReasonDenied, Err: errInvalidKey}
 	}
 	return s.runUnmap(ctx, key)

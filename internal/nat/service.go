@@ -62,7 +62,7 @@ func New(cfg Config) (*Service, error) {
 		inflight: make(map[Key]*mapOp),
 		cancels:  make(map[uint64]context.CancelFunc),
 		debts:    make(map[debtKey]*debt),
-		ports:    newPorts(cfg.FirstInnerPort, cfg.LastInnerPort, cfg.Delivery),
+		ports:    newPorts(&cfg),
 	}, nil
 }
 

@@ -50,7 +50,8 @@ type Key struct {
 	Client netip.Addr
 	// Protocol is UDP or TCP.
 	Protocol Protocol
-	// InternalPort is the port on the client, never 0.
+	// InternalPort is the port on the client. 0 is a mapping whose external port is the
+	// client's port too, whichever the gateway grants, see [Config.ZeroPort].
 	InternalPort uint16
 }
 
@@ -77,7 +78,7 @@ func (k Key) Port() ClientPort { return ClientPort{Client: k.Client, InternalPor
 type ClientPort struct {
 	// Client is the LAN host, an IPv4 address.
 	Client netip.Addr
-	// InternalPort is the port on the client, never 0.
+	// InternalPort is the port on the client, or 0 as in [Key].
 	InternalPort uint16
 }
 
@@ -116,11 +117,21 @@ type Rule struct {
 	Packets uint64
 }
 
+// Target returns the client's port to which the rule forwards: of a mapping for
+// internal port 0 it is the external one.
+func (r Rule) Target() uint16 {
+	if r.Key.InternalPort == 0 {
+		return r.ExternalPort
+	}
+	return r.Key.InternalPort
+}
+
 // Forward is somebody else's dst-nat rule on the tunnel interface as far as it
 // concerns us: the client port to which it forwards (RFC 6886 §3.4: a mapping
 // made by hand is not deleted by a client).
 type Forward struct {
-	// Key is what the rule forwards to. InternalPort 0 means all ports of the client.
+	// Key is what the rule forwards to. InternalPort 0 means all ports of the client, and
+	// not what it means in a mapping.
 	Key Key
 }
 
@@ -146,8 +157,8 @@ type Router interface {
 	// AddRule makes the rule and returns it with its ID. A reply that got lost
 	// does not lead to a second rule.
 	AddRule(ctx context.Context, r Rule) (Rule, error)
-	// UpdateRule changes the rule found in place: its comment and the ports that
-	// it matches become those of want. Connections through it go on.
+	// UpdateRule changes the rule found in place: its comment, the ports that it
+	// matches and its target become those of want. Connections through it go on.
 	UpdateRule(ctx context.Context, found, want Rule) error
 	// RemoveRule removes the rule. A rule that is not there is success. A rule
 	// whose ID now belongs to something else is left alone and looked for by its comment.

@@ -39,6 +39,11 @@ func ForResult(code natpmp.ResultCode) Advice {
 	}
 }
 
+// NotSymmetric is for a gateway that refuses internal port 0.
+func NotSymmetric() Advice {
+	return gatewayAdvice(KindNotAuthorized, "this gateway grants named ports only: unset GATEWAY_SYMMETRIC")
+}
+
 // NothingGranted is for a success that grants no port, or no time.
 func NothingGranted() Advice {
 	return gatewayAdvice(KindNothingGranted, "the gateway says yes and grants nothing: check whether it speaks NAT-PMP, or choose another server")

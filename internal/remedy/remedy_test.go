@@ -135,6 +135,9 @@ func TestAdviceInOneLine(t *testing.T) {
 	if got := remedy.OwnGroup("nat", "read", "doublenat", "write").String(); got != own {
 		t.Errorf("got %q", got)
 	}
+	if got := remedy.NotSymmetric(); got.Hop != nat.HopGateway || got.Passes() || !strings.Contains(got.String(), "unset GATEWAY_SYMMETRIC") {
+		t.Errorf("got %+v", got)
+	}
 	if got := remedy.NothingGranted(); got.Hop != nat.HopGateway || got.Passes() {
 		t.Errorf("got %+v", got)
 	}

@@ -57,7 +57,7 @@ func (o owned) check() error {
 		return fmt.Errorf("rule for %s", o.key.Protocol)
 	case !o.key.Client.Is4():
 		return fmt.Errorf("rule for client %s: not an IPv4 address", o.key.Client)
-	case o.key.InternalPort == 0 || o.inner == 0 || o.external == 0:
+	case o.inner == 0 || o.external == 0: // The client's port may be 0, see nat.Key.
 		return fmt.Errorf("rule for %s with a port 0 (inner %d, external %d)", o.key, o.inner, o.external)
 	case seconds < 1 || seconds > 1<<32-1 || o.lifetime%time.Second != 0:
 		return fmt.Errorf("rule for %s with lifetime %s", o.key, o.lifetime)

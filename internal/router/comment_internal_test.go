@@ -17,6 +17,11 @@ func TestComment(t *testing.T) {
 			key:      nat.Key{Client: netip.MustParseAddr("192.168.88.10"), Protocol: nat.TCP, InternalPort: 6881},
 			inner:    20001, external: 40123, lifetime: time.Hour,
 		},
+		"doublenat:default udp 192.168.88.10:0 inner=20001 ext=40123 life=60": {
+			instance: "default",
+			key:      nat.Key{Client: netip.MustParseAddr("192.168.88.10"), Protocol: nat.UDP},
+			inner:    20001, external: 40123, lifetime: time.Minute,
+		},
 		"doublenat:" + strings.Repeat("A_-9", 8) + " udp 255.255.255.255:65535 inner=65535 ext=65535 life=4294967295": {
 			instance: strings.Repeat("A_-9", 8),
 			key:      nat.Key{Client: netip.MustParseAddr("255.255.255.255"), Protocol: nat.UDP, InternalPort: 65535},
@@ -54,7 +59,6 @@ func TestForeignComments(t *testing.T) {
 		"doublenat:default tcp [::ffff:192.168.88.10]:6881 inner=20001 ext=40123 life=3600",
 		"doublenat:default tcp host:6881 inner=20001 ext=40123 life=3600",
 		"doublenat:default tcp 192.168.88.10:06881 inner=20001 ext=40123 life=3600",
-		"doublenat:default tcp 192.168.88.10:0 inner=20001 ext=40123 life=3600",
 		"doublenat:default tcp 192.168.88.10:6881 inner=0 ext=40123 life=3600",
 		"doublenat:default tcp 192.168.88.10:6881 inner=20001 ext=0 life=3600",
 		"doublenat:default tcp 192.168.88.10:6881 inner=20001 ext=40123 life=0",
@@ -82,6 +86,7 @@ func TestForeignComments(t *testing.T) {
 func FuzzParseComment(f *testing.F) {
 	f.Add("doublenat:default tcp 192.168.88.10:6881 inner=20001 ext=40123 life=3600")
 	f.Add("doublenat:a udp 1.2.3.4:5 inner=6 ext=7 life=8")
+	f.Add("doublenat:default udp 192.168.88.10:0 inner=20001 ext=40123 life=60")
 	f.Add("doublenat: my own rule, do not touch e=40999")
 	f.Fuzz(func(t *testing.T, text string) {
 		o, ok := parseComment(text)

@@ -160,7 +160,7 @@ func (r natRow) rule(o owned, iface string) nat.Rule {
 		r.iface != iface || r.ifaceList != "" || r.port != "" ||
 		r.protocol != o.key.Protocol.String() ||
 		r.toAddresses != o.key.Client.String() ||
-		r.toPorts != strconv.Itoa(int(o.key.InternalPort))
+		r.toPorts != strconv.Itoa(int(rule.Target()))
 	return rule
 }
 

@@ -198,13 +198,26 @@ func addCommand(iface string, o owned, want nat.Rule, before string) routeros.Co
 		{Name: "in-interface", Value: iface},
 		{Name: "dst-port", Value: matcher(want.Match)},
 		{Name: "to-addresses", Value: want.Key.Client.String()},
-		{Name: "to-ports", Value: strconv.Itoa(int(want.Key.InternalPort))},
+		{Name: "to-ports", Value: strconv.Itoa(int(want.Target()))},
 		{Name: "comment", Value: o.String()},
 	}
 	if before != "" {
 		args = append(args, routeros.Attr{Name: "place-before", Value: before})
 	}
 	return routeros.Command{Path: natPath + "/add", Args: args, Timeout: changeTimeout}
+}
+
+// setCommand returns the command that makes the rule found what is wanted.
+func setCommand(found nat.Rule, o owned, want nat.Rule) routeros.Command {
+	args := []routeros.Attr{
+		{Name: ".id", Value: found.ID},
+		{Name: "dst-port", Value: matcher(want.Match)},
+		{Name: "comment", Value: o.String()},
+	}
+	if found.Target() != want.Target() {
+		args = append(args, routeros.Attr{Name: "to-ports", Value: strconv.Itoa(int(want.Target()))})
+	}
+	return routeros.Command{Path: natPath + "/set", Args: args, Timeout: changeTimeout}
 }
 
 // suspect makes settle look for the tunnel interface again when the router does
@@ -225,7 +238,8 @@ func (r *Router) suspect(err error) {
 }
 
 // UpdateRule changes comment and ports of the rule found to those of want, after
-// a look whether the row still is the rule.
+// a look whether the row still is the rule. All is one command, so that comment and
+// target never contradict each other.
 func (r *Router) UpdateRule(ctx context.Context, found, want nat.Rule) error {
 	op := "updating the rule for " + want.Key.String()
 	old, o := ownedBy(r.cfg.Instance, found), ownedBy(r.cfg.Instance, want)
@@ -246,15 +260,7 @@ func (r *Router) UpdateRule(ctx context.Context, found, want nat.Rule) error {
 		if row.owned == o && row.rule.Match == want.Match {
 			return false, nil
 		}
-		_, err = r.do(ctx, routeros.Command{
-			Path: natPath + "/set",
-			Args: []routeros.Attr{
-				{Name: ".id", Value: row.rule.ID},
-				{Name: "dst-port", Value: matcher(want.Match)},
-				{Name: "comment", Value: o.String()},
-			},
-			Timeout: changeTimeout,
-		})
+		_, err = r.do(ctx, setCommand(row.rule, o, want))
 		if routeros.IsNoSuchItem(err) {
 			err = errLookAgain // somebody was faster
 		}

@@ -3,6 +3,7 @@ package router_test
 import (
 	"context"
 	"errors"
+	"net/netip"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -528,7 +529,7 @@ func TestBadRules(t *testing.T) {
 		mark := r.box.Mark()
 		for name, change := range map[string]func(*nat.Rule){
 			"no protocol":    func(b *nat.Rule) { b.Key.Protocol = 0 },
-			"IPv6":           func(b *nat.Rule) { b.Key.Client = b.Key.Client.Next().Unmap().Prev(); b.Key.InternalPort = 0 },
+			"IPv6":           func(b *nat.Rule) { b.Key.Client = netip.MustParseAddr("fd00::1") },
 			"no inner port":  func(b *nat.Rule) { b.InnerPort = 0 },
 			"no outer port":  func(b *nat.Rule) { b.ExternalPort = 0 },
 			"no lifetime":    func(b *nat.Rule) { b.Lifetime = 0 },

@@ -232,6 +232,20 @@ func TestOurRows(t *testing.T) {
 	}
 }
 
+// TestOurRowsForPortZero: such a row is as we make it while it forwards to the external port.
+func TestOurRowsForPortZero(t *testing.T) {
+	t.Parallel()
+	for toPorts, want := range map[string]bool{"40123": false, "20001": true, "0": true, "": true, "40000-41000": true} {
+		row := append(attrs(".id=*1 chain=dstnat action=dst-nat protocol=udp in-interface=wg1 dst-port=20001 to-addresses=192.168.88.10"),
+			routeros.Attr{Name: "comment", Value: "doublenat:default udp 192.168.88.10:0 inner=20001 ext=40123 life=60"},
+			routeros.Attr{Name: "to-ports", Value: toPorts})
+		v := testSite().view("default", parseRows([]routeros.Row{row}))
+		if rules := v.snapshot.Rules; len(rules) != 1 || rules[0].Altered != want || rules[0].Target() != 40123 {
+			t.Errorf("to-ports %q: got %+v, want altered %v", toPorts, rules, want)
+		}
+	}
+}
+
 // TestForwardsAreBounded reads tables that forward half the Internet.
 // A rule of ours that stands behind a row which takes its packets does nothing. It
 // counts as altered, and is made again where it works.
