@@ -15,9 +15,13 @@ func (s *Service) renew(ctx context.Context, e *entry, req MapRequest) (Grant, e
 	}
 	s.mu.Lock()
 	external, closing := e.external, e.closing
-	if req.companion && e.adopted {
-		// Whose it was is not written on its rule: what was promised for it holds.
-		req.Lifetime = max(req.Lifetime, e.requested)
+	if req.companion {
+		// It may be the client's own by now, or have been before a restart, which is not
+		// written on its rule: what was promised for it holds.
+		req.Lifetime = max(req.Lifetime, time.Until(e.until).Truncate(time.Second))
+		if e.adopted {
+			req.Lifetime = max(req.Lifetime, e.requested)
+		}
 	}
 	s.mu.Unlock()
 
@@ -126,7 +130,11 @@ func (s *Service) leasedLocked(e *entry, lease Lease, now time.Time) (old uint16
 		changed = true
 	}
 	if e.pending && (!e.adopted || s.cfg.Policy != PolicyHold) {
-		e.until = s.until(now, e.requested, lease.Lifetime)
+		until := s.until(now, e.requested, lease.Lifetime)
+		if e.companion {
+			until = later(e.until, until)
+		}
+		e.until = until
 	}
 	e.pending = false
 	e.failures, e.deniedAt = 0, time.Time{}
