@@ -14,7 +14,7 @@ import (
 func (s *stage) invite() {
 	s.line("\n%s", s.paint(bold, "The lab runs until Ctrl-C. Try, in another terminal:"))
 	s.line("")
-	s.fact("the client's page", "curl http://%v/", s.reach(s.tcp.external))
+	s.fact("client's page", "curl http://%v/", s.reach(s.tcp.external))
 	if s.places.Page.IsValid() {
 		s.fact("doublenat's page", "http://%v/ in a browser", s.places.Page)
 	}

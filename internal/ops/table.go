@@ -70,6 +70,7 @@ func requestMetrics() []Metric {
 			Labels: []string{"opcode", "result"}, Counter: true, read: answers,
 		},
 		counter(MetricRequestsShared, "Requests that were answered by the work for another one.", func(s scrape) uint64 { return s.Frontend.Shared }),
+		counter(MetricRequestsHasty, "Requests for one more new mapping of a client that makes too many; they are answered with out_of_resources.", func(s scrape) uint64 { return s.Frontend.TooManyCreates }),
 		counter(MetricRequestsSilenced, "Requests that were left without an answer on purpose.", func(s scrape) uint64 { return s.Server.Silenced }),
 		counter(MetricRequestsPanicked, "Requests at which doublenat met a mistake of its own; they are answered with a failure.", func(s scrape) uint64 { return s.Server.Panics }),
 		counter(MetricReceived, "Packets that came in.", func(s scrape) uint64 { return s.Server.Received }),
@@ -151,6 +152,10 @@ func mappingMetrics() []Metric {
 		{
 			Name: MetricLeases, Help: "Mappings whose lease on the gateway stands.", Labels: protocol,
 			read: mapped(func(m nat.Mapping, now time.Time) bool { return m.LeaseUntil.After(now) }),
+		},
+		{
+			Name: MetricLeasesRefused, Help: "Mappings whose lease the gateway refuses to renew; it is asked for on.", Labels: protocol,
+			read: mapped(func(m nat.Mapping, _ time.Time) bool { return m.Refused }),
 		},
 		gauge(MetricDebts, "Leases and rules that ended and could not be taken back yet.", func(s scrape) float64 { return float64(s.Core.Debts) }),
 		{Name: MetricMappingEvents, Help: "What happened to mappings; port_changed is an external port that the gateway changed.", Labels: []string{"kind"}, Counter: true, read: happened},
