@@ -10,6 +10,7 @@ import (
 	"os"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -32,6 +33,7 @@ func TestCommands(t *testing.T) {
 	if err := probe.Close(); err != nil {
 		t.Fatal(err)
 	}
+	var scripts atomic.Uint32 // they run side by side, and each may have a lab
 	testscript.Run(t, testscript.Params{
 		Dir: "testdata/commands", RequireExplicitExec: true,
 		Setup: func(env *testscript.Env) error {
@@ -48,8 +50,9 @@ func TestCommands(t *testing.T) {
 			env.Setenv("SILENT", o.silent.LocalAddr().String())
 			env.Setenv("LISTEN", o.environ["LISTEN_ADDR"])
 			env.Setenv("SPARE", o.spare)
+			script := byte(scripts.Add(1))
 			for i, name := range []string{"LAB_GATEWAY", "LAB_ROUTER", "LAB_LISTEN", "LAB_CLIENT"} {
-				env.Setenv(name, own(67+byte(i)).String())
+				env.Setenv(name, own(67+4*script+byte(i)).String())
 			}
 			for name, value := range o.environ {
 				env.Setenv(name, value)

@@ -100,7 +100,7 @@ func (s *Service) vacate(ctx context.Context, e *entry) {
 
 // move gives one mapping another inner port, or only another lease if inner is 0.
 func (s *Service) move(ctx context.Context, e *entry, inner uint16) {
-	ctx, cancel := context.WithTimeout(ctx, refreshTimeout)
+	leasing, cancel := context.WithTimeout(ctx, refreshTimeout)
 	defer cancel()
 	s.mu.Lock()
 	suggestion, requested := e.external, e.requested
@@ -109,23 +109,36 @@ func (s *Service) move(ctx context.Context, e *entry, inner uint16) {
 		suggestion = s.anyPort()
 	} else {
 		s.settleOn(e, inner)
-		_ = s.mend(ctx, e)
 	}
-	lease, err := s.leaseAgain(ctx, e.key, e.inner, suggestion, requested)
-	now := time.Now()
+	lease, err := s.leaseAgain(leasing, e.key, e.inner, suggestion, requested)
+	before, changed := s.arrived(e, lease, err, requested)
+	if inner != 0 {
+		_ = s.mend(ctx, e) // The comment gets both new ports at once.
+	}
 	if err != nil {
-		s.renewFailed(e, err, requested, now)
+		s.mu.Lock()
+		e.written = time.Time{} // The external port that is to come is written at once.
+		s.mu.Unlock()
 		return
 	}
-	s.mu.Lock()
-	before, changed := s.leasedLocked(e, lease, now)
-	m := e.mapping()
-	s.mu.Unlock()
+	m, _ := s.Mapping(e.key)
 	s.log.InfoContext(ctx, "mapping moved away from a port that others use", "client", m.Key.Client.String(), "proto", m.Key.Protocol.String(),
 		"internal_port", m.Key.InternalPort, "inner_port", m.InnerPort, "external_port", m.ExternalPort)
 	if changed {
 		_ = s.portChanged(ctx, e, before, true) // What fails is mended by the next reconcile.
 	}
+}
+
+// arrived notes what came of the request for the lease of a mapping that moved.
+func (s *Service) arrived(e *entry, lease Lease, err error, requested time.Duration) (before uint16, changed bool) {
+	now := time.Now()
+	if err != nil {
+		s.renewFailed(e, err, requested, now)
+		return 0, false
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.leasedLocked(e, lease, now)
 }
 
 // settleOn books another inner port for a mapping.
