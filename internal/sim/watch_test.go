@@ -4,7 +4,6 @@ import (
 	"fmt"
 	"net"
 	"net/netip"
-	"slices"
 	"sync"
 	"time"
 
@@ -38,6 +37,8 @@ type watch struct {
 	mu sync.Mutex // guards what follows
 	// told is what each client was told last about each of its mappings.
 	told map[nat.Key]telling
+	// born says since when the daemon has its mappings.
+	born map[nat.Key]time.Time
 	// holders says to whom an external port was told last.
 	holders map[outer]nat.Key
 	// gateway and router say when something was last wrong with a layer.
@@ -98,7 +99,7 @@ func (tr trouble) changedWithin(d time.Duration) bool {
 func newWatch(tr *trace, fail func(string, ...any)) *watch {
 	return &watch{
 		trace: tr, fail: fail,
-		told: make(map[nat.Key]telling), holders: make(map[outer]nat.Key), answers: make(map[string]int),
+		told: make(map[nat.Key]telling), born: make(map[nat.Key]time.Time), holders: make(map[outer]nat.Key), answers: make(map[string]int),
 	}
 }
 
@@ -149,7 +150,7 @@ func (w *watch) answered(client netip.Addr, b []byte) {
 // was told the port (invariant d).
 func (w *watch) grantedLocked(key nat.Key, resp natpmp.Response) {
 	before, known := w.told[key]
-	renewal := known && !before.void || w.accompanied(key)
+	renewal := known && !before.void || w.accompaniedLocked(key)
 	if renewal {
 		w.answers["renewed"]++
 	} else {
@@ -175,13 +176,11 @@ func (w *watch) grantedLocked(key nat.Key, resp natpmp.Response) {
 	w.holders[outer{key.Protocol, resp.ExternalPort}] = key
 }
 
-// accompanied says whether the daemon has made the mapping for its client before that
-// one asked for it.
-func (w *watch) accompanied(key nat.Key) bool {
-	d := w.bench.Daemon()
-	return d != nil && slices.ContainsFunc(d.Mappings(), func(m nat.Mapping) bool {
-		return m.Key == key && time.Since(m.Created) > time.Second
-	})
+// accompaniedLocked says whether the daemon has made the mapping for its client before
+// that one asked for it.
+func (w *watch) accompaniedLocked(key nat.Key) bool {
+	born, ok := w.born[key]
+	return ok && time.Since(born) > time.Second
 }
 
 // validLocked says whether a client has reason to believe that it has the port.
@@ -267,6 +266,13 @@ func (w *watch) happened(ev nat.Event) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	w.answers[ev.Kind.String()]++
+	switch ev.Kind {
+	case nat.EventCreated, nat.EventAdopted:
+		w.born[ev.Mapping.Key] = ev.At
+	case nat.EventDeleted, nat.EventExpired, nat.EventLost, nat.EventShutdown:
+		delete(w.born, ev.Mapping.Key)
+	default:
+	}
 	t, ok := w.told[ev.Mapping.Key]
 	if !ok {
 		return
@@ -322,6 +328,7 @@ func (w *watch) restarted(keep func(nat.Key) bool) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	w.since = time.Now()
+	clear(w.born)
 }
 
 // orphaned notes that leases may stand of which nobody knows.
