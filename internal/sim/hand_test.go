@@ -40,6 +40,7 @@ func handFaults() []fault {
 		})},
 		{"hand: adds a rule of ours that is none", func(w *world) func() {
 			port := 30000 + w.rng.IntN(1000)
+			w.tampered() // There may be one from before, which was adopted.
 			w.add(routerostest.Row{
 				"protocol": "tcp", "dst-port": strconv.Itoa(port), "to-addresses": "192.168.88.99", "to-ports": "80",
 				"comment": fmt.Sprintf("doublenat:default tcp 192.168.88.99:80 inner=%d ext=%d life=3600", port, port),
