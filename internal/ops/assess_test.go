@@ -167,6 +167,19 @@ func TestAssessVerdict(t *testing.T) {
 			state: ops.StateDegraded, hop: ops.HopRouter, title: "Router: takes minutes to list its rules", remedy: "CPU load",
 		},
 		{
+			name: "only the address is denied", change: func(in *ops.Input) {
+				in.Parts.Gateway.LookError = &natpmp.ResultError{Result: natpmp.ResultNotAuthorized}
+			},
+			state: ops.StateOK, title: "Ready, no port is open yet",
+		},
+		{
+			name: "everything is denied", change: func(in *ops.Input) {
+				in.Parts.Gateway.State = gateway.StateFailing
+				in.Parts.Gateway.LookError = &natpmp.ResultError{Result: natpmp.ResultNotAuthorized}
+			},
+			state: ops.StateDown, hop: ops.HopGateway, title: "VPN gateway: allows no mappings", remedy: "allows no mappings",
+		},
+		{
 			name: "gateway not heard lately", change: func(in *ops.Input) { in.Parts.Gateway.LastSuccess = noon().Add(-4 * time.Minute) },
 			state: ops.StateDegraded, hop: ops.HopGateway, title: "VPN gateway: was not heard lately", remedy: "requests get lost",
 		},

@@ -122,7 +122,7 @@ func gatewayHop(in Input) HopStatus {
 	case s.State == gateway.StateSilent:
 		h = h.is(StateDown, "silent")
 		h.Remedy = s.Remedy
-	case refusal == natpmp.ResultNotAuthorized || result(s.LookError) == natpmp.ResultNotAuthorized:
+	case refusal == natpmp.ResultNotAuthorized, s.State == gateway.StateFailing && result(s.LookError) == natpmp.ResultNotAuthorized:
 		h = h.is(StateDown, "allows no mappings")
 		h.Remedy = remedy.ForResult(natpmp.ResultNotAuthorized).String()
 	case s.State == gateway.StateFailing && s.Result == natpmp.ResultNetworkFailure:
