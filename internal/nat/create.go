@@ -277,6 +277,9 @@ func (s *Service) insert(req MapRequest, inner uint16, lease Lease, rule Rule, g
 	// What the client is told is counted from now.
 	e.until = later(e.until, time.Now().Add(promise(lease, req.Lifetime, granted).Lifetime))
 	e.refreshAt = s.nextRefresh(e, granted, lease.Lifetime)
+	if s.doubted.After(granted) { // The lease was lost while the rule was being made.
+		e.leaseUntil, e.refreshAt = earlier(e.leaseUntil, s.doubted), time.Now()
+	}
 	s.addLocked(e)
 	return e.mapping()
 }

@@ -109,6 +109,29 @@ func TestDeletionWhoseTurnDoesNotCome(t *testing.T) {
 	})
 }
 
+// A gateway that loses its state while the rule is being made has lost that lease too.
+func TestStateLossWhileTheRuleIsMade(t *testing.T) {
+	t.Parallel()
+	for _, policy := range []nat.LeasePolicy{nat.PolicyClient, nat.PolicyHold} {
+		t.Run(policy.String(), func(t *testing.T) {
+			t.Parallel()
+			inWorld(t, func(c *nat.Config, _ *world) { c.Policy = policy }, func(w *world) {
+				w.gateway.edit(func(g *gateway) { g.life = time.Hour })
+				w.router.edit(func(r *router) { r.latency = 7 * time.Second })
+				var create sync.WaitGroup
+				create.Go(func() { w.mapped(tcp(alice, 80)) })
+				time.Sleep(100 * time.Millisecond)
+				w.gateway.edit(func(g *gateway) { clear(g.leases) })
+				w.service.GatewayLost()
+				create.Wait()
+				w.router.edit(func(r *router) { r.latency = 10 * time.Millisecond })
+				time.Sleep(10 * time.Second)
+				w.agree()
+			})
+		})
+	}
+}
+
 // With both hops dead a failed create is answered before a program gives up for good.
 func TestFailureIsAnsweredBeforeTheUndo(t *testing.T) {
 	t.Parallel()

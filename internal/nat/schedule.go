@@ -128,6 +128,7 @@ func (s *Service) doubtLeases() {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	now := time.Now()
+	s.doubted = now
 	for _, e := range s.entries {
 		e.leaseUntil = earlier(e.leaseUntil, now)
 	}

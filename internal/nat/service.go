@@ -40,7 +40,8 @@ type Service struct {
 	debts    map[debtKey]*debt
 	ports    ports
 	forwards []Forward
-	snapshot uint64 // number of the last snapshot that was begun
+	snapshot uint64    // number of the last snapshot that was begun
+	doubted  time.Time // when the gateway last lost its state; zero for never
 	status   Status
 }
 
