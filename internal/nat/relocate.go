@@ -51,12 +51,12 @@ func (s *Service) relocate(ctx context.Context, port ClientPort) {
 		return
 	}
 	// The old leases go first: some gateways have few, and give their port to the next;
-	// others keep the port as long as one of both protocols has it.
-	for _, e := range moving {
-		s.vacate(ctx, e)
-	}
-	for _, e := range moving {
-		s.move(ctx, e, inner)
+	// others keep the port as long as one of both protocols has it. While the gateway is
+	// out of reach nothing moves: one protocol may be reached as it is.
+	if s.vacate(ctx, moving) {
+		for _, e := range moving {
+			s.move(ctx, e, inner)
+		}
 	}
 	if inner != 0 {
 		s.mu.Lock()
@@ -89,13 +89,28 @@ func (s *Service) movable(port ClientPort) (moving []*entry, inner uint16, ok bo
 	return moving, inner, ok
 }
 
-// vacate gives the lease of a mapping back that is to have another one.
-func (s *Service) vacate(ctx context.Context, e *entry) {
-	s.mu.Lock()
-	inner, until := e.inner, later(e.leaseUntil, e.mayLive)
-	e.leaseUntil, e.mayLive = earlier(e.leaseUntil, time.Now()), time.Time{}
-	s.mu.Unlock()
-	s.giveBack(ctx, e.key, inner, until)
+// vacate gives the leases of mappings back that are to have others. If the gateway does
+// not confirm that, it is false, and those that may be gone are asked for again.
+func (s *Service) vacate(ctx context.Context, moving []*entry) bool {
+	ctx, cancel := context.WithTimeout(ctx, undoTimeout)
+	defer cancel()
+	for i, e := range moving {
+		err := s.cfg.Gateway.Release(ctx, e.key.Protocol, e.inner)
+		if err == nil {
+			s.unleased(e.key)
+			s.settle(e.key.Protocol, e.inner)
+			continue
+		}
+		s.log.DebugContext(ctx, "releasing a lease", "client", e.key.Client.String(), "proto", e.key.Protocol.String(), "inner_port", e.inner, "err", err)
+		s.mu.Lock()
+		defer s.mu.Unlock()
+		for _, gone := range moving[:i+1] {
+			gone.refreshAt = time.Now()
+		}
+		s.poke()
+		return false
+	}
+	return true
 }
 
 // move gives one mapping another inner port, or only another lease if inner is 0.

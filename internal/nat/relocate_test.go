@@ -123,6 +123,9 @@ func TestMoveThatFails(t *testing.T) {
 				harm(w, true)
 				w.take(nat.TCP, before.InnerPort)
 				time.Sleep(2 * time.Minute)
+				if m, _ := w.service.Mapping(tcp(alice, 80)); name == "gateway" && m.InnerPort != before.InnerPort {
+					w.t.Error("moved while the gateway was out of reach, with a lease that still led to the old port")
+				}
 				harm(w, false)
 				time.Sleep(3 * time.Minute)
 				if m, _ := w.service.Mapping(tcp(alice, 80)); m.InnerPort == before.InnerPort {

@@ -62,7 +62,11 @@ func (s *Service) prolong(e *entry, req MapRequest) (Grant, bool) {
 		return Grant{}, false
 	}
 	e.requested, e.companion, e.unwanted = req.Lifetime, e.companion && req.companion, false
-	e.until = now.Add(req.Lifetime)
+	until := now.Add(req.Lifetime)
+	if req.companion {
+		until = later(e.until, until)
+	}
+	e.until = until
 	e.refreshAt = s.nextRefresh(e, e.leaseUntil.Add(-e.granted), e.granted)
 	s.poke()
 	return Grant{ExternalPort: e.external, Lifetime: min(e.granted, req.Lifetime)}, true
@@ -97,7 +101,7 @@ func (s *Service) unleased(key Key) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if e := s.entries[key]; e != nil {
-		e.leaseUntil = earlier(e.leaseUntil, time.Now())
+		e.leaseUntil, e.mayLive = earlier(e.leaseUntil, time.Now()), time.Time{}
 	}
 }
 
@@ -154,7 +158,7 @@ func (s *Service) renewalOutstanding(e *entry, req MapRequest, now time.Time) {
 	e.requested, e.adopted, e.pending = req.Lifetime, inherited, true
 	switch until := now.Add(req.Lifetime); {
 	case s.cfg.Policy != PolicyHold:
-	case inherited:
+	case req.companion:
 		e.until = later(e.until, until)
 	default:
 		e.until = until

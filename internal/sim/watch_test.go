@@ -217,6 +217,10 @@ func (w *watch) brokenLocked(key nat.Key, port uint16, renewal bool) string {
 	if ok && to == netip.AddrPortFrom(key.Client, key.InternalPort) {
 		return ""
 	}
+	if ok && renewal && w.gateway.within(heldOver) {
+		w.answers["from the table, of a port that is another client's by now"]++
+		return ""
+	}
 	if ok && w.router.changedWithin(reconciled) {
 		w.answers["taken by a new rule of others"]++ // the next reconcile learns of it, and moves away
 		return ""
