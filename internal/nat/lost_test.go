@@ -270,3 +270,32 @@ func TestStopTriesAgain(t *testing.T) {
 		}
 	})
 }
+
+// What a client is told from the table is a promise, which a shorter lease that the
+// gateway grants after that does not break.
+func TestShorterLeaseAfterAnAnswerFromTheTable(t *testing.T) {
+	t.Parallel()
+	long := func(_ *nat.Config, w *world) { w.gateway.life = 10 * time.Minute }
+	inWorld(t, long, func(w *world) {
+		w.mapped(tcp(alice, 80))
+		time.Sleep(time.Minute)
+		w.gateway.edit(func(g *gateway) { g.latency, g.life = 3*time.Second, 20*time.Second })
+		told := w.mapped(tcp(alice, 80))
+		if told.Lifetime < 8*time.Minute {
+			w.t.Fatalf("told %v, want what is left of ten minutes", told.Lifetime)
+		}
+		time.Sleep(5 * time.Second)
+		w.gateway.edit(func(g *gateway) { g.latency = 0 })
+		w.gateway.count()
+		time.Sleep(told.Lifetime - 10*time.Second)
+		if n := len(w.service.Mappings()); n != 1 {
+			w.t.Errorf("%d mappings %v after one was promised for %v", n, told.Lifetime-5*time.Second, told.Lifetime)
+		}
+		if n := w.gateway.count(); n > 60 {
+			w.t.Errorf("%d packets for leases of 20 s, want one in 9 to 10 s", n)
+		}
+		w.agree()
+		time.Sleep(10 * time.Second)
+		w.empty()
+	})
+}

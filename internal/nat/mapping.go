@@ -57,6 +57,9 @@ type entry struct {
 	// until is the end of the mapping; leaseUntil that of its lease. mayLive is until
 	// when the lease may stand because of a renewal without an answer, zero without one.
 	until, leaseUntil, mayLive time.Time
+	// promised is until when its client may think that it has the mapping by what it was
+	// told while a renewal was outstanding; zero if it was not.
+	promised time.Time
 	// granted is the lifetime that the lease had when it was granted last.
 	granted time.Duration
 	// formerUntil is until when packets for former may come.

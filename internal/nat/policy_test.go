@@ -63,6 +63,27 @@ func TestHoldTellsAChangedPort(t *testing.T) {
 	})
 }
 
+// A gateway that moves both protocols of a port tells so at the renewal of one. Who waits
+// for his turn behind that renewal is not told the other's old port from the table, nor
+// does his renewal put off the question for the new one.
+func TestHoldDoubtsThePortOfTheOtherProtocol(t *testing.T) {
+	t.Parallel()
+	inWorld(t, func(c *nat.Config, w *world) {
+		hold(c, w)
+		c.Random = func() float64 { return 0 }
+	}, func(w *world) {
+		w.mapped(tcp(alice, 6881))
+		time.Sleep(15 * time.Second) // The refreshes of the two are that far apart.
+		w.mapped(udp(alice, 6881))
+		w.gateway.edit(func(g *gateway) { g.granted, g.latency = []uint16{40404, 40404}, 80*time.Millisecond })
+		time.Sleep(14*time.Second + 980*time.Millisecond) // TCP's refresh is under way.
+		if got := w.mapped(udp(alice, 6881)); got.ExternalPort != 40404 {
+			w.t.Errorf("UDP was told port %d while TCP's became 40404", got.ExternalPort)
+		}
+		w.agree()
+	})
+}
+
 func TestHoldSurvivesAGatewayThatIsAway(t *testing.T) {
 	t.Parallel()
 	inWorld(t, hold, func(w *world) {

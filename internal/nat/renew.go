@@ -57,7 +57,8 @@ func (s *Service) prolong(e *entry, req MapRequest) (Grant, bool) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	now := time.Now()
-	if s.cfg.Policy != PolicyHold || e.closing || e.adopted || e.pending || e.failures > 0 ||
+	asking := !e.refreshAt.IsZero() && !e.refreshAt.After(now) // The lease or its port is in doubt.
+	if s.cfg.Policy != PolicyHold || e.closing || e.adopted || e.pending || e.failures > 0 || asking ||
 		e.leaseUntil.Sub(now) <= e.granted/2 || s.unmatchedLocked(e) {
 		return Grant{}, false
 	}
@@ -138,7 +139,7 @@ func (s *Service) leasedLocked(e *entry, lease Lease, now time.Time) (old uint16
 		if e.companion {
 			until = later(e.until, until)
 		}
-		e.until = until
+		e.until = later(until, e.promised)
 	}
 	e.pending = false
 	e.failures, e.deniedAt = 0, time.Time{}
@@ -167,9 +168,13 @@ func (s *Service) renewalOutstanding(e *entry, req MapRequest, now time.Time) {
 
 // nextRefresh returns when the lease is to be renewed without the client: never, or
 // at half of its lifetime (RFC 6886 §3.3) and a little jitter, so that the leases
-// made at once do not stay in step.
+// made at once do not stay in step. Without policy hold only a promise asks for that.
 func (s *Service) nextRefresh(e *entry, now time.Time, granted time.Duration) time.Time {
-	if s.cfg.Policy != PolicyHold || !e.leaseUntil.Before(e.until) {
+	end := e.until
+	if s.cfg.Policy != PolicyHold {
+		end = e.promised
+	}
+	if !e.leaseUntil.Before(end) {
 		return time.Time{}
 	}
 	half := granted / 2

@@ -99,7 +99,7 @@ func (s *Service) tell(op *mapOp, req MapRequest) Grant {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if e := s.entries[req.Key]; e != nil && e.external == op.grant.ExternalPort {
-		e.told = op.grant.ExternalPort
+		e.told, e.promised = op.grant.ExternalPort, time.Time{}
 	}
 	return Grant{ExternalPort: op.grant.ExternalPort, Lifetime: min(op.grant.Lifetime, req.Lifetime)}
 }
@@ -121,17 +121,22 @@ func (s *Service) grantFromTable(req MapRequest, failure error) (Grant, bool) {
 	left := min(e.until.Sub(now), max(e.leaseUntil.Sub(now), 0), req.Lifetime).Truncate(time.Second)
 	if left < holdOverBelow {
 		if !unreachable(failure) || now.After(e.leaseUntil.Add(s.cfg.HoldOver)) {
-			if left > 0 {
-				e.told = e.external
-			}
-			return Grant{ExternalPort: e.external, Lifetime: left}, left > 0
+			return s.promiseLocked(e, left), left > 0
 		}
 		left = min(holdOverLifetime, req.Lifetime)
 		e.until = later(e.until, now.Add(left))
 		s.poke()
 	}
-	e.told = e.external
-	return Grant{ExternalPort: e.external, Lifetime: left}, true
+	return s.promiseLocked(e, left), true
+}
+
+// promiseLocked notes what a client is told about a renewal that is outstanding: a
+// shorter lease that the gateway grants after that does not end the mapping earlier.
+func (s *Service) promiseLocked(e *entry, left time.Duration) Grant {
+	if left > 0 {
+		e.told, e.promised = e.external, time.Now().Add(left)
+	}
+	return Grant{ExternalPort: e.external, Lifetime: left}
 }
 
 // unreachable says whether a failure leaves hope: no answer yet, or none at all.

@@ -136,7 +136,7 @@ func (w *watch) untold(mappings []nat.Mapping) (wrong []string) {
 		if !ok || t.void || m.ToldPort == 0 && time.Now().After(t.until) {
 			continue // adopted, and its client never heard of it, or of one before it
 		}
-		if t.port != m.ExternalPort && t.moved.IsZero() {
+		if t.port != m.ExternalPort && t.moved.IsZero() && !w.undoneLocked(m.Key) {
 			wrong = append(wrong, fmt.Sprintf("(b) %v has port %d and its client was told %d", m.Key, m.ExternalPort, t.port))
 		}
 	}
@@ -184,6 +184,10 @@ func (w *watch) last(key nat.Key) telling {
 func (w *watch) undone(key nat.Key) bool {
 	w.mu.Lock()
 	defer w.mu.Unlock()
+	return w.undoneLocked(key)
+}
+
+func (w *watch) undoneLocked(key nat.Key) bool {
 	last := w.overtaking.last
 	return w.overtaking.active > 0 || !last.IsZero() && w.told[key].stood.Before(last.Add(inFlight))
 }

@@ -180,7 +180,7 @@ func (w *watch) grantedLocked(key nat.Key, resp natpmp.Response) {
 // that one asked for it.
 func (w *watch) accompaniedLocked(key nat.Key) bool {
 	born, ok := w.born[key]
-	return ok && time.Since(born) > time.Second
+	return ok && time.Since(born) > 0
 }
 
 // validLocked says whether a client has reason to believe that it has the port.
