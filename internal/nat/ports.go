@@ -122,6 +122,15 @@ func (p *ports) leave(inner uint16) {
 // cannot know, to it all our clients are one). The error is [errPortConflict], or
 // [errPortDenied] for a port of the client that it must not open.
 func (p *ports) claim(key Key, external uint16) error {
+	if p.onExternal && !p.usable(external, key.Port(), key.Protocol) {
+		return errPortConflict // The rule could not match what it has to.
+	}
+	return p.inherit(key, external)
+}
+
+// inherit is claim for a mapping that stands since before: one whose port somebody has
+// taken on the router meanwhile moves away from it.
+func (p *ports) inherit(key Key, external uint16) error {
 	if external == 0 || external == 5350 || external == 5351 {
 		return errPortConflict // NAT-PMP's own ports are never given (RFC 6887 §11.3).
 	}
@@ -134,9 +143,6 @@ func (p *ports) claim(key Key, external uint16) error {
 	}
 	if holder, ok := p.outer[outerPort{key.Protocol.Other(), external}]; ok && holder.Client != key.Client {
 		return errPortConflict
-	}
-	if p.onExternal && !p.usable(external, key.Port(), key.Protocol) {
-		return errPortConflict // The rule could not match what it has to.
 	}
 	p.outer[mine] = key
 	return nil

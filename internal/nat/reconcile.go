@@ -148,7 +148,7 @@ func (s *Service) adoptLocked(rules []Rule, number uint64) (adopted []Mapping) {
 		key := r.Key
 		owner, taken := s.ports.owner[r.InnerPort]
 		requested := s.clamp(r.Lifetime)
-		if s.entries[key] != nil || (taken && owner != key.Port()) || !s.adoptableLocked(key) || s.ports.claim(key, r.ExternalPort) != nil {
+		if s.entries[key] != nil || (taken && owner != key.Port()) || !s.adoptableLocked(key) || s.ports.inherit(key, r.ExternalPort) != nil {
 			if e := s.entries[key]; !taken || owner == key.Port() && (e == nil || e.inner != r.InnerPort) {
 				s.oweLocked(key, r.InnerPort, now.Add(requested)) // Its lease may live.
 			}

@@ -89,6 +89,46 @@ func TestExternalPortThatOthersTake(t *testing.T) {
 	})
 }
 
+// That somebody took the port while the daemon was away is no reason to lose a mapping.
+func TestPortThatOthersTakeBeforeARestart(t *testing.T) {
+	t.Parallel()
+	for _, delivery := range []nat.Delivery{nat.DeliverInternal, nat.DeliverBoth, nat.DeliverExternal} {
+		t.Run(delivery.String(), func(t *testing.T) {
+			t.Parallel()
+			settings := func(c *nat.Config, _ *world) { c.Delivery, c.KeepOnShutdown = delivery, true }
+			inWorld(t, settings, func(w *world) {
+				w.mapped(tcp(alice, 80))
+				before, _ := w.service.Mapping(tcp(alice, 80))
+				ids := w.router.ids()
+				if err := w.stop(); err != nil {
+					w.t.Fatal(err)
+				}
+				arrival := func(m nat.Mapping) uint16 {
+					if delivery == nat.DeliverExternal {
+						return m.ExternalPort
+					}
+					return m.InnerPort
+				}
+				w.take(nat.TCP, arrival(before))
+				w.kinds()
+				w.start(settings)
+				time.Sleep(10 * time.Second)
+				m, ok := w.service.Mapping(tcp(alice, 80))
+				if !ok {
+					w.t.Fatalf("the mapping is gone: %v", w.kinds())
+				}
+				if arrival(m) == arrival(before) {
+					w.t.Errorf("packets still arrive on port %d", arrival(m))
+				}
+				if diff := cmp.Diff(ids, w.router.ids(), cmpAddr); diff != "" {
+					w.t.Errorf("rules (-before +after):\n%s", diff)
+				}
+				w.agree()
+			})
+		})
+	}
+}
+
 // A move whose parts fail is made up for.
 func TestMoveThatFails(t *testing.T) {
 	t.Parallel()
