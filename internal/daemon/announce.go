@@ -44,7 +44,11 @@ func multicast(conn net.PacketConn, cfg config.Config) (natpmp.AnnouncementSende
 	if err != nil {
 		return nil, err.Error()
 	}
-	return sender, "on " + strings.Join(names(links), ", ")
+	how := "on " + strings.Join(names(links), ", ")
+	if reason != "" {
+		how += "; " + reason
+	}
+	return sender, how
 }
 
 // lans returns this host's links that are up and can do multicast.
@@ -73,7 +77,8 @@ func lans() ([]lan, error) {
 	return found, nil
 }
 
-// choose returns the links to announce on, or why there is none.
+// choose returns the links to announce on, or why there is none. Of interfaces that are
+// named those are taken that are there; the reason tells of the others.
 //
 // Chosen by itself is a link on which clients can be: from some of its addresses
 // requests are allowed, the gateway is not on it, requests to its address come in
@@ -83,17 +88,22 @@ func lans() ([]lan, error) {
 func choose(links []lan, cfg config.Config) ([]lan, string) {
 	if named := cfg.Announce.Interfaces; len(named) > 0 {
 		links = slices.DeleteFunc(slices.Clone(links), func(l lan) bool { return !slices.Contains(named, l.name) })
-		if found := names(links); len(found) < len(named) {
-			return nil, fmt.Sprintf("ANNOUNCE names %s, of which only %q can send multicast", strings.Join(named, ", "), found)
+		found := names(links)
+		missing := slices.DeleteFunc(slices.Clone(named), func(name string) bool { return slices.Contains(found, name) })
+		if len(missing) == 0 {
+			return links, ""
 		}
-		return links, ""
+		return links, "ANNOUNCE names " + strings.Join(missing, ", ") + ", which is not there or cannot send multicast"
 	}
 	links = slices.DeleteFunc(slices.Clone(links), func(l lan) bool {
 		served := cfg.Listen.Addr().IsUnspecified() || cfg.Listen.Addr() == l.prefix.Addr()
 		return !served || l.prefix.Masked().Contains(cfg.Gateway.Addr()) || !hasClients(cfg, l.prefix.Masked()) ||
 			(cfg.Announce.Mode == config.AnnounceAuto && l.prefix.Bits() >= 30)
 	})
-	return links, "no interface of this host is on a LAN with clients"
+	if len(links) == 0 {
+		return nil, "no interface of this host is on a LAN with clients"
+	}
+	return links, ""
 }
 
 // hasClients says whether a host on the link may ask.

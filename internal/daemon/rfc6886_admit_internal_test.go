@@ -99,6 +99,7 @@ func TestRFC6886AnnounceChoice(t *testing.T) {
 		name, want string
 		env        []string
 		links      []lan
+		without    string // what the reason names
 	}{
 		{name: "one LAN", links: links(lan0), want: "br0"},
 		{name: "two LANs, outside, tunnel and container", links: links(lan0, wan, tunnel, pair, lan1), want: "br0,br1"},
@@ -106,7 +107,8 @@ func TestRFC6886AnnounceChoice(t *testing.T) {
 		{name: "container, although asked for", links: links(pair), env: []string{"ANNOUNCE=on"}, want: "veth"},
 		{name: "container by its name", links: links(lan0, pair), env: []string{"ANNOUNCE=on:veth"}, want: "veth"},
 		{name: "outside by its name", links: links(lan0, wan), env: []string{"ANNOUNCE=on:eth9"}, want: "eth9"},
-		{name: "name that is not there", links: links(lan0), env: []string{"ANNOUNCE=on:br0,br7"}},
+		{name: "name that is not there", links: links(lan0), env: []string{"ANNOUNCE=on:br0,br7"}, want: "br0", without: "br7"},
+		{name: "names that are not there", links: links(lan0), env: []string{"ANNOUNCE=on:br7,br8"}, without: "br7, br8"},
 		{name: "socket on one address", links: links(lan0, lan1), env: []string{"LISTEN_ADDR=192.168.88.2:5351"}, want: "br0"},
 		{name: "nobody allowed there", links: links(lan0), env: []string{"ALLOWED_CLIENTS=10.0.0.0/8"}},
 		{name: "part of the link allowed", links: links(lan0), env: []string{"ALLOWED_CLIENTS=192.168.88.128/25"}, want: "br0"},
@@ -128,6 +130,9 @@ func TestRFC6886AnnounceChoice(t *testing.T) {
 			}
 			if len(got) == 0 && reason == "" {
 				t.Error("none, and no reason")
+			}
+			if !strings.Contains(reason, tt.without) {
+				t.Errorf("reason %q, want it to name %s", reason, tt.without)
 			}
 		})
 	}

@@ -1,6 +1,9 @@
 package nat
 
-import "time"
+import (
+	"net/netip"
+	"time"
+)
 
 // Mapping is what is known about one mapping at one moment.
 type Mapping struct {
@@ -38,6 +41,12 @@ type Mapping struct {
 	RuleID string
 	// Packets counts what came in through the rule, as of the last reconcile.
 	Packets uint64
+}
+
+// Target returns where on the LAN the mapping leads: the client and its port, which for
+// internal port 0 is the external one.
+func (m Mapping) Target() netip.AddrPort {
+	return netip.AddrPortFrom(m.Key.Client, Rule{Key: m.Key, ExternalPort: m.ExternalPort}.Target())
 }
 
 // entry is a mapping in the table. All fields are guarded by Service.mu; whoever

@@ -244,6 +244,7 @@ func TestWriteText(t *testing.T) {
 	in.Parts.Mappings = []nat.Mapping{
 		{Key: nat.Key{Client: alice, Protocol: nat.TCP, InternalPort: 6881}, ExternalPort: 40000, LeaseUntil: noon().Add(45 * time.Second), Packets: 7},
 		{Key: nat.Key{Client: bob, Protocol: nat.UDP, InternalPort: 9}, ExternalPort: 9, LeaseUntil: noon().Add(-time.Second), Closing: true},
+		{Key: nat.Key{Client: bob, Protocol: nat.UDP}, ExternalPort: 40001, LeaseUntil: noon().Add(45 * time.Second)},
 	}
 	in.Events = []ops.Event{{ID: 2, Time: noon(), Text: "VPN gateway: silent"}, {ID: 1, Time: noon(), Text: "not shown"}}
 	var b bytes.Buffer
@@ -260,9 +261,10 @@ func TestWriteText(t *testing.T) {
 <down>✗ VPN gateway     -       silent                          10.2.0.1:5351
 … Public address  -       waits for the VPN gateway       5.6.7.8
 
-PUBLIC         PROTO  CLIENT              LEASE ENDS  PACKETS  KIND
-5.6.7.8:40000  tcp    192.168.88.10:6881  in 45s      7        client
-5.6.7.8:9      udp    192.168.88.11:9     overdue     0        client, closing
+PUBLIC         PROTO  CLIENT               LEASE ENDS  PACKETS  KIND
+5.6.7.8:40000  tcp    192.168.88.10:6881   in 45s      7        client
+5.6.7.8:9      udp    192.168.88.11:9      overdue     0        client, closing
+5.6.7.8:40001  udp    192.168.88.11:40001  in 45s      0        client
 
 2026-11-22 12:00:00  VPN gateway: silent
 `

@@ -2,7 +2,6 @@ package ops
 
 import (
 	"fmt"
-	"net/netip"
 	"slices"
 	"strings"
 	"time"
@@ -35,7 +34,7 @@ func (e *events) add(ev Event) {
 func ofMapping(ev nat.Event) Event {
 	m := ev.Mapping
 	port := fmt.Sprintf("%s port %d", strings.ToUpper(m.Key.Protocol.String()), m.ExternalPort)
-	whose := netip.AddrPortFrom(m.Key.Client, m.Key.InternalPort).String()
+	whose := m.Target().String()
 	text := fmt.Sprintf("%s of %s: %s", port, whose, ev.Kind)
 	switch ev.Kind {
 	case nat.EventCreated:

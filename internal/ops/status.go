@@ -138,7 +138,8 @@ type Mapping struct {
 	InnerPort uint16 `json:"inner_port"`
 	// Client is the LAN host.
 	Client netip.Addr `json:"client"`
-	// InternalPort is the port on the client.
+	// InternalPort is the port on the client; 0 if it asked for the one that is granted,
+	// which is its port then.
 	InternalPort uint16 `json:"internal_port"`
 	// Kind is who wanted it: a client by itself, doublenat for a client that forgot
 	// (companion), the operator (static), or a run before this one (adopted).

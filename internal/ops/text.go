@@ -1,6 +1,7 @@
 package ops
 
 import (
+	"cmp"
 	"fmt"
 	"io"
 	"net/netip"
@@ -104,9 +105,14 @@ func writeMappings(b *strings.Builder, s Status) {
 			kind += ", closing"
 		}
 		fmt.Fprintf(t, "%s\t%s\t%s\t%s\t%d\t%s\n",
-			public, m.Protocol, netip.AddrPortFrom(m.Client, m.InternalPort), ends, m.Packets, kind)
+			public, m.Protocol, m.target(), ends, m.Packets, kind)
 	}
 	_ = t.Flush() // a strings.Builder takes everything
+}
+
+// target returns where on the LAN the mapping leads, see [nat.Mapping.Target].
+func (m *Mapping) target() netip.AddrPort {
+	return netip.AddrPortFrom(m.Client, cmp.Or(m.InternalPort, m.ExternalPort))
 }
 
 func writeEvents(b *strings.Builder, s Status, o TextOptions) {

@@ -129,7 +129,8 @@ function showRow(row, m) {
   write(part("host"), m.public ? `${host}:` : host);
   write(part("port"), String(m.external_port));
   write(part("proto"), m.protocol);
-  write(part("client"), `${m.client}:${m.internal_port}`);
+  // Who asks for internal port 0 is reached on the external one.
+  write(part("client"), `${m.client}:${m.internal_port || m.external_port}`);
   write(part("kind"), m.closing ? "closing" : kinds[m.kind] || "");
   part("kind").hidden = !part("kind").textContent;
   write(part("packets"), m.packets.toLocaleString());
