@@ -204,7 +204,7 @@ func (w *watch) brokenLocked(key nat.Key, port uint16, renewal bool) string {
 			w.answers["from the table, held up by the router"]++
 		case w.gateway.changedWithin(inFlight):
 			w.answers["overtaken by the gateway"]++
-		case w.overtaking.within(inFlight):
+		case w.overtaking.within(inFlight), renewal && w.undoneLocked(key):
 			w.answers["undone by a packet that was overtaken"]++
 		case w.wayward && (renewal || w.gateway.within(inFlight)):
 			w.answers["moved by the gateway meanwhile"]++
