@@ -62,7 +62,7 @@ func (s *Service) finish(ctx context.Context, op *mapOp, inner uint16, lease Lea
 	rule, err := s.cfg.Router.AddRule(ctx, want)
 	if err != nil {
 		s.disclaim(req.Key, inner, lease, want, err)
-		op.after = append(op.after, func() { s.giveBack(ctx, req.Key, inner, granted.Add(lease.Lifetime)) })
+		op.after = append(op.after, func() { s.giveBack(ctx, req.Key, inner, lease.mayLive(granted)) })
 		return Grant{}, err
 	}
 	m := s.insert(req, inner, lease, rule, granted)
@@ -192,7 +192,7 @@ func (s *Service) acquire(ctx context.Context, req MapRequest, inner, suggestion
 		}
 		if cause = s.claim(req.Key, lease.ExternalPort); cause == nil {
 			s.settle(req.Key.Protocol, inner)
-			return lease, nil
+			return lease.within(req.Lifetime), nil
 		}
 		s.log.WarnContext(ctx, "the gateway granted a port that cannot be used", "client", req.Key.Client.String(),
 			"proto", req.Key.Protocol.String(), "external_port", lease.ExternalPort, "err", cause)
@@ -276,6 +276,9 @@ func (s *Service) insert(req MapRequest, inner uint16, lease Lease, rule Rule, g
 	}
 	// What the client is told is counted from now.
 	e.until = later(e.until, time.Now().Add(promise(lease, req.Lifetime, granted).Lifetime))
+	if lease.longer > 0 {
+		e.mayLive = lease.mayLive(granted)
+	}
 	e.refreshAt = s.nextRefresh(e, granted, lease.Lifetime)
 	if s.doubted.After(granted) { // The lease was lost while the rule was being made.
 		e.leaseUntil, e.refreshAt = earlier(e.leaseUntil, s.doubted), time.Now()

@@ -1,6 +1,7 @@
 package nat_test
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -127,6 +128,7 @@ type gateway struct {
 	mu      sync.Mutex
 	leases  map[leaseKey]lease
 	life    time.Duration // cap on lifetimes, 0 for none
+	says    time.Duration // the lifetime that it speaks of, 0 for that of the lease
 	latency time.Duration
 	window  chan struct{} // nil for no bound
 	random  *rand.Rand
@@ -203,7 +205,7 @@ func (g *gateway) Lease(ctx context.Context, req nat.LeaseRequest) (granted nat.
 			life = min(life, g.life)
 		}
 		g.leases[key] = lease{external, time.Now().Add(life)}
-		granted = nat.Lease{ExternalPort: external, Lifetime: life}
+		granted = nat.Lease{ExternalPort: external, Lifetime: cmp.Or(g.says, life)}
 	})
 	return granted, err
 }

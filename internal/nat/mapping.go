@@ -64,7 +64,8 @@ type entry struct {
 	packets   uint64
 
 	// until is the end of the mapping; leaseUntil that of its lease. mayLive is until
-	// when the lease may stand because of a renewal without an answer, zero without one.
+	// when the lease may stand: because of a renewal without an answer, or because the
+	// gateway granted more than was asked for.
 	until, leaseUntil, mayLive time.Time
 	// promised is until when its client may think that it has the mapping by what it was
 	// told while a renewal was outstanding; zero if it was not.

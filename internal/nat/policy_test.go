@@ -84,6 +84,30 @@ func TestHoldDoubtsThePortOfTheOtherProtocol(t *testing.T) {
 	})
 }
 
+// A longer lease than was asked for is not believed in: no gateway should grant one
+// (RFC 6886 §3.3). Given back is what it may be all the same.
+func TestLeaseThatIsLongerThanAsked(t *testing.T) {
+	t.Parallel()
+	inWorld(t, hold, func(w *world) {
+		w.gateway.edit(func(g *gateway) { g.says = 2 * time.Hour })
+		for range 4 {
+			if _, err := w.service.Map(w.t.Context(), nat.MapRequest{Key: tcp(alice, 80), Lifetime: time.Minute}); err != nil {
+				w.t.Fatal(err)
+			}
+			time.Sleep(45 * time.Second)
+			w.agree()
+		}
+		w.gateway.edit(func(g *gateway) { g.before = silent })
+		time.Sleep(time.Hour)
+		if n := w.service.Leftovers()["debts"]; n != 1 {
+			w.t.Errorf("%d debts while the gateway may have the lease, want 1", n)
+		}
+		w.gateway.edit(func(g *gateway) { g.before = nil })
+		time.Sleep(5 * time.Minute)
+		w.empty()
+	})
+}
+
 func TestHoldSurvivesAGatewayThatIsAway(t *testing.T) {
 	t.Parallel()
 	inWorld(t, hold, func(w *world) {

@@ -87,7 +87,7 @@ func (s *Service) leaseAgain(ctx context.Context, key Key, inner, external uint1
 		}
 		if cause = s.claim(key, lease.ExternalPort); cause == nil {
 			s.settle(key.Protocol, inner)
-			return lease, nil
+			return lease.within(lifetime), nil
 		}
 		s.giveBack(ctx, key, inner, time.Now().Add(lease.Lifetime))
 		s.unleased(key)
@@ -144,6 +144,9 @@ func (s *Service) leasedLocked(e *entry, lease Lease, now time.Time) (old uint16
 	e.pending = false
 	e.failures, e.deniedAt = 0, time.Time{}
 	e.granted, e.leaseUntil, e.mayLive = lease.Lifetime, now.Add(lease.Lifetime), time.Time{}
+	if lease.longer > 0 {
+		e.mayLive = lease.mayLive(now)
+	}
 	e.refreshAt = s.nextRefresh(e, now, lease.Lifetime)
 	s.poke()
 	return old, changed
@@ -343,7 +346,7 @@ func (s *Service) revive(ctx context.Context, e *entry, lease Lease, req MapRequ
 	want := s.wantedRule(e.key, e.inner, lease.ExternalPort, req.Lifetime)
 	rule, err := s.ensureRule(ctx, want)
 	if err != nil {
-		s.giveBack(ctx, e.key, e.inner, time.Now().Add(lease.Lifetime))
+		s.giveBack(ctx, e.key, e.inner, lease.mayLive(time.Now()))
 		s.mu.Lock()
 		defer s.mu.Unlock()
 		if lease.ExternalPort != e.external {

@@ -186,7 +186,21 @@ type Lease struct {
 	ExternalPort uint16
 	// Lifetime is how long it lasts from now on, at least one second.
 	Lifetime time.Duration
+
+	// longer is by how much it may last longer, if the gateway granted more than was asked for.
+	longer time.Duration
 }
+
+// within returns the lease as it is believed in: for as long as was asked for, if the
+// gateway speaks of more, as it should not (RFC 6886 §3.3).
+func (l Lease) within(asked time.Duration) Lease {
+	l.longer = max(l.Lifetime-asked, 0)
+	l.Lifetime -= l.longer
+	return l
+}
+
+// mayLive returns until when a lease that was granted at the given time may stand.
+func (l Lease) mayLive(granted time.Time) time.Time { return granted.Add(l.Lifetime + l.longer) }
 
 // Gateway is the VPN gateway as the core sees it. Its methods may be called at
 // the same time from several goroutines. They return [*Error] with [HopGateway]
