@@ -92,9 +92,15 @@ func (r *router) UpdateRule(ctx context.Context, found, want nat.Rule) error {
 func (r *router) RemoveRule(ctx context.Context, rule nat.Rule) error {
 	return r.do(ctx, "remove", rule, func() {
 		r.rules = slices.DeleteFunc(r.rules, func(have nat.Rule) bool {
-			return have.ID == rule.ID || rule.ID == "" && have.Key == rule.Key
+			return sameComment(have, rule) && (have.ID == rule.ID || rule.ID == "")
 		})
 	})
+}
+
+// sameComment says whether the router finds one rule when it is asked for the other:
+// ids may change, so a rule is looked for by its comment.
+func sameComment(a, b nat.Rule) bool {
+	return a.Key == b.Key && a.InnerPort == b.InnerPort && a.ExternalPort == b.ExternalPort && a.Lifetime == b.Lifetime
 }
 
 // edit lets the administrator change the table.

@@ -299,3 +299,38 @@ func TestShorterLeaseAfterAnAnswerFromTheTable(t *testing.T) {
 		w.empty()
 	})
 }
+
+// A change of a rule whose outcome is unknown may have given it another comment, by which
+// alone it is found. A deletion removes it all the same before it is a success.
+func TestDeletionAfterAnUpdateInDoubt(t *testing.T) {
+	t.Parallel()
+	inWorld(t, func(c *nat.Config, _ *world) { c.Delivery = nat.DeliverBoth }, func(w *world) {
+		w.mapped(tcp(alice, 80))
+		w.router.edit(func(r *router) {
+			r.after = func(op string, _ nat.Rule) error {
+				if op == "update" {
+					return routerError(nat.ReasonUnreachable, true)
+				}
+				return nil
+			}
+			r.before = func(op string, _ nat.Rule) error {
+				if op == "rules" { // The reconcile must not mend it meanwhile.
+					return routerError(nat.ReasonUnreachable, false)
+				}
+				return nil
+			}
+		})
+		for _, port := range []uint16{40404, 40405} {
+			w.gateway.edit(func(g *gateway) { g.granted = []uint16{port} })
+			_, _ = w.service.Map(w.t.Context(), nat.MapRequest{Key: tcp(alice, 80), Lifetime: time.Hour}) // may fail
+		}
+		if err := w.service.Unmap(w.t.Context(), tcp(alice, 80)); err != nil {
+			w.t.Fatal(err)
+		}
+		if ids := w.router.ids(); len(ids) > 0 {
+			w.t.Errorf("deleted, and the rules %v are still there", ids)
+		}
+		w.router.edit(func(r *router) { r.after, r.before = nil, nil })
+		w.empty()
+	})
+}

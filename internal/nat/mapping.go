@@ -1,7 +1,9 @@
 package nat
 
 import (
+	"errors"
 	"net/netip"
+	"slices"
 	"time"
 )
 
@@ -103,7 +105,11 @@ type entry struct {
 	// snapshot can show that it is missing. written is when it was last changed.
 	rule     Rule
 	standing uint64
-	written  time.Time
+	// forms are what the rule may have been made since by changes whose outcome is unknown.
+	// formed is the number of the last snapshot that had begun then: a later one shows it.
+	forms   []Rule
+	formed  uint64
+	written time.Time
 
 	// busy is set while the scheduler's work for it is under way.
 	busy bool
@@ -116,6 +122,25 @@ func (e *entry) mapping() Mapping {
 		Adopted: e.adopted, Companion: e.companion, Refused: !e.deniedAt.IsZero(), Closing: e.closing, RuleID: e.rule.ID, Packets: e.packets,
 	}
 }
+
+// maxForms bounds how many forms of a rule are remembered. The reconcile finds what was
+// forgotten.
+const maxForms = 4
+
+// doubtLocked notes that a change of the rule failed without telling whether it was made.
+func (e *entry) doubtLocked(r Rule, err error, snapshot uint64) {
+	var failure *Error
+	if !errors.As(err, &failure) || !failure.Ambiguous {
+		return
+	}
+	e.formed = snapshot
+	if !slices.Contains(e.forms, r) {
+		e.forms = append(e.forms[max(len(e.forms)-maxForms+1, 0):], r)
+	}
+}
+
+// rules returns the rule in each form in which it may stand on the router.
+func (e *entry) rules() []Rule { return append([]Rule{e.rule}, e.forms...) }
 
 // due returns when something has to be done for the entry without a client.
 func (e *entry) due() time.Time {

@@ -240,10 +240,9 @@ func (s *Service) applyWant(ctx context.Context, c Change, number uint64) (bool,
 			s.track(c.Found, number) // Its id may be another one than before.
 			return false, nil
 		}
-		if err := s.cfg.Router.UpdateRule(ctx, c.Found, want); err != nil {
+		if err := s.updateRule(ctx, e, c.Found, want); err != nil {
 			return false, err
 		}
-		s.noteRule(e, c.Want)
 		return true, nil
 	}
 	rule, err := s.cfg.Router.AddRule(ctx, want)
@@ -264,6 +263,9 @@ func (s *Service) track(found Rule, number uint64) {
 	defer s.mu.Unlock()
 	if e := s.entries[found.Key]; e != nil && !e.closing && e.standing < number {
 		e.rule = found
+		if e.formed < number {
+			e.forms = nil
+		}
 		e.packets = found.Packets
 	}
 }

@@ -67,7 +67,7 @@ func (s *Service) takeDown(ctx context.Context, e *entry, cause EventKind) error
 	}
 	// What is being tried now is not due.
 	e.closeAt = time.Now().Add(removeTimeout)
-	rule, leaseUntil, released := e.rule, later(e.leaseUntil, e.mayLive), e.released
+	rules, leaseUntil, released := e.rules(), later(e.leaseUntil, e.mayLive), e.released
 	overtaken, requested := e.interrupted, e.requested
 	e.released = true
 	s.mu.Unlock()
@@ -84,7 +84,7 @@ func (s *Service) takeDown(ctx context.Context, e *entry, cause EventKind) error
 	}
 	rctx, cancel := context.WithTimeout(ctx, removeTimeout)
 	defer cancel()
-	err := s.cfg.Router.RemoveRule(rctx, rule)
+	err := s.removeForms(rctx, rules)
 	layers.Wait()
 
 	s.mu.Lock()
@@ -99,6 +99,16 @@ func (s *Service) takeDown(ctx context.Context, e *entry, cause EventKind) error
 	m, ended := e.mapping(), e.cause
 	s.mu.Unlock()
 	s.emit(ended, m, nil)
+	return nil
+}
+
+// removeForms removes a rule that may stand in several forms.
+func (s *Service) removeForms(ctx context.Context, rules []Rule) error {
+	for _, r := range rules {
+		if err := s.cfg.Router.RemoveRule(ctx, r); err != nil {
+			return err
+		}
+	}
 	return nil
 }
 

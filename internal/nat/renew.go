@@ -318,13 +318,26 @@ func (s *Service) mend(ctx context.Context, e *entry) error {
 	s.mu.Lock()
 	found, want := e.rule, s.ruleOfLocked(e)
 	s.mu.Unlock()
-	if err := s.cfg.Router.UpdateRule(ctx, found, want); err != nil {
+	if err := s.updateRule(ctx, e, found, want); err != nil {
 		s.log.WarnContext(ctx, "changing the ports of a rule", "rule_id", found.ID, "inner_port", want.InnerPort,
 			"external_port", want.ExternalPort, "err", err)
 		s.Reconcile()
 		return err
 	}
-	s.noteRule(e, withID(want, found.ID))
+	return nil
+}
+
+// updateRule changes the rule of a mapping in place, and remembers what it is then or
+// what it may be.
+func (s *Service) updateRule(ctx context.Context, e *entry, found, want Rule) error {
+	want = withID(want, found.ID)
+	if err := s.cfg.Router.UpdateRule(ctx, found, want); err != nil {
+		s.mu.Lock()
+		defer s.mu.Unlock()
+		e.doubtLocked(want, err, s.snapshot)
+		return err
+	}
+	s.noteRule(e, want)
 	return nil
 }
 
@@ -337,7 +350,7 @@ func withID(r Rule, id string) Rule {
 func (s *Service) noteRule(e *entry, r Rule) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	e.rule, e.standing, e.written = r, s.snapshot, time.Now()
+	e.rule, e.forms, e.standing, e.written = r, nil, s.snapshot, time.Now()
 }
 
 // revive makes a mapping whole again that was being removed when its client asked

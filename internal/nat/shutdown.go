@@ -53,7 +53,7 @@ func (s *Service) removeRules(ctx context.Context, entries []*entry, debts []*de
 func (s *Service) removeRulesOnce(ctx context.Context, entries []*entry, debts []*debt) error {
 	var rules []Rule
 	for _, e := range entries {
-		rules = append(rules, e.rule)
+		rules = append(rules, e.rules()...)
 	}
 	for _, d := range debts {
 		if d.hasRule {

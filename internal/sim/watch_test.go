@@ -23,6 +23,9 @@ const (
 	reconciled = 3 * time.Minute
 	// aftermath is how long what somebody did to the rules may be seen.
 	aftermath = 15 * time.Minute
+	// unwritten is how long a changed external port may not be in the rule's comment yet: it
+	// is written every ten minutes at most, by the reconcile.
+	unwritten = 12 * time.Minute
 	// inFlight is how old an answer of a layer can be when the client gets its own.
 	inFlight = 15 * time.Second
 )
@@ -39,6 +42,8 @@ type watch struct {
 	told map[nat.Key]telling
 	// born says since when the daemon has its mappings.
 	born map[nat.Key]time.Time
+	// changed says when the external port of a mapping changed last.
+	changed map[nat.Key]time.Time
 	// holders says to whom an external port was told last.
 	holders map[outer]nat.Key
 	// gateway and router say when something was last wrong with a layer.
@@ -99,7 +104,8 @@ func (tr trouble) changedWithin(d time.Duration) bool {
 func newWatch(tr *trace, fail func(string, ...any)) *watch {
 	return &watch{
 		trace: tr, fail: fail,
-		told: make(map[nat.Key]telling), born: make(map[nat.Key]time.Time), holders: make(map[outer]nat.Key), answers: make(map[string]int),
+		told: make(map[nat.Key]telling), born: make(map[nat.Key]time.Time),
+		changed: make(map[nat.Key]time.Time), holders: make(map[outer]nat.Key), answers: make(map[string]int),
 	}
 }
 
@@ -278,6 +284,10 @@ func (w *watch) happened(ev nat.Event) {
 	default:
 	}
 	t, ok := w.told[ev.Mapping.Key]
+	last, moved := w.changed[ev.Mapping.Key]
+	if ev.Kind == nat.EventPortChanged {
+		w.changed[ev.Mapping.Key] = ev.At
+	}
 	if !ok {
 		return
 	}
@@ -290,6 +300,9 @@ func (w *watch) happened(ev nat.Event) {
 	case nat.EventAdopted:
 		// Somebody may have edited its rule, and the comment told enough.
 		t.void = t.void && t.port != ev.Mapping.ExternalPort
+		if t.port != ev.Mapping.ExternalPort && moved && ev.At.Sub(last) < unwritten {
+			t.moved = ev.At
+		}
 	case nat.EventPortChanged:
 		if t.port != ev.Mapping.ExternalPort {
 			t.moved = ev.At
