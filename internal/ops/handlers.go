@@ -81,6 +81,10 @@ func (m *Monitor) handler() (http.Handler, error) {
 			at = "/{$}"
 		}
 		mux.Handle(at, page(e.Name(), content))
+		if e.Name() == "icon.svg" {
+			// Browsers look here for what has no page that names an icon, like the text.
+			mux.Handle("/favicon.ico", page(e.Name(), content))
+		}
 	}
 	return mux, nil
 }

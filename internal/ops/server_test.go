@@ -49,7 +49,7 @@ func TestPaths(t *testing.T) {
 	h := handler(t)
 	for path, kind := range map[string]string{
 		"/": "text/html; charset=utf-8", "/app.js": "text/javascript; charset=utf-8", "/style.css": "text/css; charset=utf-8",
-		"/icon.svg": "image/svg+xml", ops.PathStatus: "application/json", ops.PathText: "text/plain; charset=utf-8",
+		"/icon.svg": "image/svg+xml", "/favicon.ico": "image/svg+xml", ops.PathStatus: "application/json", ops.PathText: "text/plain; charset=utf-8",
 		ops.PathHealth: "text/plain; charset=utf-8", ops.PathReady: "text/plain; charset=utf-8",
 		ops.PathMetrics: "text/plain; version=0.0.4; charset=utf-8",
 	} {
