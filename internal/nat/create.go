@@ -2,7 +2,6 @@ package nat
 
 import (
 	"context"
-	"errors"
 	"slices"
 	"time"
 )
@@ -205,8 +204,7 @@ func (s *Service) acquire(ctx context.Context, req MapRequest, inner, suggestion
 // ambiguousUntil returns until when a lease may live that was asked for without
 // an answer; the zero time if there is none.
 func ambiguousUntil(err error, asked time.Duration) time.Time {
-	var e *Error
-	if errors.As(err, &e) && e.Ambiguous {
+	if ambiguous(err) {
 		return time.Now().Add(asked)
 	}
 	return time.Time{}
@@ -236,8 +234,7 @@ func (s *Service) disclaim(key Key, inner uint16, lease Lease, want Rule, cause 
 	s.mu.Lock()
 	s.ports.unclaim(key, lease.ExternalPort)
 	s.mu.Unlock()
-	var e *Error
-	if errors.As(cause, &e) && e.Ambiguous {
+	if ambiguous(cause) {
 		s.oweRule(want)
 	}
 	s.log.Debug("undoing a half made mapping", "client", key.Client.String(), "proto", key.Protocol.String(), "inner_port", inner, "err", cause)
@@ -271,14 +268,11 @@ func (s *Service) insert(req MapRequest, inner uint16, lease Lease, rule Rule, g
 	defer s.mu.Unlock()
 	e := &entry{
 		key: req.Key, inner: inner, external: lease.ExternalPort, requested: req.Lifetime, created: granted, companion: req.companion,
-		granted: lease.Lifetime, leaseUntil: granted.Add(lease.Lifetime), until: s.until(granted, req.Lifetime, lease.Lifetime),
-		rule: rule, standing: s.snapshot, written: time.Now(),
+		until: s.until(granted, req.Lifetime, lease.Lifetime), rule: rule, standing: s.snapshot, written: time.Now(),
 	}
+	e.leased(lease, granted)
 	// What the client is told is counted from now.
 	e.until = later(e.until, time.Now().Add(promise(lease, req.Lifetime, granted).Lifetime))
-	if lease.longer > 0 {
-		e.mayLive = lease.mayLive(granted)
-	}
 	e.refreshAt = s.nextRefresh(e, granted, lease.Lifetime)
 	if s.doubted.After(granted) { // The lease was lost while the rule was being made.
 		e.leaseUntil, e.refreshAt = earlier(e.leaseUntil, s.doubted), time.Now()

@@ -1,6 +1,9 @@
 package nat
 
-import "fmt"
+import (
+	"errors"
+	"fmt"
+)
 
 // Hop is the part of the path on which something failed.
 type Hop uint8
@@ -84,3 +87,9 @@ func (e *Error) Error() string {
 
 // Unwrap returns the cause.
 func (e *Error) Unwrap() error { return e.Err }
+
+// ambiguous says whether a failure leaves it unknown whether the hop did what was asked.
+func ambiguous(err error) bool {
+	var e *Error
+	return errors.As(err, &e) && e.Ambiguous
+}

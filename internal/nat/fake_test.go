@@ -36,6 +36,21 @@ func routerError(reason nat.Reason, ambiguous bool) error {
 	return &nat.Error{Hop: nat.HopRouter, Reason: reason, Ambiguous: ambiguous, Err: errDown}
 }
 
+// failOn makes some commands fail.
+func failOn(reason nat.Reason, ambiguous bool, commands ...string) func(string, nat.Rule) error {
+	return func(op string, _ nat.Rule) error {
+		if slices.Contains(commands, op) {
+			return routerError(reason, ambiguous)
+		}
+		return nil
+	}
+}
+
+// lostReply is a command whose outcome is not heard of.
+func lostReply(command string) func(string, nat.Rule) error {
+	return failOn(nat.ReasonUnreachable, true, command)
+}
+
 // do runs one command: it waits, then executes it unless it is to fail.
 func (r *router) do(ctx context.Context, op string, rule nat.Rule, execute func()) error {
 	r.mu.Lock()

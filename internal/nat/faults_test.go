@@ -145,12 +145,7 @@ func TestUndoThatFailsIsMadeUpFor(t *testing.T) {
 // The router executed the add and the answer was lost for good.
 func TestRuleInDoubt(t *testing.T) {
 	t.Parallel()
-	lose := func(op string, _ nat.Rule) error {
-		if op == "add" {
-			return routerError(nat.ReasonUnreachable, true)
-		}
-		return nil
-	}
+	lose := lostReply("add")
 	t.Run("the client is gone", func(t *testing.T) {
 		t.Parallel()
 		inWorld(t, nil, func(w *world) {

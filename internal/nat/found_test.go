@@ -163,14 +163,7 @@ func TestRevivedRuleIsTheOneOnTheRouter(t *testing.T) {
 	t.Parallel()
 	inWorld(t, nil, func(w *world) {
 		w.mapped(tcp(alice, 80))
-		w.router.edit(func(r *router) {
-			r.before = func(op string, _ nat.Rule) error {
-				if op == "remove" {
-					return routerError(nat.ReasonDenied, false)
-				}
-				return nil
-			}
-		})
+		w.router.edit(func(r *router) { r.before = failOn(nat.ReasonDenied, false, "remove") })
 		if err := w.service.Unmap(w.t.Context(), tcp(alice, 80)); err == nil {
 			w.t.Fatal("the router removed the rule")
 		}

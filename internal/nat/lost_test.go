@@ -307,18 +307,8 @@ func TestDeletionAfterAnUpdateInDoubt(t *testing.T) {
 	inWorld(t, func(c *nat.Config, _ *world) { c.Delivery = nat.DeliverBoth }, func(w *world) {
 		w.mapped(tcp(alice, 80))
 		w.router.edit(func(r *router) {
-			r.after = func(op string, _ nat.Rule) error {
-				if op == "update" {
-					return routerError(nat.ReasonUnreachable, true)
-				}
-				return nil
-			}
-			r.before = func(op string, _ nat.Rule) error {
-				if op == "rules" { // The reconcile must not mend it meanwhile.
-					return routerError(nat.ReasonUnreachable, false)
-				}
-				return nil
-			}
+			r.after = lostReply("update")
+			r.before = failOn(nat.ReasonUnreachable, false, "rules") // The reconcile must not mend it meanwhile.
 		})
 		for _, port := range []uint16{40404, 40405} {
 			w.gateway.edit(func(g *gateway) { g.granted = []uint16{port} })

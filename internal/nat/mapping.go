@@ -1,7 +1,6 @@
 package nat
 
 import (
-	"errors"
 	"net/netip"
 	"slices"
 	"time"
@@ -123,14 +122,21 @@ func (e *entry) mapping() Mapping {
 	}
 }
 
+// leased notes the lease that the gateway granted at the given time.
+func (e *entry) leased(lease Lease, at time.Time) {
+	e.granted, e.leaseUntil, e.mayLive = lease.Lifetime, at.Add(lease.Lifetime), time.Time{}
+	if lease.longer > 0 {
+		e.mayLive = lease.mayLive(at)
+	}
+}
+
 // maxForms bounds how many forms of a rule are remembered. The reconcile finds what was
 // forgotten.
 const maxForms = 4
 
 // doubtLocked notes that a change of the rule failed without telling whether it was made.
 func (e *entry) doubtLocked(r Rule, err error, snapshot uint64) {
-	var failure *Error
-	if !errors.As(err, &failure) || !failure.Ambiguous {
+	if !ambiguous(err) {
 		return
 	}
 	e.formed = snapshot

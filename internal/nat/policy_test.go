@@ -417,16 +417,6 @@ func TestShutdownKeepsMappingsOnly(t *testing.T) {
 	}
 }
 
-// lostReply is a command whose outcome is not heard of.
-func lostReply(command string) func(string, nat.Rule) error {
-	return func(op string, _ nat.Rule) error {
-		if op == command {
-			return routerError(nat.ReasonUnreachable, true)
-		}
-		return nil
-	}
-}
-
 func TestNewRefusesNonsense(t *testing.T) {
 	t.Parallel()
 	r, g := &router{}, &gateway{}

@@ -240,10 +240,8 @@ func (s *Service) applyWant(ctx context.Context, c Change, number uint64) (bool,
 			s.track(c.Found, number) // Its id may be another one than before.
 			return false, nil
 		}
-		if err := s.updateRule(ctx, e, c.Found, want); err != nil {
-			return false, err
-		}
-		return true, nil
+		err := s.updateRule(ctx, e, c.Found, want)
+		return err == nil, err
 	}
 	rule, err := s.cfg.Router.AddRule(ctx, want)
 	if err != nil {

@@ -137,12 +137,7 @@ func TestMoveThatFails(t *testing.T) {
 			w.router.edit(func(r *router) {
 				r.before = nil
 				if on {
-					r.before = func(op string, _ nat.Rule) error {
-						if op == "update" || op == "add" || op == "remove" {
-							return routerError(nat.ReasonUnreachable, false)
-						}
-						return nil
-					}
+					r.before = failOn(nat.ReasonUnreachable, false, "update", "add", "remove")
 				}
 			})
 		},

@@ -143,10 +143,7 @@ func (s *Service) leasedLocked(e *entry, lease Lease, now time.Time) (old uint16
 	}
 	e.pending = false
 	e.failures, e.deniedAt = 0, time.Time{}
-	e.granted, e.leaseUntil, e.mayLive = lease.Lifetime, now.Add(lease.Lifetime), time.Time{}
-	if lease.longer > 0 {
-		e.mayLive = lease.mayLive(now)
-	}
+	e.leased(lease, now)
 	e.refreshAt = s.nextRefresh(e, now, lease.Lifetime)
 	s.poke()
 	return old, changed

@@ -95,14 +95,7 @@ func TestSymmetricIsOne(t *testing.T) {
 		if packets += w.gateway.count(); packets != 2 {
 			w.t.Errorf("%d packets to the gateway, want one for each protocol", packets)
 		}
-		w.router.edit(func(r *router) {
-			r.before = func(op string, _ nat.Rule) error {
-				if op == "remove" {
-					return routerError(nat.ReasonUnreachable, false)
-				}
-				return nil
-			}
-		})
+		w.router.edit(func(r *router) { r.before = failOn(nat.ReasonUnreachable, false, "remove") })
 		for _, p := range nat.Protocols() {
 			if err := w.service.Unmap(w.t.Context(), tcp(alice, 80).Port().With(p)); err == nil {
 				w.t.Error("the rule cannot be removed, and nobody says so")

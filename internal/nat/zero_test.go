@@ -121,14 +121,7 @@ func TestZeroPortCannotMove(t *testing.T) {
 	t.Parallel()
 	inWorld(t, zeroPort, func(w *world) {
 		w.mapped(tcp(alice, 0))
-		w.router.edit(func(r *router) {
-			r.before = func(op string, _ nat.Rule) error {
-				if op == "update" {
-					return routerError(nat.ReasonUnreachable, false)
-				}
-				return nil
-			}
-		})
+		w.router.edit(func(r *router) { r.before = failOn(nat.ReasonUnreachable, false, "update") })
 		w.gateway.edit(func(g *gateway) { g.granted = []uint16{40404} })
 		w.wantRefused(tcp(alice, 0))
 		w.wantRefused(tcp(alice, 0))
