@@ -8,16 +8,23 @@ import (
 	"testing"
 )
 
-// TestDocumentNamesEveryFlow keeps docs/testing.md complete.
+// TestDocumentNamesEveryFlow keeps docs/testing.md complete: flows and set-ups.
 func TestDocumentNamesEveryFlow(t *testing.T) {
 	t.Parallel()
 	text, err := os.ReadFile("../docs/testing.md")
 	if err != nil {
 		t.Fatal(err)
 	}
+	var names []string
 	for _, f := range flows() {
-		if !strings.Contains(string(text), "`"+f.name+"`") {
-			t.Errorf("docs/testing.md has nothing about %s", f.name)
+		names = append(names, f.name)
+	}
+	for _, s := range setups() {
+		names = append(names, s.name)
+	}
+	for _, name := range names {
+		if !strings.Contains(string(text), "`"+name+"`") {
+			t.Errorf("docs/testing.md has nothing about %s", name)
 		}
 	}
 }

@@ -8,6 +8,7 @@ import (
 	"testing"
 	"time"
 
+	"doublenat/igd/igdtest"
 	"doublenat/natpmp/natpmptest"
 )
 
@@ -21,6 +22,19 @@ type flow struct {
 // flows returns all flows. The longest comes first, so that the others run beside it.
 func flows() []flow {
 	return []flow{
+		{"in_proton", inAllWays(site{gateway: withProfile(natpmptest.Proton())}), askedByItselfToo(askedInAllWays(anyPort))},
+		{"in_natpmp", inAllWays(site{gateway: startMiniupnpd}), askedByItselfToo(askedInAllWays(veryPort))},
+		{"in_pcp", inAllWays(atLine(startMiniupnpd, byKind("pcp"))), askedInAllWays(veryPort)},
+		{"in_igd", inAllWays(atLine(startMiniupnpdThat(speaksUPnP), byUPnP("igd"))), askedInAllWays(veryPort)},
+		{"in_pool", inAllWays(atLine(forwarding(3074, 8099), inPool())), askedInAllWays(veryPort)},
+		{"transmission_igd", atLine(startMiniupnpdThat(speaksUPnP), calm(byKind("igd"))), withTransmission},
+		{"line_natpmp", atLine(startMiniupnpd, lineNATPMP()), atTheLine("natpmp")},
+		{"line_pcp", atLine(startMiniupnpd, byKind("pcp")), atTheLine("pcp")},
+		{"line_igd", atLine(startMiniupnpdThat(speaksUPnP), byUPnP("igd")), atTheLine("upnp")},
+		{"line_auto", atLine(startMiniupnpdThat(speaksAll), byKind("auto")), atTheLine(anyWay)},
+		{"line_auto_igd", atLine(startMiniupnpdThat(speaksUPnP), byUPnP("auto")), atTheLine(anyWay)},
+		{"cascade", cascaded(byKind("pcp")), atTheLine(anyWay)},
+		{"line_igd_permanent", atLine(withDevice(igdtest.Permanent()), byUPnP("igd")), atTheLine("upnp")},
 		{"tunnel_down", site{gateway: startMiniupnpd}, tunnelDown},
 		{"gateway_restarts", site{gateway: startMiniupnpd}, gatewayRestarts},
 		{"gateway_moves_ports", site{gateway: withProfile(natpmptest.Proton())}, gatewayMovesPorts},
@@ -30,20 +44,26 @@ func flows() []flow {
 		}, restartKeepsConnection(upgraded)},
 		{"router_reboots", site{gateway: startMiniupnpd}, routerReboots},
 		{"address_changes", site{
-			gateway: withProfile(old(natpmptest.RFC())), onLAN: true, environ: map[string]string{"ANNOUNCE": "on"},
+			gateway: withProfile(old(natpmptest.RFC())), box: boxOnLAN, environ: map[string]string{"ANNOUNCE": "on"},
 		}, addressChanges},
 		{"every_other_lost_in_tunnel", site{gateway: startMiniupnpd}, everyOtherLost("veth1", "wg1")},
 		{"every_other_lost_in_lan", site{gateway: startMiniupnpd}, everyOtherLost("bridge", "veth1")},
 		{"libtorrent", site{gateway: withProfile(brief(natpmptest.Proton()))}, withLibtorrent},
+		{"transmission_natpmp", atLine(startMiniupnpd, calm(lineNATPMP())), withTransmission},
+		{"transmission_pcp", atLine(startMiniupnpd, calm(byKind("pcp"))), withTransmission},
+		{"pool", atLine(forwarding(20000, 20001), map[string]string{
+			"VPN_GATEWAY": "pool:20000-20001%ether1", "PUBLIC_ADDRESS": publicAddress,
+		}), fromAPool},
 		{"natpmpc_tcp", site{gateway: startMiniupnpd}, withNATPMPC("tcp")},
 		{"natpmpc_udp", site{gateway: startMiniupnpd}, withNATPMPC("udp")},
 		{"natpmpc_proton", site{gateway: withProfile(natpmptest.Proton())}, withNATPMPC("tcp")},
-		{"natpmpc_on_lan", site{gateway: startMiniupnpd, onLAN: true}, onTheLAN},
+		{"natpmpc_on_lan", site{gateway: startMiniupnpd, box: boxOnLAN}, onTheLAN},
 		{"go_nat_pmp", site{gateway: startMiniupnpd}, withGoNATPMP},
 		{"npm_nat_pmp_tcp", site{gateway: startMiniupnpd}, withNPM("tcp")},
 		{"npm_nat_pmp_udp", site{gateway: startMiniupnpd}, withNPM("udp")},
 		{"two_clients_one_port", site{gateway: startMiniupnpd}, twoClientsOnePort},
 		{"many_at_once", site{gateway: withProfile(natpmptest.RFC())}, manyAtOnce},
+		{"open_to_one", site{gateway: startMiniupnpd, environ: map[string]string{"PCP": "on"}}, openToOne},
 		{"delete_all", site{gateway: startMiniupnpd}, deleteAll},
 		{"renewal_keeps_open", site{gateway: startMiniupnpd}, renewalKeepsOpen},
 		{"deletion_closes", site{gateway: startMiniupnpd}, deletionCloses},

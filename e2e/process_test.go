@@ -3,9 +3,11 @@
 package e2e_test
 
 import (
+	"bufio"
 	"bytes"
 	"errors"
 	"fmt"
+	"io"
 	"os/exec"
 	"strings"
 	"sync"
@@ -48,6 +50,23 @@ func startProcess(t *testing.T, name string, cmd *exec.Cmd) *process {
 	return p
 }
 
+// startDialogue starts a program that says a line at a time, and listens. The lines end when it
+// does.
+func startDialogue(t *testing.T, name string, cmd *exec.Cmd) (p *process, input io.WriteCloser, lines *bufio.Scanner, err error) {
+	t.Helper()
+	if input, err = cmd.StdinPipe(); err != nil {
+		return nil, nil, nil, err
+	}
+	said, writer := io.Pipe()
+	cmd.Stdout = writer
+	p = startProcess(t, name, cmd)
+	go func() {
+		<-p.ended
+		_ = writer.Close() // always nil
+	}()
+	return p, input, bufio.NewScanner(said), nil
+}
+
 // kill ends the program at once, and waits until it has. Killing it again is nothing.
 func (p *process) kill() {
 	_ = p.cmd.Process.Kill() // it has ended already, which is what is wanted
@@ -59,6 +78,11 @@ func (p *process) stop(within time.Duration) error {
 	if err := p.cmd.Process.Signal(syscall.SIGTERM); err != nil {
 		return fmt.Errorf("%s has ended before it was asked to: %w", p.name, errors.Join(err, p.err))
 	}
+	return p.wait(within)
+}
+
+// wait waits until the program ends by itself, and returns how it did.
+func (p *process) wait(within time.Duration) error {
 	timer := time.NewTimer(within)
 	defer timer.Stop()
 	select {

@@ -141,7 +141,7 @@ func (d *desk) withDaemon(ctx context.Context, shutdown string, f func() error) 
 	none := errors.New("no multicast in memory")
 	doublenat, err := daemon.New(daemon.Options{Config: cfg, Logger: d.router.log, Network: daemon.Network{
 		Listen: func(_ context.Context, at netip.AddrPort) (net.PacketConn, error) { return d.network.Listen(at) },
-		DialGateway: func(context.Context) (net.Conn, error) {
+		DialGateway: func(context.Context, netip.AddrPort) (net.Conn, error) {
 			return d.network.Dial(netip.AddrPortFrom(memoryTunnel, 0), d.gateway)
 		},
 		ListenAnnouncements: func() (net.PacketConn, error) { return nil, none },

@@ -37,6 +37,8 @@ type realRouter struct {
 	// instance is the owner name of everything that the examination makes. Nobody
 	// else has it.
 	instance string
+	// spare is a router that nobody depends on: users are made on it for a moment.
+	spare bool
 	// log gets doublenat's log, nil for nobody.
 	log *slog.Logger
 }
@@ -72,6 +74,7 @@ func TestRouter(t *testing.T) {
 		password: os.Getenv("E2E_ROUTER_PASSWORD"),
 		gateway:  orElse(os.Getenv("E2E_ROUTER_GATEWAY"), "10.2.0.1"),
 		iface:    os.Getenv("E2E_ROUTER_INTERFACE"),
+		spare:    os.Getenv("E2E_ROUTER_SPARE") == "yes",
 		instance: newInstance(t),
 		log:      slog.New(slog.NewTextHandler(t.Output(), nil)),
 	}
@@ -94,10 +97,14 @@ func TestRouterModeOnTestRouter(t *testing.T) {
 	if os.Getenv(routerVariable) != "" {
 		t.Skip(routerVariable + " names another router")
 	}
-	for _, version := range []string{"6.49", "7.12", "7.17", "7.18", "7.22"} {
+	for _, version := range []string{"6.49", "7.12", "7.17", "7.18", "7.22", "7.24 spare"} {
 		t.Run(version, func(t *testing.T) {
 			t.Parallel()
+			version, _, spare := strings.Cut(version, " ")
 			router, where := serveTestRouter(t, version)
+			if spare {
+				where.spare, where.user, where.password = true, routerostest.AdminUser, routerostest.AdminPassword
+			}
 			if err := router.Set("/system/identity", "", routerostest.Row{"name": "Smith family"}); err != nil {
 				t.Fatal(err)
 			}
@@ -112,7 +119,17 @@ func TestRouterModeOnTestRouter(t *testing.T) {
 			if after := router.Fingerprint(natPath, nil); string(after) != string(before) {
 				t.Errorf("the rules of others were changed:\n%s\nwere:\n%s", after, before)
 			}
+			for _, table := range []string{"/user", "/user/group", "/ip/firewall/address-list"} {
+				for _, row := range router.Rows(table) {
+					if strings.Contains(row["name"]+row["list"], "e2e-") {
+						t.Errorf("left behind in %s: %v", table, row)
+					}
+				}
+			}
 			text := r.String()
+			if first := strings.Index(text, questions()[0].text); first < 0 || first > strings.Index(text, "| assumption |") {
+				t.Error("the questions do not come first")
+			}
 			for _, secret := range []string{
 				where.password, "192.168.88.", "198.51.100.", "Smith family", "ssh to nas", routerostest.TunnelInterface,
 			} {
@@ -143,6 +160,23 @@ func TestRouterModeNoticesDifferences(t *testing.T) {
 	}
 	if r.differences() == 0 || !strings.Contains(r.String(), "no such luck") {
 		t.Errorf("the report does not say that a rule cannot be changed:\n%s", r)
+	}
+}
+
+// TestRouterModeNoticesAnswers examines a router that answers a question in another way.
+func TestRouterModeNoticesAnswers(t *testing.T) {
+	t.Parallel()
+	if os.Getenv(routerVariable) != "" {
+		t.Skip(routerVariable + " names another router")
+	}
+	router, where := serveTestRouter(t, "7.22")
+	router.Inject(routerostest.Fault{Kind: routerostest.FaultUnsettled, Command: natPath + "/add", Times: -1, Delay: 2 * time.Second})
+	r, err := examine(t.Context(), where)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if text := r.String(); !strings.Contains(text, "| not at all | **otherwise**: for 2") {
+		t.Errorf("the report does not say for how long rules read invalid:\n%s", text)
 	}
 }
 
@@ -261,6 +295,9 @@ func examine(ctx context.Context, r realRouter) (rep *report, err error) {
 		err = errors.Join(err, lookErr)
 	}()
 	defer func() { err = errors.Join(err, t.sweep(r.instance)) }()
+	if err := askAll(ctx, r, rep); err != nil {
+		return rep, err
+	}
 	iface, err := daemonFlows(ctx, r, rep)
 	if err != nil {
 		return rep, err

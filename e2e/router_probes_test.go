@@ -14,6 +14,7 @@ type prober struct {
 	*tap
 
 	report   *report
+	router   realRouter
 	instance string
 	iface    string
 }
@@ -47,7 +48,7 @@ func probes() []probe {
 
 // probeAll makes all probes. An error means that it could not go on.
 func probeAll(ctx context.Context, r realRouter, iface string, rep *report) error {
-	p := &prober{tap: rep.tap, report: rep, instance: r.instance, iface: iface}
+	p := &prober{tap: rep.tap, report: rep, router: r, instance: r.instance, iface: iface}
 	for _, probe := range probes() {
 		if err := ctx.Err(); err != nil {
 			return err
@@ -70,7 +71,7 @@ func (p *prober) rule(comment string, more ...string) []string {
 	words := []string{natPath + "/add", "=comment=doublenat:" + p.instance + " " + comment}
 	for _, argument := range arguments {
 		name, _, _ := strings.Cut(argument[1:], "=")
-		replaced := false
+		replaced := argument == "=in-interface=" // not known yet; the rule is switched off
 		for _, m := range more {
 			replaced = replaced || strings.HasPrefix(m, "="+name+"=")
 		}

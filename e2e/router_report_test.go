@@ -17,7 +17,9 @@ var inWord = regexp.MustCompile(`^[0-9A-Za-z_]$`)
 type report struct {
 	about    reply // of /system/resource/print
 	findings []finding
-	tap      *tap
+	// answers are those to the questions that were asked first.
+	answers []answer
+	tap     *tap
 	// iface is the name of the tunnel interface, as soon as it is known. It is the
 	// owner's, and the router says it with every rule.
 	iface string
@@ -48,6 +50,11 @@ func (r *report) differences() int {
 			n++
 		}
 	}
+	for _, a := range r.answers {
+		if a.differs() {
+			n++
+		}
+	}
 	return n
 }
 
@@ -75,8 +82,17 @@ func (r *report) atLeast(major, minor int) bool {
 // String returns the report.
 func (r *report) String() string {
 	var b strings.Builder
-	fmt.Fprintf(&b, "# RouterOS as doublenat finds it\n\nRouterOS %s on %s (%s).\n%d assumptions, %d of them wrong.\n\n",
-		r.resource("version"), r.resource("board-name"), r.resource("architecture-name"), len(r.findings), r.differences())
+	fmt.Fprintf(&b, "# RouterOS as doublenat finds it\n\nRouterOS %s on %s (%s).\n%d assumptions and questions; %d times it is otherwise.\n\n",
+		r.resource("version"), r.resource("board-name"), r.resource("architecture-name"), len(r.findings)+len(r.answers), r.differences())
+	b.WriteString("| question | our test router | found |\n|---|---|---|\n")
+	for _, a := range r.answers {
+		mark := ""
+		if a.differs() {
+			mark = "**otherwise**: "
+		}
+		fmt.Fprintf(&b, "| %s | %s | %s |\n", cell(a.text), cell(orElse(a.assumed, "no opinion")), mark+cell(r.redact(a.found)))
+	}
+	b.WriteByte('\n')
 	b.WriteString("| assumption | found |\n|---|---|\n")
 	for _, f := range r.findings {
 		fmt.Fprintf(&b, "| %s | %s |\n", cell(f.assumption), cell(r.redact(orElse(f.observed, "yes"))))

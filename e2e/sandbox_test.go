@@ -22,6 +22,8 @@ const (
 	sandboxVariable = "E2E_SANDBOX"
 	// doublenatPath is where the binary under test is in the sandbox.
 	doublenatPath = "/run/doublenat"
+	// tailscalePath is where e2e/tailscale is there.
+	tailscalePath = "/run/tailscale"
 	// routerVariable names a real router. The tests that need no sandbox run then,
 	// on the host's network.
 	routerVariable = "E2E_ROUTER"
@@ -63,14 +65,20 @@ func missing() error {
 		{"wg", "wireguard-tools"},
 		{"miniupnpd", "miniupnpd-nftables"},
 		{"natpmpc", "natpmpc"},
+		{"upnpc", "miniupnpc"},
+		{"gssdp-discover", "gupnp-tools"},
+		{"tshark", "tshark"},
+		{"transmission-daemon", "transmission-daemon"},
 		{"node", "nodejs"},
 	} {
 		if _, err := exec.LookPath(p.program); err != nil {
 			lacks = append(lacks, p.program+" (Debian package "+p.source+")")
 		}
 	}
-	if err := exec.Command(debianPython, "-c", "import libtorrent").Run(); err != nil {
-		lacks = append(lacks, "libtorrent for "+debianPython+" (Debian package python3-libtorrent)")
+	for _, module := range []string{"libtorrent", "miniupnpc"} {
+		if err := exec.Command(debianPython, "-c", "import "+module).Run(); err != nil {
+			lacks = append(lacks, module+" for "+debianPython+" (Debian package python3-"+module+")")
+		}
 	}
 	if _, err := os.Stat("node_modules/nat-pmp"); err != nil {
 		lacks = append(lacks, "e2e/node_modules (npm ci in e2e/)")
@@ -90,10 +98,19 @@ func runSandbox(ctx context.Context) (code int, err error) {
 		return 1, err
 	}
 	defer func() { err = errors.Join(err, os.RemoveAll(dir)) }()
-	build := exec.CommandContext(ctx, "go", "build", "-o", filepath.Join(dir, "doublenat"), "doublenat/cmd/doublenat")
-	build.Stderr = os.Stderr
-	if err := build.Run(); err != nil {
-		return 1, fmt.Errorf("building doublenat: %w", err)
+	for name, args := range map[string][]string{
+		doublenatPath: {"doublenat/cmd/doublenat"},
+		tailscalePath: {"."}, // a module of its own: Tailscale is none of doublenat's dependencies
+	} {
+		build := exec.CommandContext(ctx, "go", append([]string{"build", "-o", filepath.Join(dir, filepath.Base(name))}, args...)...)
+		build.Stderr = os.Stderr
+		if name == tailscalePath {
+			build.Dir = "tailscale"
+			build.Env = append(os.Environ(), "GOFLAGS=") // not with the race detector
+		}
+		if err := build.Run(); err != nil {
+			return 1, fmt.Errorf("building %s: %w", filepath.Base(name), err)
+		}
 	}
 
 	// The child is killed when the thread ends that started it, so this one has to stay.
@@ -148,14 +165,16 @@ func furnishSandbox() error {
 	if err := os.Setenv("TMPDIR", "/run/tmp"); err != nil {
 		return err
 	}
-	// The binary moves in, so that not even SIGKILL can leave it in /tmp.
+	// The binaries move in, so that not even SIGKILL can leave it in /tmp.
 	dir := os.Getenv(sandboxVariable)
-	binary, err := os.ReadFile(filepath.Join(dir, "doublenat"))
-	if err != nil {
-		return err
-	}
-	if err := os.WriteFile(doublenatPath, binary, 0o700); err != nil {
-		return err
+	for _, path := range []string{doublenatPath, tailscalePath} {
+		binary, err := os.ReadFile(filepath.Join(dir, filepath.Base(path)))
+		if err != nil {
+			return err
+		}
+		if err := os.WriteFile(path, binary, 0o700); err != nil {
+			return err
+		}
 	}
 	return errors.Join(os.RemoveAll(dir), run(exec.Command("ip", "link", "set", "lo", "up")))
 }

@@ -3,7 +3,6 @@
 package e2e_test
 
 import (
-	"bufio"
 	"bytes"
 	"context"
 	"encoding/hex"
@@ -40,25 +39,17 @@ type torrentEvent struct {
 // startTorrent starts libtorrent on a port of the host. It finds its gateway by
 // the default route.
 func startTorrent(ctx context.Context, w *world, h *host, port uint16) (*torrent, error) {
-	cmd := h.command(ctx, debianPython, "testdata/torrent.py", h.addr.String(), strconv.Itoa(int(port)), infoHash)
-	input, err := cmd.StdinPipe()
+	cmd := h.command(ctx, debianPython, "-X", "faulthandler", "testdata/torrent.py", h.addr.String(), strconv.Itoa(int(port)), infoHash)
+	program, input, lines, err := startDialogue(w.t, "libtorrent", cmd)
 	if err != nil {
 		return nil, err
 	}
-	lines, writer := io.Pipe()
-	cmd.Stdout = writer
-	t := &torrent{input: input, said: make(chan torrentEvent, 64)}
-	t.process = startProcess(w.t, "libtorrent", cmd)
-	go func() {
-		<-t.ended
-		_ = writer.Close() // always nil
-	}()
+	t := &torrent{process: program, input: input, said: make(chan torrentEvent, 64)}
 	go func() {
 		defer close(t.said)
-		scan := bufio.NewScanner(lines)
-		for scan.Scan() {
+		for lines.Scan() {
 			var event torrentEvent
-			if err := json.Unmarshal(scan.Bytes(), &event); err != nil {
+			if err := json.Unmarshal(lines.Bytes(), &event); err != nil {
 				event.Error = err.Error()
 			}
 			t.said <- event
@@ -76,7 +67,8 @@ func (t *torrent) await(ctx context.Context, within time.Duration, wanted func(t
 		case event, ok := <-t.said:
 			switch {
 			case !ok:
-				return event, errors.New("libtorrent has ended")
+				<-t.ended
+				return event, fmt.Errorf("libtorrent has ended: %w", t.err)
 			case event.Error != "":
 				return event, fmt.Errorf("libtorrent: %s", event.Error)
 			case wanted(event):
@@ -119,10 +111,10 @@ func (t *torrent) quit(ctx context.Context) error {
 	}
 }
 
-// shakeHands meets libtorrent over TCP as another peer of its torrent does (BEP 3),
-// and returns our own address.
-func (i *internet) shakeHands(ctx context.Context, public netip.AddrPort) (from string, err error) {
-	defer func() { err = broken(err, "tcp %s is libtorrent", public) }()
+// shakeHands meets a BitTorrent program over TCP as another peer of a torrent does
+// (BEP 3), and returns our own address.
+func (i *internet) shakeHands(ctx context.Context, public netip.AddrPort, infoHash string) (from string, err error) {
+	defer func() { err = broken(err, "tcp %s knows the torrent %s", public, infoHash) }()
 	conn, err := i.dialFor(ctx, "tcp", public)
 	if err != nil {
 		return "", err
@@ -146,33 +138,51 @@ func (i *internet) shakeHands(ctx context.Context, public netip.AddrPort) (from 
 	return conn.LocalAddr().String(), nil
 }
 
-// ping meets libtorrent over UDP as a node of the DHT does (BEP 5). The answer has
-// the address that libtorrent sees (BEP 42).
-func (i *internet) ping(ctx context.Context, public netip.AddrPort) (err error) {
-	defer func() { err = broken(err, "udp %s is libtorrent", public) }()
+// ping meets a BitTorrent program over UDP as a node of the DHT does (BEP 5), and
+// returns its answer and our own address.
+func (i *internet) ping(ctx context.Context, public netip.AddrPort) (answer []byte, from netip.AddrPort, err error) {
+	defer func() { err = broken(err, "udp %s is a node of the DHT", public) }()
 	conn, err := i.dialFor(ctx, "udp", public)
 	if err != nil {
-		return err
+		return nil, from, err
 	}
 	defer conn.Close()
 	if _, err := conn.Write([]byte("d1:ad2:id20:abcdefghij0123456789e1:q4:ping1:t2:aa1:y1:qe")); err != nil {
-		return err
+		return nil, from, err
 	}
-	answer := make([]byte, 1500)
+	answer = make([]byte, 1500)
 	n, err := conn.Read(answer)
+	if err != nil {
+		return nil, from, err
+	}
+	answer = answer[:n]
+	if !bytes.Contains(answer, []byte("1:t2:aa")) || !bytes.HasSuffix(answer, []byte("1:y1:re")) {
+		return nil, from, fmt.Errorf("the answer is %q", answer)
+	}
+	from, err = netip.ParseAddrPort(conn.LocalAddr().String())
+	return answer, from, err
+}
+
+// meet meets libtorrent over TCP and UDP, and looks whether it sees who that is: of a
+// connection it says so, of a ping in its answer (BEP 42).
+func (t *torrent) meet(ctx context.Context, w *world, tcp, udp uint16) error {
+	from, err := w.internet.shakeHands(ctx, w.public(mapping{external: tcp}), infoHash)
 	if err != nil {
 		return err
 	}
-	local, err := netip.ParseAddrPort(conn.LocalAddr().String())
+	if _, err = t.await(ctx, patience, func(e torrentEvent) bool { return e.Seen == from }); err != nil {
+		return broken(err, "libtorrent sees %s", from)
+	}
+	answer, local, err := w.internet.ping(ctx, w.public(mapping{external: udp}))
 	if err != nil {
 		return err
 	}
 	seen := append([]byte("2:ip6:"), local.Addr().AsSlice()...)
 	seen = append(seen, byte(local.Port()>>8), byte(local.Port()))
-	if !bytes.Contains(answer[:n], seen) || !bytes.Contains(answer[:n], []byte("1:t2:aa")) || !bytes.HasSuffix(answer[:n], []byte("1:y1:re")) {
-		return fmt.Errorf("the answer to %s is %q", local, answer[:n])
+	if !bytes.Contains(answer, seen) {
+		err = fmt.Errorf("the answer is %q", answer)
 	}
-	return nil
+	return broken(err, "libtorrent sees %s", local)
 }
 
 // dialFor connects with a deadline for all that follows.
@@ -206,17 +216,7 @@ func withLibtorrent(ctx context.Context, w *world) error {
 	if err != nil {
 		return err
 	}
-	meet := func() error {
-		from, err := w.internet.shakeHands(ctx, w.public(mapping{external: tcp}))
-		if err != nil {
-			return err
-		}
-		_, err = program.await(ctx, patience, func(e torrentEvent) bool { return e.Seen == from })
-		return errors.Join(
-			broken(err, "libtorrent sees %s", from),
-			w.internet.ping(ctx, w.public(mapping{external: udp})))
-	}
-	if err := meet(); err != nil {
+	if err := program.meet(ctx, w, tcp, udp); err != nil {
 		return err
 	}
 	if tcp != udp {
@@ -230,7 +230,7 @@ func withLibtorrent(ctx context.Context, w *world) error {
 	if renewals := gateway.Stats().Renewals; renewals < 2 {
 		return fmt.Errorf("libtorrent has renewed %d mappings, want both", renewals)
 	}
-	if err := errors.Join(meet(), w.layers(ctx, 2), program.quit(ctx)); err != nil {
+	if err := errors.Join(program.meet(ctx, w, tcp, udp), w.layers(ctx, 2), program.quit(ctx)); err != nil {
 		return err
 	}
 	return eventually(ctx, patience, func() error { return w.layers(ctx, 0) })

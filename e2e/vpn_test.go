@@ -13,7 +13,6 @@ import (
 	"sync"
 	"testing"
 
-	"doublenat/natpmp"
 	"doublenat/natpmp/natpmptest"
 )
 
@@ -56,17 +55,34 @@ type vpn interface {
 type miniupnpd struct {
 	t       *testing.T
 	ns      *namespace
+	speaks  string // lines of its configuration
 	process *process
 }
 
 var _ vpn = (*miniupnpd)(nil)
 
-// startMiniupnpd starts miniupnpd.
+const (
+	// speaksPackets is a miniupnpd that is asked by NAT-PMP and PCP, speaksUPnP one that
+	// is asked by UPnP, speaksAll one that is asked in any way.
+	speaksPackets = "enable_natpmp=yes\nenable_upnp=no"
+	speaksUPnP    = "enable_natpmp=no\nenable_upnp=yes\nhttp_port=0"
+	speaksAll     = "enable_natpmp=yes\nenable_upnp=yes\nhttp_port=0"
+)
+
+// startMiniupnpd starts miniupnpd with NAT-PMP and PCP.
 func startMiniupnpd(ctx context.Context, t *testing.T, ns *namespace) vpn {
 	t.Helper()
-	m := &miniupnpd{t: t, ns: ns}
-	m.start(ctx)
-	return m
+	return startMiniupnpdThat(speaksPackets)(ctx, t, ns)
+}
+
+// startMiniupnpdThat returns what starts a miniupnpd that speaks something.
+func startMiniupnpdThat(speaks string) func(context.Context, *testing.T, *namespace) vpn {
+	return func(ctx context.Context, t *testing.T, ns *namespace) vpn {
+		t.Helper()
+		m := &miniupnpd{t: t, ns: ns, speaks: speaks}
+		m.start(ctx)
+		return m
+	}
 }
 
 // start starts the program.
@@ -76,7 +92,7 @@ func (m *miniupnpd) start(ctx context.Context) {
 	config := filepath.Join(dir, "miniupnpd.conf")
 	text := strings.Join([]string{
 		"ext_ifname=eth0", "ext_ip=" + publicAddress, "listening_ip=wgv",
-		"enable_natpmp=yes", "enable_upnp=no", "secure_mode=yes", "uuid=6a1b2c3d-0000-4000-8000-000000000001",
+		m.speaks, "secure_mode=yes", "uuid=6a1b2c3d-0000-4000-8000-000000000001",
 		"upnp_table_name=filter", "upnp_nat_table_name=filter", "upnp_forward_chain=miniupnpd",
 		"upnp_nat_chain=prerouting_miniupnpd", "upnp_nat_postrouting_chain=postrouting_miniupnpd",
 		"allow 1024-65535 0.0.0.0/0 1024-65535", "",
@@ -111,11 +127,7 @@ func (m *miniupnpd) trouble() error {
 // testGateway is the NAT-PMP gateway for tests, whose leases the kernel follows.
 type testGateway struct {
 	*natpmptest.Gateway
-
-	ns *namespace
-
-	mu    sync.Mutex // guards fault
-	fault error
+	*kernelLeases
 }
 
 var _ vpn = (*testGateway)(nil)
@@ -124,7 +136,7 @@ var _ vpn = (*testGateway)(nil)
 func withProfile(profile natpmptest.Profile) func(context.Context, *testing.T, *namespace) vpn {
 	return func(ctx context.Context, t *testing.T, ns *namespace) vpn {
 		t.Helper()
-		g := &testGateway{ns: ns}
+		g := &testGateway{kernelLeases: &kernelLeases{ns: ns}}
 		var err error
 		g.Gateway, err = natpmptest.New(natpmptest.Config{
 			Profile: profile, Address: netip.MustParseAddr(publicAddress), Seed: uint64(ns.fd),
@@ -137,34 +149,20 @@ func withProfile(profile natpmptest.Profile) func(context.Context, *testing.T, *
 		if err != nil {
 			t.Fatal(err)
 		}
-		serving, stop := context.WithCancel(ctx)
-		served := make(chan error, 1)
-		go func() { served <- g.Serve(serving, conn) }()
-		t.Cleanup(func() {
-			stop()
-			if err := errors.Join(<-served, conn.Close()); err != nil {
-				t.Errorf("gateway: %v", err)
-			}
-		})
+		t.Cleanup(func() { _ = conn.Close() }) // nothing is left to be sent
+		runWith(ctx, t, "gateway", func(ctx context.Context) error { return g.Serve(ctx, conn) })
 		return g
 	}
 }
 
 // follow makes the kernel's NAT what the leases say, at once.
 func (g *testGateway) follow(ctx context.Context) {
-	script := []string{"flush chain ip leases forwards"}
-	for _, m := range g.Mappings() {
-		protocol := "udp"
-		if m.Protocol == natpmp.OpMapTCP {
-			protocol = "tcp"
+	g.carry(ctx, func() (rules []string) {
+		for _, m := range g.Mappings() {
+			rules = append(rules, forward(g.Address().String(), m.Protocol.String(), m.ExternalPort, m.Target.String()))
 		}
-		script = append(script, fmt.Sprintf("add rule ip leases forwards iifname eth0 ip daddr %s %s dport %d dnat to %s",
-			g.Address(), protocol, m.ExternalPort, m.Target))
-	}
-	err := g.ns.nft(ctx, strings.Join(script, "\n"))
-	g.mu.Lock()
-	defer g.mu.Unlock()
-	g.fault = errors.Join(g.fault, err)
+		return rules
+	})
 }
 
 func (g *testGateway) leases(context.Context) (int, error) { return len(g.Mappings()), nil }
@@ -174,8 +172,29 @@ func (g *testGateway) restart(context.Context) error {
 	return g.trouble()
 }
 
-func (g *testGateway) trouble() error {
-	g.mu.Lock()
-	defer g.mu.Unlock()
-	return g.fault
+// kernelLeases is the kernel's NAT that does what a gateway for tests has granted.
+type kernelLeases struct {
+	ns *namespace
+
+	mu    sync.Mutex // guards fault, and the order of what the kernel is told
+	fault error
+}
+
+// carry makes the kernel's NAT what the rules say, at once.
+func (k *kernelLeases) carry(ctx context.Context, rules func() []string) {
+	k.mu.Lock() // for all the time: the last to come has to see the latest
+	defer k.mu.Unlock()
+	script := append([]string{"flush chain ip leases forwards"}, rules()...)
+	k.fault = errors.Join(k.fault, k.ns.nft(ctx, strings.Join(script, "\n")))
+}
+
+// forward is the rule for a public port, as nftables has it. Ports is one, or a range.
+func forward[P uint16 | string](address, protocol string, ports P, to string) string {
+	return fmt.Sprintf("add rule ip leases forwards iifname eth0 ip daddr %s %s dport %v dnat to %s", address, protocol, ports, to)
+}
+
+func (k *kernelLeases) trouble() error {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	return k.fault
 }

@@ -10,6 +10,8 @@ import (
 	"strconv"
 	"sync/atomic"
 	"testing"
+
+	"doublenat/routeros/routerostest"
 )
 
 const (
@@ -20,12 +22,33 @@ const (
 	farAddress = "44.55.66.77"
 )
 
+// boxPlace is where doublenat's host is.
+type boxPlace uint8
+
+const (
+	// The zero value is a veth pair of its own with the router, as a RouterOS container has it.
+	_ boxPlace = iota
+	// boxOnLAN is a host of the LAN.
+	boxOnLAN
+	// boxOnBridge is a veth pair that is a port of the LAN's bridge, with a network of its
+	// own: multicast from the LAN arrives there, and what is redirected comes from clients.
+	boxOnBridge
+)
+
 // site says what is special about a world.
 type site struct {
 	// gateway starts the VPN gateway.
 	gateway func(context.Context, *testing.T, *namespace) vpn
-	// onLAN puts doublenat into the LAN, instead of on a routed veth.
-	onLAN bool
+	// box is where doublenat is.
+	box boxPlace
+	// atLine has the gateway as the provider's box at the line to the Internet. There is
+	// no tunnel then.
+	atLine bool
+	// behind is the world in whose LAN the router stands, which is at the line then. That
+	// world's doublenat is the gateway. Nil is no such world.
+	behind *site
+	// tables changes what is in the router's tables. Nil changes nothing.
+	tables func(*routerostest.Router) error
 	// environ has more variables for doublenat.
 	environ map[string]string
 }
@@ -37,6 +60,7 @@ type world struct {
 	alice, bob       *host
 	router, vpn, box *namespace
 	internet         *internet
+	outer            *world // in whose LAN the router stands, nil if it stands in none
 
 	office    *office
 	gateway   vpn
@@ -65,22 +89,33 @@ func newWorld(t *testing.T, s site) (context.Context, *world) {
 		box:      namespaceFor(ctx, t, name, "box"),
 		internet: &internet{namespace: namespaceFor(ctx, t, name, "internet"), addr: netip.MustParseAddr(farAddress)},
 	}
-	if err := errors.Join(w.wireLAN(ctx), w.wireBox(ctx, s.onLAN), w.wireWAN(ctx)); err != nil {
+	if s.behind != nil {
+		w.standBehind(t, *s.behind)
+	}
+	if err := errors.Join(w.wireLAN(ctx), w.wireBox(ctx, s.box), w.wireWAN(ctx, s.atLine)); err != nil {
 		t.Fatal(err)
 	}
-	w.digTunnel(ctx, name)
+	if !s.atLine {
+		w.digTunnel(ctx, name)
+	}
 	if err := w.vpn.nft(ctx, vpnNAT); err != nil {
 		t.Fatal(err)
 	}
-	w.office = newOffice(ctx, t, w.router)
+	w.office = newOffice(ctx, t, w.router, tablesOf(s))
 	w.strangers = w.office.strangers()
-	w.gateway = s.gateway(ctx, t, w.vpn)
-	if err := w.awaitTunnel(ctx); err != nil {
-		t.Fatal(err)
+	if w.outer != nil {
+		w.gateway = doubled{w.outer}
+	} else {
+		w.gateway = s.gateway(ctx, t, w.vpn)
+	}
+	if !s.atLine {
+		if err := w.awaitTunnel(ctx); err != nil {
+			t.Fatal(err)
+		}
 	}
 	api := netip.MustParseAddr("172.30.254.1")
 	asks := netip.MustParseAddr("192.168.88.1")
-	if s.onLAN {
+	if s.box == boxOnLAN {
 		api, asks = asks, netip.MustParseAddr("192.168.88.2")
 	}
 	w.alice.asks, w.bob.asks = asks, asks
@@ -117,22 +152,34 @@ func (w *world) wireLAN(ctx context.Context) error {
 	return err
 }
 
-// wireBox joins doublenat's host and the router, on the LAN or on a veth pair of
-// their own as a RouterOS container has it.
-func (w *world) wireBox(ctx context.Context, onLAN bool) error {
-	if onLAN {
+// wireBox joins doublenat's host and the router.
+func (w *world) wireBox(ctx context.Context, place boxPlace) error {
+	const routed = "address add 172.30.254.1/30 dev "
+	if place == boxOnLAN {
 		return errors.Join(
 			w.router.ip(ctx, "link add lan3 type veth peer name eth0 netns "+w.box.name, "link set lan3 master bridge up"),
 			w.box.ip(ctx, "address add 192.168.88.2/24 dev eth0", "link set eth0 up", "route add default via 192.168.88.1"))
 	}
-	return errors.Join(
-		w.router.ip(ctx, "link add veth1 type veth peer name eth0 netns "+w.box.name, "address add 172.30.254.1/30 dev veth1", "link set veth1 up"),
+	link := []string{"link add veth1 type veth peer name eth0 netns " + w.box.name, routed + "veth1", "link set veth1 up"}
+	var redirects error
+	if place == boxOnBridge {
+		link = []string{"link add veth1 type veth peer name eth0 netns " + w.box.name, "link set veth1 master bridge up", routed + "bridge"}
+		// As /ip/settings/set send-redirects=no does: else the box answers clients from its own address.
+		redirects = errors.Join(w.router.sysctl("net/ipv4/conf/all/send_redirects", "0"), w.router.sysctl("net/ipv4/conf/bridge/send_redirects", "0"))
+	}
+	return errors.Join(w.router.ip(ctx, link...), redirects,
 		w.box.ip(ctx, "address add 172.30.254.2/30 dev eth0", "link set eth0 up", "route add default via 172.30.254.1"))
 }
 
-// wireWAN joins the router and the VPN gateway with the Internet. The tunnel's own
-// packets must not enter the tunnel, so the way to the VPN gateway has a route.
-func (w *world) wireWAN(ctx context.Context) error {
+// wireWAN joins the router and the VPN gateway with the Internet. WireGuard begins
+// before the router has its routes, so the way to the VPN gateway has one.
+func (w *world) wireWAN(ctx context.Context, atLine bool) error {
+	if w.outer != nil {
+		return w.wireBehind(ctx)
+	}
+	if atLine {
+		return w.wireLine(ctx)
+	}
 	return errors.Join(
 		w.internet.ip(ctx,
 			"address add "+farAddress+"/32 dev lo",
@@ -151,9 +198,6 @@ func (w *world) digTunnel(ctx context.Context, name string) {
 		"ListenPort = 51820", "AllowedIPs = 10.2.0.2/32"))
 	startWireGuard(ctx, w.t, w.router, name+"r", "wg1", "10.2.0.2/32", wireGuardConfig(here, there,
 		"", "AllowedIPs = 0.0.0.0/0", "Endpoint = "+publicAddress+":51820", "PersistentKeepalive = 1"))
-	if err := w.router.ip(ctx, "route add default dev wg1"); err != nil {
-		w.t.Fatal(err)
-	}
 }
 
 // awaitTunnel waits until the gateway answers the router.
@@ -188,6 +232,9 @@ func (w *world) reach(ctx context.Context, m mapping, h *host) error {
 // layers returns an error unless there are so many rules and so many leases.
 func (w *world) layers(ctx context.Context, want int) error {
 	leases, err := w.gateway.leases(ctx)
+	if _, fixed := w.gateway.(forwarder); fixed {
+		leases = want // It forwards what it does, whoever asks for it.
+	}
 	if rules := w.office.rules(); err == nil && (rules != want || leases != want) {
 		err = fmt.Errorf("%d rules and %d leases, want %d of each", rules, leases, want)
 	}
@@ -199,6 +246,9 @@ func (w *world) close(ctx context.Context) error {
 	err := errors.Join(w.doublenat.stop(), w.layers(ctx, 0), w.office.trouble(), w.gateway.trouble())
 	if w.office.strangers() != w.strangers {
 		err = errors.Join(err, errors.New("the rules of others are not as they were"))
+	}
+	if w.outer != nil {
+		err = errors.Join(err, w.outer.close(ctx))
 	}
 	return err
 }

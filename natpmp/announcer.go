@@ -14,37 +14,50 @@ const (
 	// announcementGap is the time between the first two; each gap is twice the one
 	// before (RFC 6886 §3.2.1).
 	announcementGap = 250 * time.Millisecond
-	// announcementWait is how long a series waits for a link.
+	// announcementWait is the time between two looks for links, and two tries on a link
+	// that fails, when a series should be over.
 	announcementWait = time.Minute
+	// announcementLook is the time between two looks for links as long as it is not.
+	announcementLook = 5 * time.Second
+	// announcementSpan is how long a series takes.
+	announcementSpan = announcementGap<<(announcements-1) - announcementGap
 )
 
-// AnnouncementSender puts a packet on every link that is served.
+// AnnouncementSender puts a packet on a link.
 type AnnouncementSender interface {
 	// Announce sends the packet to 224.0.0.1, port 5350. It must not block, and
 	// does not keep the packet.
 	Announce(packet []byte) error
 }
 
-// AnnouncerConfig has what an [Announcer] needs.
+// AnnouncementLink is a link on which announcements are sent.
+type AnnouncementLink struct {
+	AnnouncementSender
+
+	// ID identifies the link, also over time: a link that was away comes back with the
+	// same ID. It must be comparable.
+	ID any
+}
+
+// AnnouncerConfig configures an [Announcer].
 type AnnouncerConfig struct {
-	// Sender sends the packets. Required.
-	Sender AnnouncementSender
-	// Epoch is the server's; each copy has what it says at that moment. Required.
+	// Links returns the present links; with none, nothing is sent. Each link gets its own
+	// series: one that comes up during a series gets all copies, and so does one that was
+	// away or failed meanwhile. Run's goroutine calls Links at the beginning of a series,
+	// every few seconds during it, then once a minute while a link still lacks copies. It
+	// must not block. Required.
+	Links func() []AnnouncementLink
+	// Epoch is the server's; each copy has its value at that moment. Required.
 	Epoch *Epoch
-	// Address returns the public address, or false while it is not known. It is
-	// asked for each copy. Required.
+	// Address returns the public address, or false while it is not known. It is called for
+	// each copy. Required.
 	Address func() (netip.Addr, bool)
-	// Prepare is called at the beginning of each series, and when a packet could not be
-	// sent: links come and go, and their addresses change. False is nowhere to send;
-	// the series then waits, and begins when Prepare, asked once a minute, says true.
-	// It is called by Run's goroutine and must not block. Nil is always ready.
-	Prepare func() bool
-	// Logger gets a warning when sending fails, once for each series. Nil discards.
+	// Logger gets a warning when sending fails, once for each link and series. Nil discards.
 	Logger *slog.Logger
 }
 
-// Announcer tells all clients on the links that the public address changed or
-// that mappings may have been lost (RFC 6886 §3.2.1, §3.7).
+// Announcer tells all clients on the links that the public address changed, or that
+// mappings may have been lost (RFC 6886 §3.2.1, §3.7).
 type Announcer struct {
 	cfg AnnouncerConfig
 	// again has a value when the series is to begin anew.
@@ -54,8 +67,8 @@ type Announcer struct {
 // NewAnnouncer checks the configuration and returns an announcer. It starts nothing.
 func NewAnnouncer(cfg AnnouncerConfig) (*Announcer, error) {
 	switch {
-	case cfg.Sender == nil:
-		return nil, errors.New("natpmp: announcer needs a sender")
+	case cfg.Links == nil:
+		return nil, errors.New("natpmp: announcer needs to know the links")
 	case cfg.Epoch == nil:
 		return nil, errors.New("natpmp: announcer needs an epoch")
 	case cfg.Address == nil:
@@ -64,14 +77,11 @@ func NewAnnouncer(cfg AnnouncerConfig) (*Announcer, error) {
 	if cfg.Logger == nil {
 		cfg.Logger = slog.New(slog.DiscardHandler)
 	}
-	if cfg.Prepare == nil {
-		cfg.Prepare = func() bool { return true }
-	}
 	return &Announcer{cfg: cfg, again: make(chan struct{}, 1)}, nil
 }
 
-// Announce begins a new series, and ends the one that goes on. It never blocks
-// and may be called at any time, before Run too.
+// Announce begins a new series, and ends the one in progress. It never blocks and may be
+// called at any time, even before Run.
 func (a *Announcer) Announce() {
 	select {
 	case a.again <- struct{}{}:
@@ -79,8 +89,8 @@ func (a *Announcer) Announce() {
 	}
 }
 
-// Run announces the start at once (RFC 6886 §3.2.1: "on boot"), then whatever
-// [Announcer.Announce] is called for, until the context ends. It returns nil.
+// Run announces the start at once (RFC 6886 §3.2.1: "on boot"), then whenever
+// [Announcer.Announce] is called, until the context ends. It returns nil.
 func (a *Announcer) Run(ctx context.Context) error {
 	select {
 	case <-a.again: // asked for before: it is the series that begins now
@@ -88,50 +98,49 @@ func (a *Announcer) Run(ctx context.Context) error {
 	}
 	timer := time.NewTimer(0)
 	defer timer.Stop()
-	var s series
+	e := newAnnouncement(time.Now())
 	for {
 		select {
 		case <-ctx.Done():
 			return nil
 		case <-a.again:
-			s = series{}
+			e = newAnnouncement(time.Now())
 		case <-timer.C:
 		}
 		timer.Stop()
-		if wait := a.advance(ctx, &s); wait > 0 {
+		if wait := a.advance(ctx, e, time.Now()); wait > 0 {
 			timer.Reset(wait)
 		}
 	}
 }
 
-// series is how far a series of announcements has come.
-type series struct {
-	sent int
-	// failed is set once a failure was told of.
-	failed bool
+// advance looks for links when it is time to, and sends the copies that are due. It
+// returns the time until it is to be called again, 0 if there is nothing more to do.
+func (a *Announcer) advance(ctx context.Context, e *announcement, now time.Time) time.Duration {
+	if !now.Before(e.lookAt) {
+		e.look(a.cfg.Links(), now)
+	}
+	failed := false
+	for _, s := range e.series {
+		if s.pending() && !s.due.After(now) && !a.send(ctx, s, now) {
+			failed = true
+		}
+	}
+	if failed {
+		e.look(a.cfg.Links(), now) // It may be gone.
+	}
+	return e.next(now)
 }
 
-// advance sends the next copy, or waits for a link on which to send the first one. It
-// returns the time until it is to be called again, 0 at the end of the series.
-func (a *Announcer) advance(ctx context.Context, s *series) time.Duration {
-	if s.sent == 0 && !a.cfg.Prepare() {
-		return announcementWait
+// send sends a copy on a link, and says whether that worked.
+func (a *Announcer) send(ctx context.Context, s *series, now time.Time) bool {
+	err := s.Announce(a.packet())
+	if err != nil && !s.warned {
+		s.warned = true
+		a.cfg.Logger.WarnContext(ctx, "announcement not sent", "error", err)
 	}
-	if err := a.cfg.Sender.Announce(a.packet()); err != nil {
-		if !s.failed {
-			s.failed = true
-			a.cfg.Logger.WarnContext(ctx, "announcement not sent", "error", err)
-		}
-		if !a.cfg.Prepare() {
-			s.sent = 0
-			return announcementWait
-		}
-	}
-	s.sent++
-	if s.sent == announcements {
-		return 0
-	}
-	return announcementGap << (s.sent - 1)
+	s.sentOne(err == nil, now)
+	return err == nil
 }
 
 // packet returns the announcement as it is true now. Without an address it still

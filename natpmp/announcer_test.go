@@ -41,6 +41,11 @@ func (s *recordingSender) take() []sighting {
 	return seen
 }
 
+// always is one link that is always there.
+func always(s natpmp.AnnouncementSender) func() []natpmp.AnnouncementLink {
+	return func() []natpmp.AnnouncementLink { return []natpmp.AnnouncementLink{{ID: "lan", AnnouncementSender: s}} }
+}
+
 // startAnnouncer runs an announcer until the test ends.
 func startAnnouncer(t *testing.T, cfg natpmp.AnnouncerConfig) *natpmp.Announcer {
 	t.Helper()
@@ -69,7 +74,7 @@ func TestAnnouncer(t *testing.T) {
 		epoch := natpmp.NewEpoch()
 		var known bool // synctest.Wait orders the accesses
 		a := startAnnouncer(t, natpmp.AnnouncerConfig{
-			Sender: sender, Epoch: epoch,
+			Links: always(sender), Epoch: epoch,
 			Address: func() (netip.Addr, bool) { return address5678(), known },
 		})
 		time.Sleep(time.Second)
@@ -110,21 +115,22 @@ func TestAnnouncer(t *testing.T) {
 	})
 }
 
-// TestAnnouncerGoesOn when sending fails, and says so once for each series.
+// TestAnnouncerGoesOn when sending fails, once a minute in the end, and says so once for
+// each series.
 func TestAnnouncerGoesOn(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		logger, logged := recordLogs()
 		sender := &recordingSender{start: time.Now(), err: errNoRoute}
 		a := startAnnouncer(t, natpmp.AnnouncerConfig{
-			Sender: sender, Epoch: natpmp.NewEpoch(), Logger: logger,
+			Links: always(sender), Epoch: natpmp.NewEpoch(), Logger: logger,
 			Address: func() (netip.Addr, bool) { return address5678(), true },
 		})
 		time.Sleep(time.Hour)
 		a.Announce()
 		time.Sleep(time.Hour)
-		if n := len(sender.take()); n != 20 {
-			t.Errorf("%d packets, want 20", n)
+		if n := len(sender.take()); n < 2*(10+57) || n > 2*(10+58) {
+			t.Errorf("%d packets, want a series and one a minute in each hour", n)
 		}
 		if n := strings.Count(logged(), "level=WARN"); n != 2 {
 			t.Errorf("%d warnings, want 2", n)
@@ -138,7 +144,7 @@ func TestAnnounceBeforeRun(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		sender := &recordingSender{start: time.Now()}
 		a, err := natpmp.NewAnnouncer(natpmp.AnnouncerConfig{
-			Sender: sender, Epoch: natpmp.NewEpoch(),
+			Links: always(sender), Epoch: natpmp.NewEpoch(),
 			Address: func() (netip.Addr, bool) { return address5678(), true },
 		})
 		if err != nil {
@@ -162,9 +168,9 @@ func TestNewAnnouncerChecks(t *testing.T) {
 	sender, epoch := &recordingSender{}, natpmp.NewEpoch()
 	address := func() (netip.Addr, bool) { return netip.Addr{}, false }
 	for name, cfg := range map[string]natpmp.AnnouncerConfig{
-		"no sender":  {Epoch: epoch, Address: address},
-		"no epoch":   {Sender: sender, Address: address},
-		"no address": {Sender: sender, Epoch: epoch},
+		"no links":   {Epoch: epoch, Address: address},
+		"no epoch":   {Links: always(sender), Address: address},
+		"no address": {Links: always(sender), Epoch: epoch},
 	} {
 		if _, err := natpmp.NewAnnouncer(cfg); err == nil {
 			t.Errorf("%s: no error", name)
@@ -227,6 +233,40 @@ func TestListener(t *testing.T) {
 			})
 		})
 	}
+}
+
+// TestListenerHandsOn what is of another version, from the gateway only: PCP announces on the
+// same port.
+func TestListenerHandsOn(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		gateway := netip.MustParseAddrPort("10.2.0.1:5351")
+		var others []string
+		l, err := natpmp.NewListener(natpmp.ListenerConfig{
+			Gateway:        gateway.Addr(),
+			OnAnnouncement: func(r natpmp.Response, _ time.Time) { t.Errorf("%+v is no announcement", r) },
+			OnOther:        func(packet []byte, _ time.Time) { others = append(others, hexString(packet)) },
+		})
+		if err != nil {
+			t.Fatal(err)
+		}
+		conn := newMemPacketConn()
+		ctx, cancel := context.WithCancel(t.Context())
+		done := make(chan error, 1)
+		go func() { done <- l.Serve(ctx, conn) }()
+		pcp := unhex(t, "0280 0000 00000000 00000007 00000000 00000000 00000000")
+		conn.in <- datagram{data: pcp, addr: netip.MustParseAddrPort("10.2.0.9:5351")}
+		conn.in <- datagram{data: pcp, addr: gateway}
+		conn.in <- datagram{data: pcp[:4], addr: gateway}
+		synctest.Wait()
+		cancel()
+		if err := <-done; err != nil {
+			t.Error(err)
+		}
+		if diff := cmp.Diff([]string{hexString(pcp)}, others); diff != "" {
+			t.Errorf("handed on (-want +got):\n%s", diff)
+		}
+	})
 }
 
 func TestListenerEndsWithItsConn(t *testing.T) {

@@ -188,8 +188,11 @@ func TestClientObeysContext(t *testing.T) {
 // TestClientIgnores has replies that are not for the request, before the one that is.
 func TestClientIgnores(t *testing.T) {
 	t.Parallel()
-	tests := []struct{ name, reply string }{
-		{name: "other internal port", reply: "0082 0000 000003e8 1233 4321 0000003c"},
+	tests := []struct {
+		name, reply string
+		odd         uint64
+	}{
+		{name: "other internal port", reply: "0082 0000 000003e8 1233 4321 0000003c", odd: 1},
 		{name: "failure of another internal port", reply: "0082 0002 000003e8 1233 0000 00000000"},
 		{name: "other opcode", reply: "0081 0000 000003e8 1234 4321 0000003c"},
 		{name: "address", reply: "0080 0000 000003e8 05060708"},
@@ -213,7 +216,7 @@ func TestClientIgnores(t *testing.T) {
 					t.Errorf("got %+v, %v", got, err)
 				}
 				synctest.Wait()
-				want := natpmp.ClientStats{Sent: 1, Received: 3, Ignored: 2, Dials: 1}
+				want := natpmp.ClientStats{Sent: 1, Received: 3, Ignored: 2, Odd: tt.odd, Dials: 1}
 				if diff := cmp.Diff(want, c.Stats()); diff != "" {
 					t.Errorf("stats (-want +got):\n%s", diff)
 				}

@@ -3,23 +3,25 @@ package natpmp
 import (
 	"errors"
 	"strconv"
+
+	"doublenat/internal/datagram"
 )
 
 const (
-	// Port is the UDP port on which a gateway takes requests (RFC 6886 §3.1).
+	// Port is the UDP port on which a gateway receives requests (RFC 6886 §3.1).
 	Port = 5351
-	// AnnouncementPort is the UDP port on which clients hear the gateway's
-	// multicasts to 224.0.0.1 (RFC 6886 §3.2.1).
+	// AnnouncementPort is the UDP port on which clients receive the gateway's multicasts
+	// to 224.0.0.1 (RFC 6886 §3.2.1).
 	AnnouncementPort = 5350
-	// Version is the version byte of every NAT-PMP packet (RFC 6886 §3). Version 2
-	// is PCP (RFC 6887), version 1 an incompatible protocol of a vendor (§1.1).
+	// Version is the version byte of every NAT-PMP packet (RFC 6886 §3). Version 2 is PCP
+	// (RFC 6887), version 1 a vendor's incompatible protocol (§1.1).
 	Version = 0
 )
 
-// MaxPacket is the size in bytes beyond which no packet is looked at. NAT-PMP has
-// no packet over 16 bytes; PCP, whose requests get a version error here, has
-// none over 1100 (RFC 6887 §7).
-const MaxPacket = 1100
+// MaxPacket is the size in bytes above which packets are ignored. NAT-PMP has no packet
+// over 16 bytes; PCP, whose requests get a version error here, has none over 1100 (RFC
+// 6887 §7).
+const MaxPacket = datagram.MaxPacket
 
 // Opcode is what a request asks for (RFC 6886 §3.2, §3.3). Replies carry the
 // request's opcode with [ResponseBit] set.
@@ -33,7 +35,7 @@ const (
 	OpMapUDP Opcode = 1
 	// OpMapTCP asks for a TCP mapping, or for the end of one (RFC 6886 §3.3, §3.4).
 	OpMapTCP Opcode = 2
-	// ResponseBit tells a reply from a request (RFC 6886 §3).
+	// ResponseBit distinguishes a reply from a request (RFC 6886 §3).
 	ResponseBit Opcode = 128
 )
 
@@ -54,8 +56,20 @@ func (o Opcode) String() string {
 // isMap says whether requests of this opcode carry ports and a lifetime.
 func (o Opcode) isMap() bool { return o == OpMapUDP || o == OpMapTCP }
 
-// ResultCode is the gateway's verdict (RFC 6886 §3.5). Codes that the RFC does
-// not list are legal on reception and mean failure of that request.
+// transport returns the protocol that is mapped, by IANA's number, 0 for none.
+func (o Opcode) transport() uint8 {
+	switch o {
+	case OpMapUDP:
+		return 17
+	case OpMapTCP:
+		return 6
+	default:
+		return 0
+	}
+}
+
+// ResultCode is the gateway's result (RFC 6886 §3.5). Codes that the RFC does not list are
+// valid in received packets and mean that the request failed.
 type ResultCode uint16
 
 // The result codes of RFC 6886 §3.5.
@@ -64,11 +78,12 @@ const (
 	ResultSuccess ResultCode = 0
 	// ResultUnsupportedVersion answers a version byte other than 0.
 	ResultUnsupportedVersion ResultCode = 1
-	// ResultNotAuthorized is a refusal: the box can map, and may not.
+	// ResultNotAuthorized is a refusal: the gateway supports mapping but does not allow
+	// it.
 	ResultNotAuthorized ResultCode = 2
-	// ResultNetworkFailure is a gateway that has no connectivity itself.
+	// ResultNetworkFailure means that the gateway itself has no connectivity.
 	ResultNetworkFailure ResultCode = 3
-	// ResultOutOfResources is a gateway that can make no more mappings now.
+	// ResultOutOfResources means that the gateway cannot make more mappings now.
 	ResultOutOfResources ResultCode = 4
 	// ResultUnsupportedOpcode answers the opcodes 3 to 127.
 	ResultUnsupportedOpcode ResultCode = 5
@@ -97,17 +112,18 @@ func (c ResultCode) String() string {
 // What can be wrong with a packet. Parsing returns these very values, so that
 // refusing a packet costs no allocation either; compare with errors.Is.
 var (
-	// ErrShort is a packet that ends before its contents do.
+	// ErrShort means that the packet ends too early.
 	ErrShort = errors.New("natpmp: packet too short")
-	// ErrIsResponse is a packet with [ResponseBit] set where a request was
+	// ErrIsResponse means that the packet has [ResponseBit] set where a request was
 	// expected. A server ignores it, whatever its version (RFC 6886 §3.5, RFC 6887 §8.2).
 	ErrIsResponse = errors.New("natpmp: packet is a response")
-	// ErrIsRequest is a packet without [ResponseBit] where a response was expected.
+	// ErrIsRequest means that the packet lacks [ResponseBit] where a response was
+	// expected.
 	ErrIsRequest = errors.New("natpmp: packet is a request")
-	// ErrUnsupportedVersion is a packet of another version. A server answers such
-	// a request with [AppendVersionError] (RFC 6886 §3.5).
+	// ErrUnsupportedVersion means that the packet has another version. A server answers
+	// such a request with [AppendVersionError] (RFC 6886 §3.5).
 	ErrUnsupportedVersion = errors.New("natpmp: unsupported version")
-	// ErrUnsupportedOpcode is a packet whose opcode RFC 6886 does not have. A server
-	// answers such a request with [AppendOpcodeError] (RFC 6886 §3.5).
+	// ErrUnsupportedOpcode means that RFC 6886 does not define the packet's opcode. A
+	// server answers such a request with [AppendOpcodeError] (RFC 6886 §3.5).
 	ErrUnsupportedOpcode = errors.New("natpmp: unsupported opcode")
 )

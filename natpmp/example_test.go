@@ -24,7 +24,7 @@ func ExampleParseRequest() {
 
 // A gateway that knows its address and maps nothing.
 func ExampleServer() {
-	handler := natpmp.HandlerFunc(func(_ context.Context, _ netip.AddrPort, req natpmp.Request) natpmp.Reply {
+	handler := natpmp.HandlerFunc(func(_ context.Context, _ natpmp.Arrival, req natpmp.Request) natpmp.Reply {
 		if req.Opcode == natpmp.OpExternalAddress {
 			return natpmp.Address(netip.MustParseAddr("5.6.7.8"))
 		}

@@ -13,9 +13,9 @@ import (
 // or does something harmless to a UDP socket.
 const soReusePort = 0xf
 
-// ListenAnnouncements opens a socket that hears announcements on all interfaces.
-// It is bound to 224.0.0.1, port 5350, so that nothing but announcements comes
-// in, and shares the port with other clients on this host (RFC 6886 §3.2.1).
+// ListenAnnouncements opens a socket that receives announcements on all interfaces. It is
+// bound to 224.0.0.1, port 5350, so it receives nothing else, and shares the port with
+// other clients on this host (RFC 6886 §3.2.1).
 func ListenAnnouncements() (net.PacketConn, error) {
 	fd, err := syscall.Socket(syscall.AF_INET, syscall.SOCK_DGRAM|syscall.SOCK_CLOEXEC|syscall.SOCK_NONBLOCK, 0)
 	if err != nil {

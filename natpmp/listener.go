@@ -7,21 +7,28 @@ import (
 	"net"
 	"net/netip"
 	"time"
+
+	"doublenat/internal/datagram"
+	"doublenat/internal/exchange"
 )
 
-// ListenerConfig has what a [Listener] needs.
+// ListenerConfig configures a [Listener].
 type ListenerConfig struct {
-	// Gateway is who may announce: packets from any other address are dropped
-	// (RFC 6886 §3.2.1). Required.
+	// Gateway is the only address that may announce: packets from others are dropped (RFC
+	// 6886 §3.2.1). Required.
 	Gateway netip.Addr
-	// OnAnnouncement is told of each announcement and when it came. It is called by
-	// one goroutine and must not block. Required.
+	// OnAnnouncement gets each announcement and its time of arrival. One goroutine calls
+	// it, and it must not block. Required.
 	OnAnnouncement func(resp Response, at time.Time)
+	// OnOther gets each packet from the gateway that has another protocol version: PCP
+	// announces on the same port (RFC 6887 §14.1). The bytes are valid until it returns.
+	// It is called like OnAnnouncement. Nil means that such packets are dropped.
+	OnOther func(packet []byte, at time.Time)
 	// Logger gets a debug line for each dropped packet. Nil discards.
 	Logger *slog.Logger
 }
 
-// Listener hears a gateway's announcements (RFC 6886 §3.2.1).
+// Listener receives a gateway's announcements (RFC 6886 §3.2.1).
 type Listener struct{ cfg ListenerConfig }
 
 // NewListener checks the configuration and returns a listener. It starts nothing.
@@ -38,12 +45,11 @@ func NewListener(cfg ListenerConfig) (*Listener, error) {
 	return &Listener{cfg: cfg}, nil
 }
 
-// Serve hears announcements on the connection, which [ListenAnnouncements] makes,
-// until the context ends; it then returns nil. The connection stays open, with a
-// read deadline in the past; it is the caller's to close. The error is one of
-// the connection.
+// Serve receives announcements on the connection, which [ListenAnnouncements] makes, until
+// the context ends; it then returns nil. It leaves the connection open, with a read
+// deadline in the past; the caller closes it. The error is the connection's.
 func (l *Listener) Serve(ctx context.Context, conn net.PacketConn) error {
-	defer interrupt(ctx, conn)()
+	defer exchange.Interrupt(ctx, conn)()
 	buf := make([]byte, MaxPacket)
 	for {
 		n, from, err := conn.ReadFrom(buf)
@@ -61,7 +67,7 @@ func (l *Listener) Serve(ctx context.Context, conn net.PacketConn) error {
 
 // hear deals with one packet.
 func (l *Listener) hear(b []byte, from net.Addr) error {
-	source, err := addrPort(from)
+	source, err := datagram.AddrPort(from)
 	if err != nil {
 		return err
 	}
@@ -69,6 +75,10 @@ func (l *Listener) hear(b []byte, from net.Addr) error {
 		return errors.New("not from the gateway")
 	}
 	resp, err := ParseResponse(b)
+	if errors.Is(err, ErrUnsupportedVersion) && l.cfg.OnOther != nil {
+		l.cfg.OnOther(b, time.Now())
+		return nil
+	}
 	if err != nil {
 		return err
 	}

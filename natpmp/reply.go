@@ -2,10 +2,10 @@ package natpmp
 
 import "net/netip"
 
-// Reply is a handler's decision about one request. It has only what the handler
-// knows: opcode, internal port and epoch are the server's business, so that no
-// handler can send a malformed response. Make one with the functions below. The
-// zero value is no decision; the server then answers [ResultNetworkFailure].
+// Reply is a handler's decision about one request. It has only what the handler knows. The
+// server adds opcode, internal port and epoch, so no handler can send a malformed
+// response. Make one with the functions below. The zero value is no decision; the server
+// then answers [ResultNetworkFailure].
 type Reply struct {
 	kind     replyKind
 	result   ResultCode
@@ -26,24 +26,24 @@ const (
 	replyDeleted
 )
 
-// Silence is the decision to send nothing, for requests that someone else answers
-// and for those from whom must not learn that anybody is here. Version 0 requests
-// of legitimate clients must be answered (RFC 6886 §3.5).
+// Silence is the decision to send nothing: for requests that somebody else answers, and
+// for senders that must not learn that anything is here. Version 0 requests from
+// legitimate clients must be answered (RFC 6886 §3.5).
 func Silence() Reply { return Reply{kind: replyNothing} }
 
-// Failure answers with the code, which is not [ResultSuccess].
+// Failure answers with the code, which must not be [ResultSuccess].
 func Failure(code ResultCode) Reply { return Reply{kind: replyFailure, result: code} }
 
 // Address answers an [OpExternalAddress] request with an IPv4 address.
 func Address(a netip.Addr) Reply { return Reply{kind: replyAddress, address: a.Unmap()} }
 
-// Mapped answers a map request with what was assigned: a port and a lifetime in
-// seconds, neither of which is 0.
+// Mapped answers a map request with the assigned port and lifetime in seconds, neither of
+// which is 0.
 func Mapped(externalPort uint16, lifetime uint32) Reply {
 	return Reply{kind: replyMapped, port: externalPort, lifetime: lifetime}
 }
 
-// Deleted answers a map request of lifetime 0 (RFC 6886 §3.4).
+// Deleted answers a map request with lifetime 0 (RFC 6886 §3.4).
 func Deleted() Reply { return Reply{kind: replyDeleted} }
 
 // response returns the response to the request, and false for silence. A reply

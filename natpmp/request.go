@@ -9,27 +9,27 @@ const (
 	mapRequestSize     = 12 // RFC 6886 §3.3
 )
 
-// Request is a request of version 0 and one of the three opcodes of RFC 6886.
-// It is comparable.
+// Request is a request of version 0 with one of the three opcodes of RFC 6886. It is
+// comparable.
 type Request struct {
-	// Opcode says what is asked for. The other fields are zero in an
+	// Opcode is what the request asks for. The other fields are zero in an
 	// [OpExternalAddress] request.
 	Opcode Opcode
-	// InternalPort is the port on the client. In RFC 6886 0 has a meaning with Lifetime 0
-	// only: end all mappings of this protocol (§3.4). What ProtonVPN's
-	// gateways make of it with another lifetime, [MapRequest.Symmetric] tells.
+	// InternalPort is the port on the client. RFC 6886 defines 0 only with Lifetime 0: end
+	// all mappings of this protocol (§3.4). [MapRequest.Symmetric] says what ProtonVPN's
+	// gateways do with 0 and another lifetime.
 	InternalPort uint16
-	// SuggestedExternalPort is the client's wish, 0 for none. A renewal has the
-	// assigned port here; a deletion should have 0 and is valid with anything.
+	// SuggestedExternalPort is the client's preference, 0 for none. A renewal has the
+	// assigned port here; a deletion should have 0 but is valid with any value.
 	SuggestedExternalPort uint16
-	// Lifetime is in seconds, over the whole 32-bit range. 0 asks for deletion.
+	// Lifetime is in seconds and may be any 32-bit value. 0 asks for deletion.
 	Lifetime uint32
 }
 
-// ParseRequest reads a request. It looks, in this order, at what decides the
-// answer: [ErrShort] (no header), [ErrIsResponse], [ErrUnsupportedVersion],
-// [ErrUnsupportedOpcode], [ErrShort] (no complete map request). The reserved
-// field is ignored (RFC 6886 §3.3), and so are bytes after the end.
+// ParseRequest reads a request. It checks in the order that decides the reply: [ErrShort]
+// (no header), [ErrIsResponse], [ErrUnsupportedVersion], [ErrUnsupportedOpcode],
+// [ErrShort] (no complete map request). It ignores the reserved field (RFC 6886 §3.3) and
+// bytes after the end.
 func ParseRequest(b []byte) (Request, error) {
 	if len(b) < headerSize {
 		return Request{}, ErrShort
@@ -56,8 +56,8 @@ func ParseRequest(b []byte) (Request, error) {
 }
 
 // Append appends the request to dst and returns the result: 2 bytes for
-// [OpExternalAddress] and 12 for the map opcodes. Of any other opcode only the
-// header is written, which every server refuses.
+// [OpExternalAddress] and 12 for the map opcodes. For any other opcode it writes only the
+// header, which every server refuses.
 func (r Request) Append(dst []byte) []byte {
 	dst = append(dst, Version, byte(r.Opcode))
 	if !r.Opcode.isMap() {

@@ -12,36 +12,36 @@ const (
 	mapResponseSize     = 16 // RFC 6886 §3.3
 )
 
-// Response is a gateway's answer, or its announcement (RFC 6886 §3.2.1).
-// It is comparable.
+// Response is a gateway's reply or announcement (RFC 6886 §3.2.1). It is comparable.
 type Response struct {
 	// Opcode is the opcode of the request, without [ResponseBit].
 	Opcode Opcode
-	// Result is the verdict. The fields after Epoch count only with [ResultSuccess],
-	// except for InternalPort.
+	// Result is the gateway's result. The fields after Epoch are valid only with
+	// [ResultSuccess], except for InternalPort.
 	Result ResultCode
 	// Epoch is SSSoE: the seconds since the gateway's mapping table was
 	// initialized (RFC 6886 §3.6). Failures carry it too.
 	Epoch uint32
-	// Address is the public IPv4 address, [OpExternalAddress] only. The zero
-	// value stands for none and goes out as 0.0.0.0.
+	// Address is the public IPv4 address, for [OpExternalAddress] only. The zero value
+	// means none and is sent as 0.0.0.0.
 	Address netip.Addr
-	// InternalPort is the port of the request, map opcodes only. It is 0 after
-	// parsing a failure that is too short to have it.
+	// InternalPort is the port of the request, for map opcodes only. It is 0 after parsing
+	// a failure that is too short to include it.
 	InternalPort uint16
-	// ExternalPort is the assigned port, map opcodes only, 0 in the answer to a deletion.
+	// ExternalPort is the assigned port, for map opcodes only; 0 in the reply to a
+	// deletion.
 	ExternalPort uint16
-	// Lifetime is the granted time in seconds, map opcodes only, 0 in the answer to a deletion.
+	// Lifetime is the granted time in seconds, for map opcodes only; 0 in the reply to a
+	// deletion.
 	Lifetime uint32
 }
 
-// ParseResponse reads a response. Successes must be complete. Failures need the
-// 8 bytes that all gateway packets share; some gateways send no more, and what
-// follows the internal port has no meaning (RFC 6886 §3.2, §3.4). Bytes after
-// the end are ignored.
+// ParseResponse reads a response. Successes must be complete. Failures need only the 8
+// bytes that all gateway packets share: some gateways send no more, and what follows the
+// internal port has no meaning (RFC 6886 §3.2, §3.4). Bytes after the end are ignored.
 //
-// The errors are [ErrShort], [ErrUnsupportedVersion], [ErrIsRequest] and, for a
-// success of an unknown opcode, [ErrUnsupportedOpcode].
+// The errors are [ErrShort], [ErrUnsupportedVersion], [ErrIsRequest] and, for a success
+// with an unknown opcode, [ErrUnsupportedOpcode].
 func ParseResponse(b []byte) (Response, error) {
 	if len(b) < responseHeaderSize {
 		return Response{}, ErrShort
@@ -92,11 +92,20 @@ func parseSuccess(r Response, b []byte) (Response, error) {
 	return r, nil
 }
 
+// otherVersion returns the version of a reply that says "unsupported version" in another
+// version than ours. PCP has its result where NAT-PMP has the low byte of it (RFC 6887 §7.2).
+func otherVersion(b []byte) (version uint8, only bool) {
+	if len(b) < 4 || b[0] == Version || Opcode(b[1])&ResponseBit == 0 || b[3] != byte(ResultUnsupportedVersion) {
+		return 0, false
+	}
+	return b[0], true
+}
+
 // Append appends the response to dst and returns the result: 12 bytes for
-// [OpExternalAddress] and 16 for the map opcodes, failures too, because clients
-// exist that hang on a shorter one. In a failure the address (RFC 6886 §3.2), the
-// external port and the lifetime (§3.5) go out as zero, whatever the fields
-// hold. Of any other opcode only the 8 bytes are written that all share.
+// [OpExternalAddress] and 16 for the map opcodes, even for failures, because some clients
+// hang on a shorter one. In a failure the address (RFC 6886 §3.2), the external port and
+// the lifetime (§3.5) are sent as zero, whatever the fields contain. For any other opcode
+// it writes only the 8 bytes that all responses share.
 func (r Response) Append(dst []byte) []byte {
 	dst = appendResponseHeader(dst, r.Opcode, r.Result, r.Epoch)
 	switch {
@@ -118,23 +127,23 @@ func (r Response) Append(dst []byte) []byte {
 	}
 }
 
-// AppendVersionError appends the 8 bytes that answer a request of another
-// version (RFC 6886 §3.5). The version byte is 0, the highest that we speak. The
-// opcode has [ResponseBit] set, as erratum 3618 corrects the printed text: a PCP
-// client drops anything without it before it looks at the result (RFC 6887
-// §8.3), and would then never fall back to NAT-PMP.
+// AppendVersionError appends the 8 bytes that answer a request of another version (RFC
+// 6886 §3.5). The version byte is 0, the highest that we support. The opcode has
+// [ResponseBit] set, as erratum 3618 corrects the printed text: a PCP client drops
+// anything without it before it looks at the result (RFC 6887 §8.3), and would then never
+// fall back to NAT-PMP.
 func AppendVersionError(dst []byte, op Opcode, epoch uint32) []byte {
 	return appendResponseHeader(dst, op, ResultUnsupportedVersion, epoch)
 }
 
-// AppendOpcodeError appends the answer to a request of opcode 3 to 127: the whole
-// request with [ResponseBit] and the result set (RFC 6886 §3.5). The RFC leaves
-// open what becomes of the bytes where other answers have the epoch; they are
-// the request's. A request of less than 8 bytes, which has no room for a result
-// and an epoch, is answered with 8 bytes that have both.
+// AppendOpcodeError appends the reply to a request with opcode 3 to 127: the whole request
+// with [ResponseBit] and the result set (RFC 6886 §3.5). The RFC does not say what happens
+// to the bytes where other replies have the epoch; we keep the request's. A request of
+// less than 8 bytes has no room for a result and an epoch, so its reply has 8 bytes with
+// both.
 //
-// The request must have the two bytes of its header; of a shorter one dst is
-// returned as it is.
+// The request must have the two bytes of its header; for a shorter one dst is returned
+// unchanged.
 func AppendOpcodeError(dst, request []byte, epoch uint32) []byte {
 	if len(request) < headerSize {
 		return dst

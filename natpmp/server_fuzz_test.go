@@ -2,7 +2,6 @@ package natpmp_test
 
 import (
 	"context"
-	"net/netip"
 	"testing"
 
 	"doublenat/natpmp"
@@ -54,7 +53,7 @@ func FuzzServer(f *testing.F) {
 }
 
 // anyReply is a handler whose decision depends on the request, and often does not fit it.
-func anyReply(_ context.Context, _ netip.AddrPort, req natpmp.Request) natpmp.Reply {
+func anyReply(_ context.Context, _ natpmp.Arrival, req natpmp.Request) natpmp.Reply {
 	switch req.SuggestedExternalPort % 6 {
 	case 0:
 		return natpmp.Address(address5678())

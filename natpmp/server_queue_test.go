@@ -13,6 +13,7 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
+	wire "doublenat/internal/datagram"
 	"doublenat/natpmp"
 )
 
@@ -23,9 +24,9 @@ type slow struct {
 	working, most int      // guarded by mu
 }
 
-func (s *slow) ServeNATPMP(_ context.Context, client netip.AddrPort, req natpmp.Request) natpmp.Reply {
+func (s *slow) ServeNATPMP(_ context.Context, from natpmp.Arrival, req natpmp.Request) natpmp.Reply {
 	s.mu.Lock()
-	s.served = append(s.served, fmt.Sprintf("%v %d", client.Addr(), req.InternalPort))
+	s.served = append(s.served, fmt.Sprintf("%v %d", from.Client.Addr(), req.InternalPort))
 	s.working++
 	s.most = max(s.most, s.working)
 	s.mu.Unlock()
@@ -133,7 +134,7 @@ func TestServerRanks(t *testing.T) {
 		holder := lanHost(200)
 		s, conn := serve(t, natpmp.ServerConfig{
 			MaxConcurrent: 4, MaxWaiting: 8, Handler: h,
-			Rank: func(a netip.Addr, _ natpmp.Request) natpmp.Rank {
+			Rank: func(a netip.Addr, _ natpmp.Subject) natpmp.Rank {
 				if a == holder.Addr() {
 					return natpmp.RankRenewal
 				}
@@ -162,11 +163,11 @@ func TestServerRanks(t *testing.T) {
 }
 
 // byPort ranks requests: ports below 1000 are renewals, those below 2000 a holder's.
-func byPort(_ netip.Addr, req natpmp.Request) natpmp.Rank {
+func byPort(_ netip.Addr, about natpmp.Subject) natpmp.Rank {
 	switch {
-	case req.InternalPort < 1000:
+	case about.Port < 1000:
 		return natpmp.RankRenewal
-	case req.InternalPort < 2000:
+	case about.Port < 2000:
 		return natpmp.RankHolder
 	default:
 		return natpmp.RankStranger
@@ -229,8 +230,8 @@ func TestServerKeepsTheOrderOfAMapping(t *testing.T) {
 		h := new(slow)
 		_, conn := serve(t, natpmp.ServerConfig{
 			MaxConcurrent: 1, Handler: h,
-			Rank: func(_ netip.Addr, req natpmp.Request) natpmp.Rank {
-				if req.Lifetime == 0 {
+			Rank: func(_ netip.Addr, about natpmp.Subject) natpmp.Rank {
+				if about.Effect == wire.Ends {
 					return natpmp.RankHolder
 				}
 				return natpmp.RankRenewal

@@ -19,7 +19,7 @@ import (
 func lanClient() netip.AddrPort { return netip.MustParseAddrPort("192.168.88.10:40000") }
 
 // grant is a handler that gives everybody what they want.
-func grant(_ context.Context, _ netip.AddrPort, req natpmp.Request) natpmp.Reply {
+func grant(_ context.Context, _ natpmp.Arrival, req natpmp.Request) natpmp.Reply {
 	switch {
 	case req.Opcode == natpmp.OpExternalAddress:
 		return natpmp.Address(address5678())
@@ -122,7 +122,7 @@ func TestServerReplies(t *testing.T) {
 
 // reply is a handler that always decides the same.
 func reply(r natpmp.Reply) natpmp.HandlerFunc {
-	return func(context.Context, netip.AddrPort, natpmp.Request) natpmp.Reply { return r }
+	return func(context.Context, natpmp.Arrival, natpmp.Request) natpmp.Reply { return r }
 }
 
 // TestServerMistrustsHandlers: a decision that does not fit the request must
@@ -170,7 +170,7 @@ func TestServerEpochIsReadWhenSending(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		epoch := natpmp.NewEpoch()
 		_, conn := serve(t, natpmp.ServerConfig{Epoch: epoch, Handler: natpmp.HandlerFunc(
-			func(context.Context, netip.AddrPort, natpmp.Request) natpmp.Reply {
+			func(context.Context, natpmp.Arrival, natpmp.Request) natpmp.Reply {
 				time.Sleep(4 * time.Second)
 				return natpmp.Address(address5678())
 			})})
@@ -188,11 +188,11 @@ func TestServerStats(t *testing.T) {
 		denied := netip.MustParseAddrPort("203.0.113.9:1")
 		s, conn := serve(t, natpmp.ServerConfig{
 			Admit: func(a natpmp.Arrival) bool { return a.Client != denied },
-			Handler: natpmp.HandlerFunc(func(_ context.Context, _ netip.AddrPort, req natpmp.Request) natpmp.Reply {
+			Handler: natpmp.HandlerFunc(func(_ context.Context, _ natpmp.Arrival, req natpmp.Request) natpmp.Reply {
 				if req.Opcode == natpmp.OpMapTCP {
 					return natpmp.Silence()
 				}
-				return grant(t.Context(), lanClient(), req)
+				return grant(t.Context(), natpmp.Arrival{Client: lanClient()}, req)
 			}),
 		})
 		for _, p := range []string{
@@ -221,7 +221,7 @@ func TestServerSurvivesPanics(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		logger, logged := recordLogs()
 		s, conn := serve(t, natpmp.ServerConfig{Logger: logger, Handler: natpmp.HandlerFunc(
-			func(_ context.Context, _ netip.AddrPort, req natpmp.Request) natpmp.Reply {
+			func(_ context.Context, _ natpmp.Arrival, req natpmp.Request) natpmp.Reply {
 				if req.Opcode == natpmp.OpMapUDP {
 					panic("a bug")
 				}
@@ -247,7 +247,7 @@ func TestServeWaitsForHandlers(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		s, err := natpmp.NewServer(natpmp.ServerConfig{Epoch: natpmp.NewEpoch(), Handler: natpmp.HandlerFunc(
-			func(ctx context.Context, _ netip.AddrPort, _ natpmp.Request) natpmp.Reply {
+			func(ctx context.Context, _ natpmp.Arrival, _ natpmp.Request) natpmp.Reply {
 				<-ctx.Done()
 				time.Sleep(time.Second)
 				return natpmp.Failure(natpmp.ResultNetworkFailure)

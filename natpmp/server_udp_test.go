@@ -5,6 +5,7 @@ import (
 	"net"
 	"net/netip"
 	"runtime"
+	"sync"
 	"testing"
 	"time"
 
@@ -81,12 +82,18 @@ func TestServerRepliesFromTheAddressThatWasAsked(t *testing.T) {
 		{gateway: "127.0.0.4", packet: "0000"},
 	} {
 		gateway := netip.AddrPortFrom(netip.MustParseAddr(tt.gateway), port)
+		asked := time.Now()
 		want := natpmp.Arrival{
 			Client:      probe(t, gateway, tt.packet, tt.answered),
 			Destination: gateway.Addr(),
 			Interface:   loopback.Index,
 		}
-		if got := <-arrivals; got != want {
+		got := <-arrivals
+		if got.At.Before(asked) || got.At.After(time.Now()) {
+			t.Errorf("%s to %v: asked at %v, arrived at %v", tt.packet, gateway, asked, got.At)
+		}
+		got = natpmp.Arrival{Client: got.Client, Destination: got.Destination, Interface: got.Interface, Broadcast: got.Broadcast}
+		if got != want {
 			t.Errorf("%s to %v: arrival %+v, want %+v", tt.packet, gateway, got, want)
 		}
 	}
@@ -141,5 +148,44 @@ func TestServerWithGoNATPMP(t *testing.T) {
 	deleted, err := client.AddPortMapping("udp", 4000, 4001, 0)
 	if err != nil || deleted.MappedExternalPort != 0 || deleted.PortMappingLifetimeInSeconds != 0 {
 		t.Errorf("deleted: %+v, %v", deleted, err)
+	}
+}
+
+// TestServerDropsBroadcasts: to a broadcast address of a link nobody is asked, and from
+// it nobody could be answered.
+func TestServerDropsBroadcasts(t *testing.T) {
+	t.Parallel()
+	if runtime.GOOS != "linux" {
+		t.Skip("needs a broadcast address on the loopback interface")
+	}
+	pc, err := (&net.ListenConfig{}).ListenPacket(t.Context(), "udp4", "0.0.0.0:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer pc.Close()
+	s, err := natpmp.NewServer(natpmp.ServerConfig{Handler: natpmp.HandlerFunc(grant), Epoch: natpmp.NewEpoch()})
+	if err != nil {
+		t.Fatal(err)
+	}
+	ctx, cancel := context.WithCancel(context.Background())
+	done := make(chan error, 1)
+	go func() { done <- s.Serve(ctx, pc) }()
+	stop := sync.OnceFunc(func() {
+		cancel()
+		if err := <-done; err != nil {
+			t.Errorf("Serve: %v", err)
+		}
+	})
+	defer stop()
+	port := localAddr(pc).Port()
+	// What came before Serve was called does not say where it was sent to.
+	probe(t, netip.AddrPortFrom(netip.MustParseAddr("127.0.0.1"), port), "0000", true)
+	for _, packet := range []string{"0000", "0200", "000200001234000000000e10"} {
+		probe(t, netip.AddrPortFrom(netip.MustParseAddr("127.255.255.255"), port), packet, false)
+	}
+	probe(t, netip.AddrPortFrom(netip.MustParseAddr("127.0.0.9"), port), "0000", true)
+	stop() // a reply is counted after it was sent
+	if got := s.Stats(); got.NotAdmitted != 3 || got.Replies != 2 {
+		t.Errorf("stats %+v", got)
 	}
 }

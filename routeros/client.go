@@ -19,7 +19,7 @@ type Client struct {
 	running atomic.Bool
 	tag     atomic.Uint32
 
-	commands, traps, abandoned, late, connects atomic.Uint64
+	commands, traps, abandoned, late, skipped, connects atomic.Uint64
 
 	mu      sync.Mutex
 	session *session      // the connection, nil while there is none
@@ -43,14 +43,58 @@ func New(cfg Config) (*Client, error) {
 	}, nil
 }
 
-// Do sends the command and waits for the end of its reply, as long as its
-// timeout and ctx allow. While there is no connection it waits for one until
-// ctx ends.
+// Do sends the command and waits for the end of its reply, for as long as its timeout and
+// ctx allow. Without a connection it waits for one until ctx ends. It keeps the whole
+// reply in memory: for a table that may be large, use [Client.Each].
 //
-// The error is a [*TrapError] when the router refused, and a [*TransportError]
-// when there was no answer; [Ambiguous] tells whether the router may have done it
-// all the same. Do never sends a command twice.
+// The error is a [*TrapError] if the router refused, a [*TransportError] if there was no
+// reply, and a [*LimitError] if the reply is too large; [Ambiguous] reports whether the
+// router may have executed the command anyway. Do never sends a command twice.
 func (c *Client) Do(ctx context.Context, cmd Command) (*Reply, error) {
+	start := time.Now()
+	reply, err := c.send(ctx, cmd, nil)
+	if err != nil {
+		c.failed(ctx, cmd, start, err)
+		return nil, err
+	}
+	c.cfg.Logger.DebugContext(ctx, "router command", "command", cmd, "took", time.Since(start), "rows", len(reply.Rows))
+	return reply, nil
+}
+
+// Each is [Client.Do] for a table of any size: it calls f with each row as it arrives, in
+// the router's order, and keeps none. The reply has everything but Rows. The command's
+// timeout limits the wait for each row and for the end, and [Config.EachTimeout] the
+// whole.
+//
+// The next row reuses a row's slice, and its strings are parts of one larger string: f
+// keeps what it needs with [strings.Clone] or [Row.Clone]. An error from f ends the
+// command, and Each returns it unchanged. After Each has returned, f is not running and is
+// not called again. All commands on the connection wait while f runs: it must be quick,
+// and must not use the client.
+//
+// An error may come after any number of rows.
+func (c *Client) Each(ctx context.Context, cmd Command, f func(Row) error) (*Reply, error) {
+	start, rows := time.Now(), 0
+	reply, err := c.send(ctx, cmd, func(row Row) error {
+		rows++
+		return f(row)
+	})
+	if err != nil {
+		c.failed(ctx, cmd, start, err)
+		return nil, err
+	}
+	c.cfg.Logger.DebugContext(ctx, "router command", "command", cmd, "took", time.Since(start), "rows", rows)
+	return reply, nil
+}
+
+// failed logs a command that did not work.
+func (c *Client) failed(ctx context.Context, cmd Command, start time.Time, err error) {
+	c.cfg.Logger.DebugContext(ctx, "router command", "command", cmd, "took", time.Since(start), "error", err)
+}
+
+// send checks the command, waits until not too many others are in flight, and
+// sends it. Each is nil if the reply is to be kept.
+func (c *Client) send(ctx context.Context, cmd Command, each func(Row) error) (*Reply, error) {
 	if err := cmd.check(); err != nil {
 		return nil, err
 	}
@@ -61,25 +105,18 @@ func (c *Client) Do(ctx context.Context, cmd Command) (*Reply, error) {
 		err := fmt.Errorf("waiting for %d commands before it: %w", c.cfg.MaxInFlight, context.Cause(ctx))
 		return nil, &TransportError{Op: cmd.Path, Err: err}
 	}
-	start := time.Now()
-	reply, err := c.do(ctx, cmd)
-	if err != nil {
-		c.cfg.Logger.DebugContext(ctx, "router command", "command", cmd, "took", time.Since(start), "error", err)
-		return nil, err
-	}
-	c.cfg.Logger.DebugContext(ctx, "router command", "command", cmd, "took", time.Since(start), "rows", len(reply.Rows))
-	return reply, nil
+	return c.do(ctx, cmd, each)
 }
 
 // do gives the command to the present session, or to the next one when that
 // one ended before the command was sent.
-func (c *Client) do(ctx context.Context, cmd Command) (*Reply, error) {
+func (c *Client) do(ctx context.Context, cmd Command, each func(Row) error) (*Reply, error) {
 	for {
 		s, err := c.awaitSession(ctx)
 		if err != nil {
 			return nil, &TransportError{Op: cmd.Path, Err: err}
 		}
-		reply, err := s.do(ctx, cmd)
+		reply, err := s.do(ctx, cmd, each)
 		if !errors.Is(err, errNotSent) {
 			return reply, err
 		}
@@ -120,15 +157,46 @@ func (c *Client) awaitSession(ctx context.Context) (*session, error) {
 	}
 }
 
-// Run opens the connection when a command needs it, again and again, until ctx ends.
-// Then it closes the connection, fails what is in flight with [ErrClosed], and
-// returns nil when everything that it started has ended. It can be called once.
+// RenewPause is the minimum age of a login before [Client.Renew] makes a new one.
+const RenewPause = time.Minute
+
+// Renew makes the client log in again, because a RouterOS session has the policies that
+// its user had at login, whatever happens to the user's group afterwards. It waits for
+// commands in flight, up to [Config.CommandTimeout]; later commands use the new
+// connection. It makes at most one login per [RenewPause]: while the current one is
+// younger, Renew does nothing and returns how long to wait, otherwise 0. Without a
+// connection there is nothing to do.
+func (c *Client) Renew() (wait time.Duration) {
+	c.mu.Lock()
+	s := c.session
+	if s == nil {
+		c.mu.Unlock()
+		return 0
+	}
+	if wait = RenewPause - time.Since(s.began); wait > 0 {
+		c.mu.Unlock()
+		return wait
+	}
+	c.session = nil
+	c.mu.Unlock()
+	s.retire()
+	return 0
+}
+
+// Run opens the connection when a command needs it, as often as needed, until ctx ends.
+// Then it closes the connection, fails what is in flight with [ErrClosed], and returns nil
+// when everything that it started has ended. Call it once.
+//
+// The pauses between attempts grow from [Config.BackoffMin] to [Config.BackoffMax]. They
+// start over after a session that lived for a minute, or in which a command with
+// [Command.Proves] succeeded, unless that session was shorter than the pause before it.
+// Once a minute, such a session is followed by the next without a pause.
 func (c *Client) Run(ctx context.Context) error {
 	if !c.running.CompareAndSwap(false, true) {
 		return errors.New("routeros: client was run before")
 	}
 	defer c.close()
-	pause := backoff{least: c.cfg.BackoffMin, most: c.cfg.BackoffMax, random: c.cfg.Random}
+	pauses := backoff{least: c.cfg.BackoffMin, most: c.cfg.BackoffMax, random: c.cfg.Random}
 	// Without a command that waits there is no connection: a router that logs idle
 	// users out, or is switched off on purpose, is left in peace.
 	for c.awaitDemand(ctx) {
@@ -139,30 +207,28 @@ func (c *Client) Run(ctx context.Context) error {
 			c.publish(s)
 			err = s.run(ctx)
 			c.drop(s)
-			if s.answered {
-				pause.reset()
-			}
 		}
 		if ctx.Err() != nil {
 			break
 		}
 		c.lost(err)
-		if s != nil && s.answered {
-			continue // it worked until now: try again at once
-		}
-		if !sleep(ctx, c.pause(&pause, err)) {
+		if !sleep(ctx, c.pause(&pauses, s, err)) {
 			break
 		}
 	}
 	return nil
 }
 
-// pause returns how long to wait after the error before connecting again.
-func (c *Client) pause(b *backoff, err error) time.Duration {
+// pause returns how long to wait before connecting again, after an attempt that
+// failed with err, or after a session that ended with it.
+func (c *Client) pause(b *backoff, s *session, err error) time.Duration {
 	if _, ok := errors.AsType[*AuthError](err); ok {
 		return spread(c.cfg.AuthBackoff, c.cfg.Random())
 	}
-	return b.next()
+	if s == nil {
+		return b.next()
+	}
+	return b.after(time.Since(s.began), s.proven)
 }
 
 // sleep waits for d and reports whether ctx lasted as long.
@@ -253,36 +319,46 @@ func (c *Client) nextTag() uint32 {
 	}
 }
 
-// Stats is what a [Client] has done since it was made.
+// Stats is what a [Client] has done since it was created.
 type Stats struct {
-	// Connected is set while the connection stands.
+	// Connected is set while there is a connection.
 	Connected bool
 	// InFlight is how many commands wait for the connection or for their reply.
 	InFlight int
-	// Connects counts the connections that were made.
+	// Connects counts connections made.
 	Connects uint64
-	// Commands counts the commands that were sent, without logins.
+	// Commands counts commands sent, without logins.
 	Commands uint64
 	// Traps counts the commands that the router refused.
 	Traps uint64
-	// Abandoned counts the commands that were sent and whose reply was not waited for.
+	// Abandoned counts commands that were sent but whose reply nobody waited for.
 	Abandoned uint64
-	// Late counts the sentences that came for abandoned commands and were dropped.
+	// Late counts sentences that arrived for abandoned commands and were dropped.
 	Late uint64
+	// Skipped counts rows that exceeded [Config.Limits].
+	Skipped uint64
+	// Held is the memory in bytes of unfinished replies.
+	Held int
 }
 
-// Stats returns the counters. It does not wait for anything.
+// Stats returns the counters. It never blocks.
 func (c *Client) Stats() Stats {
 	c.mu.Lock()
-	connected := c.session != nil
+	s := c.session
 	c.mu.Unlock()
+	held := 0
+	if s != nil {
+		held = s.holds()
+	}
 	return Stats{
-		Connected: connected,
+		Connected: s != nil,
+		Held:      held,
 		InFlight:  len(c.slots),
 		Connects:  c.connects.Load(),
 		Commands:  c.commands.Load(),
 		Traps:     c.traps.Load(),
 		Abandoned: c.abandoned.Load(),
 		Late:      c.late.Load(),
+		Skipped:   c.skipped.Load(),
 	}
 }

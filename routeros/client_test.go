@@ -210,7 +210,6 @@ func TestTrapsKeepTheConnection(t *testing.T) {
 func TestConnectionFailures(t *testing.T) {
 	t.Parallel()
 	tests := map[string]struct {
-		cfg  routeros.Config
 		fail script
 		want string
 	}{
@@ -221,29 +220,19 @@ func TestConnectionFailures(t *testing.T) {
 		"no tag":             {fail: func(p *peer) { p.send("!done") }, want: `/x: routeros protocol: reply "!done" without a tag of ours (outcome unknown)`},
 		"strange tag":        {fail: func(p *peer) { p.send("!re", ".tag=me") }, want: `/x: routeros protocol: reply "!re" without a tag of ours (outcome unknown)`},
 		"no reply word":      {fail: func(p *peer) { p.send("/login", ".tag=1") }, want: `/x: routeros protocol: "/login" is no reply (outcome unknown)`},
-		"garbage length":     {fail: func(p *peer) { _, _ = p.conn.Write([]byte{0xFF}) }, want: "/x: reading: routeros protocol: reserved length byte 0xff (outcome unknown)"},
-		"half a sentence":    {fail: func(p *peer) { _, _ = p.conn.Write([]byte("\x05!do")) }, want: "/x: reading: unexpected EOF (outcome unknown)"},
-		"silence":            {fail: func(p *peer) { p.hang() }, want: "/x: no answer from the router in time (outcome unknown)"},
-		"too many rows": {
-			cfg: routeros.Config{MaxRows: 2},
-			fail: func(p *peer) {
-				for range 3 {
-					p.send("!re", ".tag=1", "=a=b")
-				}
-			},
-			want: "/x: routeros protocol: reply to /x of more than 2 rows or 33554432 bytes (outcome unknown)",
+		"endless word": {
+			fail: func(p *peer) { p.send("!re", ".tag=1"); _, _ = p.conn.Write([]byte("\x03!re\xF0\xFF\xFF\xFF\xFF")) },
+			want: "/x: reading: routeros protocol: sentence of more than 16777216 bytes (outcome unknown)",
 		},
-		"too many bytes": {
-			cfg:  routeros.Config{MaxReplyBytes: 500},
-			fail: func(p *peer) { p.send("!re", ".tag=1", "=a="+string(make([]byte, 500))) },
-			want: "/x: routeros protocol: reply to /x of more than 20000 rows or 500 bytes (outcome unknown)",
-		},
+		"garbage length":  {fail: func(p *peer) { _, _ = p.conn.Write([]byte{0xFF}) }, want: "/x: reading: routeros protocol: reserved length byte 0xff (outcome unknown)"},
+		"half a sentence": {fail: func(p *peer) { _, _ = p.conn.Write([]byte("\x05!do")) }, want: "/x: reading: unexpected EOF (outcome unknown)"},
+		"silence":         {fail: func(p *peer) { p.hang() }, want: "/x: no answer from the router in time (outcome unknown)"},
 	}
 	for name, tt := range tests {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			synctest.Test(t, func(t *testing.T) {
-				r := newRig(t, tt.cfg,
+				r := newRig(t, routeros.Config{},
 					func(p *peer) { p.login(); p.recv(); tt.fail(p) },
 					func(p *peer) { p.login(); p.echo() },
 				)

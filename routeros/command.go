@@ -9,15 +9,15 @@ import (
 	"time"
 )
 
-// Attr is a name with its value, in a command and in a reply.
+// Attr is a name and its value, in a command or a reply.
 type Attr struct {
 	// Name is the attribute's name, for example "to-ports" or ".id".
 	Name string
-	// Value may be empty and may have any bytes in it.
+	// Value may be empty and may contain any bytes.
 	Value string
 }
 
-// Command is what the router is asked to do.
+// Command is a command for the router.
 type Command struct {
 	// Path is the command, for example "/ip/firewall/nat/print".
 	Path string
@@ -25,15 +25,19 @@ type Command struct {
 	Args []Attr
 	// Properties limits what a print returns for each row; nil means everything.
 	Properties []string
-	// Queries are the query words of a print, each with its leading "?". Rows
-	// pass which satisfy all of them, unless they have operators ("?#|").
+	// Queries are the query words of a print, each with its leading "?". They select rows
+	// that satisfy all of them, unless they contain operators ("?#|").
 	Queries []string
-	// Timeout is how long to wait for the end of the reply once the connection
-	// stands. Zero means [Config.CommandTimeout].
+	// Timeout is how long to wait once there is a connection: for the end of the reply
+	// with [Client.Do], for the next row or the end with [Client.Each]. Zero means
+	// [Config.CommandTimeout].
 	Timeout time.Duration
+	// Proves is set for a read that works only if all is well, for example of the table
+	// that the caller depends on: its success ends the backoff, see [Client.Run].
+	Proves bool
 	// Endless is set for a command that runs until it is canceled, for example
 	// "/ip/route/check" without "once". It has no timeout; when its context ends, the
-	// router is told to cancel it.
+	// client cancels it on the router.
 	Endless bool
 }
 
@@ -109,7 +113,7 @@ func (c Command) String() string {
 	return b.String()
 }
 
-// LogValue returns String, made only when the record is really written.
+// LogValue returns String, computed only if the record is written.
 func (c Command) LogValue() slog.Value { return slog.StringValue(c.String()) }
 
 // secretName reports whether a value of this name must not be shown.

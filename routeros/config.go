@@ -13,17 +13,19 @@ import (
 
 // The values that a zero field of [Config] stands for.
 const (
-	// DefaultConnectTimeout bounds connect, TLS handshake and login together.
+	// DefaultConnectTimeout limits connect, TLS handshake and login together.
 	DefaultConnectTimeout = 10 * time.Second
 	// DefaultCommandTimeout is how long a command may take.
 	DefaultCommandTimeout = 10 * time.Second
-	// DefaultMaxInFlight is how many commands are sent before the first is answered.
+	// DefaultMaxInFlight is how many commands may wait for replies at a time.
 	DefaultMaxInFlight = 16
-	// DefaultMaxRows is the most rows in a reply.
+	// DefaultEachTimeout is how long the rows of one command may keep coming.
+	DefaultEachTimeout = 5 * time.Minute
+	// DefaultMaxRows is the maximum number of rows in a reply that is kept whole.
 	DefaultMaxRows = 20_000
-	// DefaultMaxReplyBytes is the memory that the rows of a reply take.
-	DefaultMaxReplyBytes = 32 << 20
-	// DefaultBackoffMin is the pause after the first attempt to connect that failed.
+	// DefaultMaxReplyBytes is the memory limit for all unfinished replies together.
+	DefaultMaxReplyBytes = 8 << 20
+	// DefaultBackoffMin is the pause after the first failed attempt to connect.
 	DefaultBackoffMin = 500 * time.Millisecond
 	// DefaultBackoffMax is the longest pause between attempts to connect.
 	DefaultBackoffMax = 30 * time.Second
@@ -39,14 +41,14 @@ const highestInFlight = 1024
 // command is waiting for it.
 var keepAlive = net.KeepAliveConfig{Enable: true, Idle: 10 * time.Second, Interval: 3 * time.Second, Count: 5} //nolint:gochecknoglobals // a constant of a struct type
 
-// Config is what a [Client] needs to know. Only Address or Dial, and User, have
-// to be set.
+// Config configures a [Client]. Only Address or Dial, and User, are required.
 type Config struct {
-	// Address is the router's API service as host:port. RouterOS listens on 8728
-	// without and on 8729 with TLS.
+	// Address is the router's API service as host:port. RouterOS listens on 8728 without
+	// TLS, and on 8729 with it.
 	Address string
-	// Dial opens the connection in place of Address when it is not nil. With TLS
-	// set the handshake is done on what it returns. TCP keepalive is then up to Dial.
+	// Dial opens the connection instead of Address, if not nil. If TLS is set, the
+	// handshake is done on the connection that it returns. TCP keepalive is then up to
+	// Dial.
 	Dial func(ctx context.Context) (net.Conn, error)
 	// TLS turns TLS on. An empty ServerName becomes the host of Address. Nil means
 	// no TLS.
@@ -56,19 +58,24 @@ type Config struct {
 	// Password is the user's password; the zero value is the empty one.
 	Password Secret
 
-	// ConnectTimeout bounds connect, TLS handshake and login together.
+	// ConnectTimeout limits connect, TLS handshake and login together.
 	ConnectTimeout time.Duration
-	// CommandTimeout is how long a command may take that does not say otherwise. A
-	// router that is silent for so long while it owes an answer is given up.
+	// CommandTimeout is how long a command may take that does not set its own. If the
+	// router owes a reply and is silent for that long, the connection is given up.
 	CommandTimeout time.Duration
-	// MaxInFlight is how many commands may wait for their replies at a time, at
-	// most 1024. Further ones wait until one of them ended.
+	// MaxInFlight is how many commands may wait for replies at a time, at most 1024.
+	// Others wait until one of them ends.
 	MaxInFlight int
-	// MaxRows is the most rows that a reply may have. More close the connection.
+	// EachTimeout is how long [Client.Each] may take in all, while rows keep coming.
+	EachTimeout time.Duration
+	// MaxRows is the maximum number of rows in a reply to [Client.Do]; more are a
+	// [*LimitError]. [Client.Each] has no such limit.
 	MaxRows int
-	// MaxReplyBytes is the memory that the rows of a reply may take. More close the connection.
+	// MaxReplyBytes limits the memory of the replies to all commands in flight together.
+	// The command whose row exceeds it gets a [*LimitError].
 	MaxReplyBytes int
-	// Limits bounds the single sentence.
+	// Limits limits each sentence. A row that exceeds them is skipped and counted, see
+	// [Reply.Skipped].
 	Limits Limits
 
 	// BackoffMin is the pause after the first failed attempt to connect. It
@@ -82,12 +89,12 @@ type Config struct {
 
 	// Logger gets each command at debug level, without passwords. Nil means no log.
 	Logger *slog.Logger
-	// Random returns a number from 0 up to and not including 1, by which pauses are
-	// spread. It must be safe for concurrent use. Nil means [rand.Float64].
+	// Random returns a number in [0, 1), which spreads the pauses. It must be safe for
+	// concurrent use. Nil means [rand.Float64].
 	Random func() float64
-	// OnState is told of every connection made, lost or failed to be made, one
-	// call at a time. It holds up the connection while it runs and must not call
-	// [Client.Do]. Nil means nobody wants to know.
+	// OnState is called whenever a connection is made, is lost, or cannot be made, one
+	// call at a time. The connection waits while it runs, and it must not call
+	// [Client.Do]. Nil means no callback.
 	OnState func(State)
 }
 
@@ -116,6 +123,7 @@ func (c Config) withDefaults() (Config, error) {
 	}{
 		{&c.ConnectTimeout, DefaultConnectTimeout},
 		{&c.CommandTimeout, DefaultCommandTimeout},
+		{&c.EachTimeout, DefaultEachTimeout},
 		{&c.BackoffMin, DefaultBackoffMin},
 		{&c.BackoffMax, DefaultBackoffMax},
 		{&c.AuthBackoff, DefaultAuthBackoff},
@@ -147,11 +155,12 @@ func (c Config) withDefaults() (Config, error) {
 	return c, nil
 }
 
-// State is what [Config.OnState] is told.
+// State is the argument of [Config.OnState].
 type State struct {
-	// Connected is set when the connection stands and the login was accepted.
+	// Connected is set if there is a connection and the login was accepted.
 	Connected bool
-	// Err is why it does not stand: the reason of the loss or of the failed
-	// attempt. It is [ErrClosed] at the end of Run and nil while Connected.
+	// Err is why there is no connection: the reason for the loss or for the failed
+	// attempt. It is [ErrClosed] at the end of Run, [ErrRenewed] after [Client.Renew], and
+	// nil while Connected.
 	Err error
 }

@@ -65,11 +65,18 @@ func TestLogin(t *testing.T) {
 		"busy":                 {trap("=message=action timed out - try again, if error continues contact MikroTik support (13)"), "logging in: /login: action timed out"},
 		"bad challenge":        {func(p *peer) { p.recv(); p.send("!done", "=ret=xyz"); p.hang() }, `login challenge "xyz" is not hexadecimal`},
 		"fatal":                {func(p *peer) { p.recv(); p.send("!fatal", "too many commands before login") }, "router ended the connection: too many commands before login"},
-		"closed before login":  {func(*peer) {}, "logging in: "},
-		"closed at login":      {func(p *peer) { p.recv() }, "max-sessions"},
+		"refused and closed":   {func(p *peer) { p.recv(); p.send("!trap", "=message=cannot log in") }, "refused: cannot log in"},
+		"refused, then fatal":  {func(p *peer) { p.recv(); p.send("!trap", "=message=no"); p.send("!fatal", "bye") }, "refused: no"},
+		"refused, then silent": {func(p *peer) { p.recv(); p.send("!trap", "=message=no"); p.hang() }, "refused: no"},
+		"refused, then noise":  {func(p *peer) { p.recv(); p.send("!trap", "=message=no"); _, _ = p.conn.Write([]byte("\xff")) }, "refused: no"},
+		"closed before login":  {func(*peer) {}, "logging in: the router closed the connection without an answer"},
+		"closed at login":      {func(p *peer) { p.recv() }, "logging in: the router closed the connection without an answer"},
+		"half an answer":       {func(p *peer) { p.recv(); _, _ = p.conn.Write([]byte("\x05!d")) }, "logging in: the router closed the connection without an answer"},
 		"silent":               {func(p *peer) { p.hang() }, "logging in: no answer from the router in time"},
 		"reads nothing":        {func(*peer) { time.Sleep(time.Minute) }, "logging in: no answer from the router in time"},
 		"garbage":              {func(p *peer) { p.recv(); _, _ = p.conn.Write([]byte("\xffHTTP")) }, "reserved length byte"},
+		"no reply":             {func(p *peer) { p.recv(); p.send("=some=thing"); p.hang() }, `"=some=thing" is no reply to /login`},
+		"long answer":          {func(p *peer) { p.recv(); p.send("!done", "=ret="+strings.Repeat("x", 5000)); p.hang() }, "longer than any answer to /login"},
 		"no end of the answer": {func(p *peer) { p.recv(); flood(p) }, "no end of the answer to /login"},
 	}
 	for name, tt := range tests {
@@ -178,6 +185,98 @@ func TestBackoffAfterUselessLogins(t *testing.T) {
 	})
 }
 
+// TestBackoffAfterHangUps has routers that take the login, answer something, and
+// end the connection, again and again: that is no reason to log in each second.
+func TestBackoffAfterHangUps(t *testing.T) {
+	t.Parallel()
+	answer := func(p *peer, lives time.Duration) {
+		p.hurry()
+		p.login()
+		end := time.AfterFunc(lives, func() { _ = p.conn.Close() })
+		defer end.Stop()
+		for cmd := p.recv(); cmd != nil; cmd = p.recv() {
+			time.Sleep(min(lives/2, 100*time.Millisecond))
+			p.send("!re", tagOf(cmd))
+			p.send("!done", tagOf(cmd))
+		}
+	}
+	tests := map[string]struct {
+		proves      bool
+		lives       time.Duration
+		least, most int // logins in ten minutes
+	}{
+		"answers and hangs up":              {false, time.Millisecond, 20, 60},
+		"proves itself and hangs up":        {true, time.Millisecond, 20, 60},
+		"answers for some seconds":          {false, 5 * time.Second, 15, 60},
+		"proves itself for some seconds":    {true, 5 * time.Second, 15, 120},
+		"answers for a minute":              {false, time.Minute, 9, 11},
+		"proves itself for half a minute":   {true, 30 * time.Second, 15, 20},
+		"proves itself for almost a minute": {true, 59 * time.Second, 9, 11},
+	}
+	for name, tt := range tests {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			synctest.Test(t, func(t *testing.T) {
+				r := newRig(t, routeros.Config{}, slices.Repeat([]script{func(p *peer) { answer(p, tt.lives) }}, 3000)...)
+				ctx, cancel := context.WithTimeout(t.Context(), 10*time.Minute)
+				defer cancel()
+				var wg sync.WaitGroup
+				for range 16 { // as many as may ask at once
+					wg.Go(func() {
+						for ctx.Err() == nil {
+							_, _ = r.Do(ctx, routeros.Command{Path: "/x", Proves: tt.proves})
+						}
+					})
+				}
+				wg.Wait()
+				if n := len(r.dialed()); n < tt.least || n > tt.most {
+					t.Errorf("dialed %d times in ten minutes, want %d to %d", n, tt.least, tt.most)
+				}
+			})
+		})
+	}
+}
+
+// TestBackoffStartsOver is down for a while, and then proves itself: the next loss
+// is answered with the shortest pause again.
+func TestBackoffStartsOver(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		down := func(*peer) {}
+		lives := func(d time.Duration) script {
+			return func(p *peer) {
+				p.hurry()
+				p.login()
+				p.send("!done", tagOf(p.recv()))
+				time.Sleep(d)
+			}
+		}
+		r := newRig(t, routeros.Config{BackoffMin: time.Second, BackoffMax: 16 * time.Second, Random: func() float64 { return 1 }},
+			down, down, down, lives(4*time.Second), lives(0), lives(time.Second-1), lives(2*time.Second), down)
+		ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
+		defer cancel()
+		for ctx.Err() == nil {
+			_, _ = r.Do(ctx, routeros.Command{Path: "/x", Proves: true})
+			time.Sleep(10 * time.Millisecond)
+		}
+		r.stop()
+		var pauses []time.Duration
+		for i, at := range r.dialed()[1:] {
+			pauses = append(pauses, (at - r.dialed()[i]).Round(100*time.Millisecond))
+		}
+		want := []time.Duration{
+			time.Second, 2 * time.Second, 4 * time.Second, // down
+			4 * time.Second, // at once, after it has lived as long as the pause before it
+			time.Second,     // at most one in a minute without a pause
+			3 * time.Second, // shorter than the pause before it: no success
+			3 * time.Second, // just as long
+		}
+		if diff := cmp.Diff(want, pauses); diff != "" {
+			t.Errorf("from one attempt to the next (-want +got):\n%s", diff)
+		}
+	})
+}
+
 func TestBackoffAfterRefusedLogin(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
@@ -210,13 +309,12 @@ func TestReconnectAtOnce(t *testing.T) {
 			p.send("!done", tagOf(cmd))
 		}
 		r := newRig(t, routeros.Config{}, once, once, once)
-		start := time.Now()
 		for range 3 {
-			r.get(t, "/x")
-			synctest.Wait() // the loss is known
-		}
-		if took := time.Since(start); took != 0 {
-			t.Errorf("took %v, want no time", took)
+			start := time.Now()
+			if _, err := r.Do(t.Context(), routeros.Command{Path: "/x", Proves: true}); err != nil || time.Since(start) != 0 {
+				t.Errorf("got error %v after %v, want none at once", err, time.Since(start))
+			}
+			time.Sleep(time.Minute) // the loss is known
 		}
 	})
 }
@@ -274,6 +372,7 @@ func certificate(t *testing.T) (tls.Certificate, *x509.CertPool) {
 
 // secure does the TLS handshake and returns the peer inside, nil if it failed.
 func (p *peer) secure(cert tls.Certificate) *peer {
+	p.hurry()
 	conn := tls.Server(p.conn, &tls.Config{Certificates: []tls.Certificate{cert}, MinVersion: tls.VersionTLS12})
 	if conn.HandshakeContext(p.t.Context()) != nil {
 		return nil
@@ -305,9 +404,9 @@ func TestTLS(t *testing.T) {
 		"trusted":        {&tls.Config{RootCAs: pool}, secure, ""},
 		"unknown issuer": {&tls.Config{}, secure, "certificate signed by unknown authority"},
 		"other name":     {&tls.Config{RootCAs: pool, ServerName: "other.example"}, secure, "certificate is"},
-		"no certificate": {&tls.Config{}, raw("\x15\x03\x03\x00\x02\x02\x28"), "assign a certificate to the router's api-ssl service"},
+		"no certificate": {&tls.Config{}, raw("\x15\x03\x03\x00\x02\x02\x28"), "remote error: tls: handshake failure"},
 		"plain service":  {&tls.Config{}, raw("\x06!fatal\x0dnot logged in\x00"), "the port does not speak TLS"},
-		"silent":         {&tls.Config{}, func(p *peer) { drain(p.conn) }, "connecting: no answer from the router in time"},
+		"silent":         {&tls.Config{}, func(p *peer) { drain(p.conn) }, "connecting: TLS handshake: no answer from the router in time"},
 	}
 	for name, tt := range tests {
 		t.Run(name, func(t *testing.T) {
@@ -325,7 +424,7 @@ func TestTLS(t *testing.T) {
 				if len(errs) == 0 || !strings.Contains(errs[0].Error(), tt.want) {
 					t.Fatalf("got errors %v, want one with %q", errs, tt.want)
 				}
-				if _, ok := errors.AsType[*routeros.TLSError](errs[0]); !ok && name != "silent" {
+				if _, ok := errors.AsType[*routeros.TLSError](errs[0]); !ok {
 					t.Errorf("got %T, want a TLSError", errs[0])
 				}
 			})

@@ -19,14 +19,16 @@ func (s *session) read() error {
 		if err != nil {
 			return fmt.Errorf("reading: %w", err)
 		}
-		if err := s.dispatch(words); err != nil {
+		if err := s.dispatch(words, s.reader.long != nil); err != nil {
 			return err
 		}
 	}
 }
 
-// dispatch hands a sentence to the call whose tag it has. An error ends the session.
-func (s *session) dispatch(words Sentence) error {
+// dispatch hands a sentence to the call whose tag it has. Cut is set if the
+// sentence was too long: then only its first words and the tag are there. An error
+// ends the session.
+func (s *session) dispatch(words Sentence, cut bool) error {
 	kind := words[0]
 	if kind == replyFatal {
 		return &FatalError{Reason: fatalReason(words[1:])}
@@ -42,32 +44,58 @@ func (s *session) dispatch(words Sentence) error {
 	s.heard++
 	s.watchLocked(false)
 	k := s.calls[tag]
-	known := k != nil && k.sent
-	late := !known || k.abandoned
-	s.mu.Unlock()
-	if late {
+	if k == nil || !k.sent {
+		s.mu.Unlock()
 		s.client.late.Add(1)
-	} else if err := s.collect(k, words); err != nil {
-		return err
+		return nil
 	}
-	if known && kind == replyDone {
+	err := s.collectLocked(k, words, cut)
+	streams := err == nil && kind == replyRow && !cut && !k.abandoned && k.each != nil
+	s.mu.Unlock()
+	if streams {
+		err = k.hand(s.row(words[1:]))
+	}
+	switch {
+	case err != nil:
+		s.stop(k, err)
+	case kind == replyDone:
 		s.finish(k)
 	}
 	return nil
 }
 
-// collect adds the sentence to the reply. Kinds of replies that this package does
-// not know mean nothing: RouterOS 7.18 came with a new one, !empty, and broke
-// the clients that knew better.
-func (s *session) collect(k *call, words Sentence) error {
+// row returns the words as a row, in memory that the next row uses again.
+func (s *session) row(words Sentence) Row {
+	clear(s.lent)
+	s.lent = appendRow(s.lent[:0], words)
+	return s.lent
+}
+
+// collectLocked adds the sentence to the reply, unless nobody waits for it any
+// more. An error ends the call. Kinds of replies that this package does not know
+// mean nothing: RouterOS 7.18 came with a new one, !empty, and broke the clients
+// that knew better.
+func (s *session) collectLocked(k *call, words Sentence, cut bool) error {
+	if k.abandoned {
+		s.client.late.Add(1)
+		return nil
+	}
 	switch words[0] {
 	case replyRow:
-		for _, word := range words {
-			k.size += len(word) + attrBytes
+		k.touch()
+		if cut {
+			k.reply.Skipped++
+			s.client.skipped.Add(1)
+			return nil
 		}
-		if len(k.reply.Rows) == s.client.cfg.MaxRows || k.size > s.client.cfg.MaxReplyBytes {
-			return protocolErrorf("reply to %s of more than %d rows or %d bytes",
-				k.cmd.Path, s.client.cfg.MaxRows, s.client.cfg.MaxReplyBytes)
+		if k.each != nil {
+			return nil
+		}
+		if len(k.reply.Rows) == s.client.cfg.MaxRows {
+			return &LimitError{Path: k.cmd.Path, Text: fmt.Sprintf("reply of more than %d rows", s.client.cfg.MaxRows)}
+		}
+		if err := s.holdLocked(k, words); err != nil {
+			return err
 		}
 		k.reply.Rows = append(k.reply.Rows, parseRow(words[1:]))
 	case replyTrap:
@@ -75,9 +103,87 @@ func (s *session) collect(k *call, words Sentence) error {
 			k.traps = append(k.traps, parseTrap(words[1:]))
 		}
 	case replyDone:
-		k.reply.Done = parseRow(words[1:])
+		if k.err = s.holdLocked(k, words); k.err == nil {
+			k.reply.Done = parseRow(words[1:])
+		}
 	}
 	return nil
+}
+
+// holdLocked accounts for the memory of a sentence that is kept for the call.
+func (s *session) holdLocked(k *call, words Sentence) error {
+	size := attrBytes
+	for _, word := range words {
+		size += len(word) + attrBytes
+	}
+	if limit := s.client.cfg.MaxReplyBytes; s.held+size > limit {
+		return &LimitError{Path: k.cmd.Path, Text: fmt.Sprintf("replies of more than %d bytes together", limit)}
+	}
+	k.size += size
+	s.held += size
+	return nil
+}
+
+// releaseLocked gives the memory of the call's reply back: its caller has it, or
+// nobody.
+func (s *session) releaseLocked(k *call) {
+	s.held -= k.size
+	k.size = 0
+}
+
+// holds returns how many bytes the replies in the making take.
+func (s *session) holds() int {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.held
+}
+
+// hand gives a row to the caller's function, unless the caller has gone.
+func (k *call) hand(row Row) error {
+	k.turn <- struct{}{}
+	defer func() { <-k.turn }()
+	if k.gone {
+		return nil
+	}
+	return k.each(row)
+}
+
+// leave returns when the caller's function does not run and never will again.
+func (k *call) leave() {
+	k.turn <- struct{}{}
+	defer func() { <-k.turn }()
+	k.gone = true
+}
+
+// stop ends a call before its reply has ended: the caller gets the error, what
+// still comes is dropped, and the router is asked to stop.
+func (s *session) stop(k *call, err error) {
+	s.mu.Lock()
+	if s.calls[k.tag] != k || k.abandoned {
+		s.mu.Unlock()
+		return // the session has failed or the caller has gone in this moment
+	}
+	k.abandoned = true
+	s.abandoned++
+	s.dropLocked(k)
+	idle, tooMany := s.retired && s.idleLocked(), s.abandoned > s.client.cfg.MaxInFlight
+	s.mu.Unlock()
+	s.client.abandoned.Add(1)
+	k.result <- result{err: err}
+	switch {
+	case idle:
+		s.fail(ErrRenewed)
+	case tooMany:
+		s.fail(s.tooMany())
+	default:
+		s.cancel(k)
+	}
+}
+
+// dropLocked forgets what was collected for a call that nobody waits for any more.
+func (s *session) dropLocked(k *call) {
+	s.releaseLocked(k)
+	k.reply, k.traps = nil, nil
 }
 
 // finish takes the call off the books and gives its result to whom it may concern.
@@ -95,7 +201,6 @@ func (s *session) finish(k *call) {
 		s.patience = 0
 	}
 	s.watchLocked(false)
-	s.answered = true
 	if k.abandoned {
 		if !k.control {
 			s.abandoned--
@@ -103,11 +208,20 @@ func (s *session) finish(k *call) {
 		s.mu.Unlock()
 		return
 	}
-	s.mu.Unlock()
+	s.releaseLocked(k)
+	r := result{reply: k.reply, err: k.err}
 	if len(k.traps) > 0 {
 		s.client.traps.Add(1)
-		k.result <- result{err: &TrapError{Path: k.cmd.Path, Traps: k.traps}}
-		return
+		r = result{err: &TrapError{Path: k.cmd.Path, Traps: k.traps}}
 	}
-	k.result <- result{reply: k.reply}
+	s.proven = s.proven || k.cmd.Proves && r.err == nil
+	idle := s.retired && s.idleLocked()
+	s.mu.Unlock()
+	if r.err != nil {
+		r.reply = nil
+	}
+	k.result <- r
+	if idle {
+		s.fail(ErrRenewed)
+	}
 }

@@ -2,17 +2,19 @@ package routeros
 
 import (
 	"errors"
-	"fmt"
 	"strings"
 )
 
-// ErrClosed is what commands get once [Client.Run] has ended.
+// ErrClosed is the error of commands once [Client.Run] has ended.
 var ErrClosed = errors.New("routeros: client is closed")
 
-// ErrTimeout says that the router did not answer in time.
+// ErrTimeout means that the router did not reply in time.
 var ErrTimeout = errors.New("no answer from the router in time")
 
-// NoCategory is the [Trap.Category] of a trap that came without one.
+// ErrRenewed means that the connection ended because of [Client.Renew].
+var ErrRenewed = errors.New("logging in again")
+
+// NoCategory is the [Trap.Category] of a trap without one.
 const NoCategory = -1
 
 // The categories of traps that RouterOS documents.
@@ -29,18 +31,18 @@ const (
 
 // Trap is one complaint of the router about a command.
 type Trap struct {
-	// Message is RouterOS's text. Texts and their error numbers differ between versions.
+	// Message is RouterOS's text. Texts and their error numbers vary between versions.
 	Message string
 	// Category is one of the Category constants, or [NoCategory].
 	Category int
 }
 
-// TrapError is a command that the router refused or could not do. The
-// connection goes on.
+// TrapError means that the router refused or could not execute the command. The connection
+// continues.
 type TrapError struct {
 	// Path is the command.
 	Path string
-	// Traps are all complaints in the order in which they came, at least one.
+	// Traps are all complaints in order, at least one.
 	Traps []Trap
 }
 
@@ -89,7 +91,7 @@ func IsUnknownCommand(err error) bool { return trapSays(err, "no such command") 
 // IsUnknownParameter reports whether this version of RouterOS does not have an argument.
 func IsUnknownParameter(err error) bool { return trapSays(err, "unknown parameter") }
 
-// IsBadPlace reports whether the item before which another one should be placed does not exist.
+// IsBadPlace reports whether the item given to place-before does not exist.
 func IsBadPlace(err error) bool { return trapSays(err, "place-before") }
 
 // FatalError is the router's last word before it closes the connection.
@@ -101,69 +103,20 @@ type FatalError struct {
 // Error returns the reason.
 func (e *FatalError) Error() string { return "router ended the connection: " + e.Reason }
 
-// ProtocolError is something on the wire that is not the RouterOS API, or more
-// of it than the limits allow. The connection is closed.
-type ProtocolError struct {
-	// Message says what is wrong with it.
-	Message string
-}
-
-// Error returns the message.
-func (e *ProtocolError) Error() string { return "routeros protocol: " + e.Message }
-
-// protocolErrorf returns a ProtocolError with a formatted message.
-func protocolErrorf(format string, args ...any) error {
-	return &ProtocolError{Message: fmt.Sprintf(format, args...)}
-}
-
-// AuthError is a refused login. RouterOS has the same text for a wrong name, a
-// wrong password and a user whose group lacks the policy "api".
-type AuthError struct {
-	// User is the name that was tried.
-	User string
-	// Message is RouterOS's text.
-	Message string
-}
-
-// Error returns the user and the router's text.
-func (e *AuthError) Error() string {
-	return fmt.Sprintf("login as %q refused: %s", e.User, e.Message)
-}
-
-// TLSError is a TLS handshake that failed.
-type TLSError struct {
-	// Hint says what to do about it, empty where Err says enough.
-	Hint string
-	// Err is the error of crypto/tls.
-	Err error
-}
-
-// Error returns the cause and the hint.
-func (e *TLSError) Error() string {
-	s := "TLS handshake: " + e.Err.Error()
-	if e.Hint != "" {
-		s += " (" + e.Hint + ")"
-	}
-	return s
-}
-
-// Unwrap returns the cause.
-func (e *TLSError) Unwrap() error { return e.Err }
-
-// TransportError is a command without an answer: the connection could not be
-// made or was lost, the time was up, or the caller's context ended.
+// TransportError means that a command got no reply: the connection could not be made or
+// was lost, the timeout was reached, or the caller's context ended.
 type TransportError struct {
-	// Op is the command, or what was attempted while connecting.
+	// Op is the command, or the step of connecting that failed.
 	Op string
-	// Sent is set when the command was given to the connection, so that the
-	// router may have executed it. When it is not set, it certainly has not.
+	// Sent is set if the command was given to the connection, so that the router may have
+	// executed it. If it is not set, the router certainly has not.
 	Sent bool
-	// Err is the cause: [ErrTimeout], [ErrClosed], the context's error, a
-	// [*FatalError], a [*ProtocolError], an error of net.
+	// Err is the cause: [ErrTimeout], [ErrClosed], [ErrRenewed], the context's error,
+	// a [*FatalError], a [*ProtocolError], a [*LoginError], a [*TLSError], an error of net.
 	Err error
 }
 
-// Error returns what was attempted, the cause, and whether the outcome is unknown.
+// Error returns the operation, the cause, and whether the outcome is unknown.
 func (e *TransportError) Error() string {
 	s := e.Op + ": " + e.Err.Error()
 	if e.Sent {
@@ -175,10 +128,31 @@ func (e *TransportError) Error() string {
 // Unwrap returns the cause.
 func (e *TransportError) Unwrap() error { return e.Err }
 
-// Ambiguous reports whether err leaves it unknown if the router executed the
-// command. That is so when the command was sent and not answered, and when an
-// overloaded router or /cancel broke it off ("action timed out", "interrupted").
+// LimitError means that a reply exceeded this package's limits: it was dropped, as will be
+// the rest of it, and the connection continues. It does not mean that the router did
+// anything wrong.
+type LimitError struct {
+	// Path is the command, "" if the sentence does not show it.
+	Path string
+	// Text says which limit was exceeded, for example "reply of more than 20000 rows".
+	Text string
+}
+
+// Error returns the command and the limit.
+func (e *LimitError) Error() string {
+	if e.Path == "" {
+		return e.Text
+	}
+	return e.Path + ": " + e.Text
+}
+
+// Ambiguous reports whether err leaves it open if the router executed the command. That is
+// so if the command was sent but not answered completely, and if an overloaded router or
+// /cancel interrupted it ("action timed out", "interrupted").
 func Ambiguous(err error) bool {
+	if _, ok := errors.AsType[*LimitError](err); ok {
+		return true
+	}
 	if transport, ok := errors.AsType[*TransportError](err); ok {
 		return transport.Sent
 	}

@@ -3,13 +3,10 @@ package routeros
 import (
 	"context"
 	"crypto/md5" //nolint:gosec // the login of RouterOS before 6.43 is defined with MD5
-	"crypto/tls"
 	"encoding/hex"
 	"errors"
-	"fmt"
 	"io"
 	"net"
-	"strings"
 	"time"
 )
 
@@ -27,26 +24,31 @@ func (c *Client) connect(ctx context.Context) (*session, error) {
 		return nil, connectError(ctx, "connecting", err)
 	}
 	// Whatever the connection waits for, the end of the context wakes it up.
-	stop := context.AfterFunc(ctx, func() { _ = conn.SetDeadline(time.Unix(1, 0)) })
+	raw := conn
+	stop := context.AfterFunc(ctx, func() { _ = raw.SetDeadline(time.Unix(1, 0)) })
 	defer stop()
 	if c.cfg.TLS != nil {
-		secure := tls.Client(conn, c.cfg.TLS)
-		if err := secure.HandshakeContext(ctx); err != nil {
-			_ = conn.Close()
-			return nil, connectError(ctx, "connecting", &TLSError{Hint: tlsHint(err), Err: err})
+		if conn, err = c.secure(ctx, raw); err != nil {
+			_ = raw.Close()
+			return nil, &TransportError{Op: "connecting", Err: err}
 		}
-		conn = secure
 	}
-	reader := NewReader(conn, c.cfg.Limits)
+	reader := NewReader(conn, loginLimits())
 	if err := c.login(conn, reader); err != nil {
-		_ = closer(conn)()
-		return nil, connectError(ctx, "logging in", err)
+		_ = raw.Close()
+		return nil, c.loginError(ctx, err)
 	}
 	if !stop() {
-		_ = closer(conn)()
-		return nil, connectError(ctx, "logging in", context.Cause(ctx))
+		_ = raw.Close()
+		return nil, c.loginError(ctx, context.Cause(ctx))
 	}
+	reader.limits = c.cfg.Limits.withDefaults()
 	return newSession(c, conn, reader), nil
+}
+
+// loginLimits bounds the answer to a login, which has a few short words.
+func loginLimits() Limits {
+	return Limits{WordBytes: 4 << 10, SentenceWords: 16, SentenceBytes: 8 << 10}
 }
 
 // dial opens the connection.
@@ -59,32 +61,30 @@ func (c *Client) dial(ctx context.Context) (net.Conn, error) {
 }
 
 // connectError wraps what went wrong on the way to a connection. When the time
-// was up, that is the reason and not the I/O error by which it showed. Typed
-// errors of the router's own words stay what they are.
+// was up, that is the reason and not the I/O error by which it showed.
 func connectError(ctx context.Context, op string, err error) error {
-	if _, ok := errors.AsType[*AuthError](err); ok {
-		return err
-	}
 	if cause := context.Cause(ctx); cause != nil {
 		err = cause
 	}
 	return &TransportError{Op: op, Err: err}
 }
 
-// tlsHint says what the operator can do about a failed handshake.
-func tlsHint(err error) string {
-	var op *net.OpError
-	var record tls.RecordHeaderError
-	switch {
-	case errors.As(err, &op) && op.Op == "remote error" && strings.Contains(err.Error(), "handshake failure"):
-		// Without a certificate RouterOS offers anonymous Diffie-Hellman only, which no
-		// client of today speaks.
-		return "assign a certificate to the router's api-ssl service"
-	case errors.As(err, &record):
-		return "the port does not speak TLS: api-ssl listens on 8729, api on 8728"
-	default:
-		return ""
+// loginError wraps what went wrong with a login. What the router said comes before
+// the way in which the connection ended.
+func (c *Client) loginError(ctx context.Context, err error) error {
+	if _, ok := errors.AsType[*AuthError](err); ok {
+		return err
 	}
+	const op = "logging in"
+	wrongPort := c.cfg.TLS == nil && c.dials(tlsPort)
+	cause := context.Cause(ctx)
+	switch {
+	case errors.Is(cause, ErrTimeout):
+		return &TransportError{Op: op, Err: &LoginError{Err: ErrLoginSilent, WrongPort: wrongPort}}
+	case cause == nil && hungUp(err):
+		return &TransportError{Op: op, Err: &LoginError{Err: ErrLoginClosed, WrongPort: wrongPort}}
+	}
+	return connectError(ctx, op, err)
 }
 
 // login says who we are: in the way of RouterOS 6.43 and later first, and if the
@@ -113,31 +113,50 @@ func (c *Client) loginStep(conn io.Writer, reader *Reader, proof Attr) (Row, err
 	if _, err := conn.Write(cmd.append(nil, 0)); err != nil {
 		return nil, err
 	}
+	if err := notAPI(reader); err != nil {
+		return nil, err
+	}
 	var traps []Trap
 	for range maxLoginSentences {
 		words, err := reader.next()
-		if errors.Is(err, io.EOF) {
-			return nil, fmt.Errorf("%w: the router closed the connection; does the service's address list allow us, "+
-				"and has it a session left (max-sessions)?", err)
+		if reader.long != nil {
+			err = protocolErrorf("longer than any answer to /login: %v", reader.long)
 		}
 		if err != nil {
+			if refusal := c.loginRefused(traps, true); refusal != nil {
+				return nil, refusal // it has said so, and hung up
+			}
 			return nil, err
 		}
-		switch words[0] {
-		case replyFatal:
-			return nil, &FatalError{Reason: fatalReason(words[1:])}
-		case replyTrap:
+		switch {
+		case words[0] == replyTrap:
 			traps = append(traps, parseTrap(words[1:]))
-		case replyDone:
-			return parseRow(words[1:]), c.loginRefused(traps)
+		case words[0] == replyDone:
+			return parseRow(words[1:]), c.loginRefused(traps, false)
+		case words[0] == replyFatal && len(traps) > 0:
+			return nil, c.loginRefused(traps, true)
+		case words[0] == replyFatal:
+			return nil, &FatalError{Reason: fatalReason(words[1:])}
+		case words[0][0] != '!':
+			return nil, protocolErrorf("%.40q is no reply to /login", words[0])
 		}
 	}
 	return nil, protocolErrorf("no end of the answer to /login")
 }
 
+// notAPI looks at the beginning of an answer and returns an error if that is
+// recognizably none of the API. Other errors show with the first sentence.
+func notAPI(reader *Reader) error {
+	first, _ := reader.br.Peek(firstBytes) // what is there if it is less
+	if peer := findPeer(first); peer != PeerUnknown {
+		return peerError(peer)
+	}
+	return nil
+}
+
 // loginRefused returns the error for the traps of a login: an AuthError, unless
-// the router was only too busy to look at it.
-func (c *Client) loginRefused(traps []Trap) error {
+// the router was only too busy to look at it. Closed says that it hung up then.
+func (c *Client) loginRefused(traps []Trap, closed bool) error {
 	if len(traps) == 0 {
 		return nil
 	}
@@ -145,7 +164,7 @@ func (c *Client) loginRefused(traps []Trap) error {
 	if Ambiguous(trap) {
 		return trap
 	}
-	return &AuthError{User: c.cfg.User, Message: traps[0].Message}
+	return &AuthError{User: c.cfg.User, Message: traps[0].Message, Closed: closed}
 }
 
 // challengeResponse answers the challenge of RouterOS before 6.43: the MD5 sum

@@ -9,16 +9,15 @@ import (
 // dots is what stands for a secret wherever one would be printed.
 const dots = "....."
 
-// Secret is a password. However it is printed, alone or within something else,
-// it shows dots: the text is behind a pointer, so that even a %+v of a struct
-// that holds a Secret in an unexported field cannot reach it. The zero value is
-// the empty password.
+// Secret is a password. However it is printed, alone or inside something else, it shows
+// dots: the text is behind a pointer, so even %+v of a struct with a Secret in an
+// unexported field cannot reach it. The zero value is the empty password.
 type Secret struct{ text *string }
 
 // NewSecret returns the text as a Secret.
 func NewSecret(text string) Secret { return Secret{text: &text} }
 
-// Reveal returns the text, for the one who sends it to the router.
+// Reveal returns the text, for sending it to the router.
 func (s Secret) Reveal() string {
 	if s.text == nil {
 		return ""

@@ -2,7 +2,9 @@ package routeros
 
 import (
 	"bufio"
+	"bytes"
 	"errors"
+	"fmt"
 	"io"
 	"slices"
 )
@@ -16,22 +18,31 @@ type Sentence []string
 const (
 	// DefaultWordBytes is the longest word.
 	DefaultWordBytes = 64 << 10
-	// DefaultSentenceWords is the highest number of words in a sentence.
+	// DefaultSentenceWords is the maximum number of words in a sentence.
 	DefaultSentenceWords = 256
 	// DefaultSentenceBytes is the size of all words of a sentence together.
-	DefaultSentenceBytes = 1 << 20
+	DefaultSentenceBytes = 256 << 10
 )
+
+// maxSkipped is how much of a sentence beyond the limits is read and dropped. The
+// largest values that RouterOS has, scripts and files, are smaller; beyond it
+// the length is more likely garbage.
+const maxSkipped = 16 << 20
+
+// maxTag is the longest tag word that is looked for in a sentence beyond the limits.
+const maxTag = 32
 
 // keptBytes is how much of its buffer a Reader keeps for the next sentence. An
 // ordinary row of RouterOS has 300 to 800 bytes.
 const keptBytes = 16 << 10
 
-// Limits bounds what a [Reader] takes from the other side. A field that is zero
-// or negative means the default.
+// Limits limits what a [Reader] accepts from the other side. A field that is zero or
+// negative means the default.
 type Limits struct {
 	// WordBytes is the longest word, [DefaultWordBytes] if not set.
 	WordBytes int
-	// SentenceWords is the most words in a sentence, [DefaultSentenceWords] if not set.
+	// SentenceWords is the maximum number of words in a sentence, [DefaultSentenceWords]
+	// if not set.
 	SentenceWords int
 	// SentenceBytes is the size of all words of a sentence, [DefaultSentenceBytes] if not set.
 	SentenceBytes int
@@ -51,37 +62,46 @@ func (l Limits) withDefaults() Limits {
 	return l
 }
 
-// Reader reads sentences. It serves either side of a connection and is used by
-// one goroutine at a time.
+// Reader reads sentences. It works for either side of a connection; only one goroutine may
+// use it at a time.
 type Reader struct {
 	br     *bufio.Reader
 	limits Limits
 
-	buf   []byte   // the words of the sentence that is being read, one after the other
-	ends  []int    // where each word ends in buf
-	words []string // the slice that next lends out
+	buf   []byte      // the words of the sentence that is being read, one after the other
+	ends  []int       // where each word ends in buf
+	words []string    // the slice that next lends out
+	long  *LimitError // why words of the sentence were dropped, nil if none were
 }
 
-// NewReader returns a Reader on r, which it reads ahead of what is asked for.
+// NewReader returns a Reader on r. It reads ahead.
 func NewReader(r io.Reader, limits Limits) *Reader {
 	return &Reader{br: bufio.NewReader(r), limits: limits.withDefaults()}
 }
 
-// ReadSentence reads the next sentence that has words; empty sentences mean
-// nothing in either direction and are passed over. At the end of the stream it
-// returns [io.EOF] between two sentences and [io.ErrUnexpectedEOF] within one.
-// A length beyond the limits or with a reserved first byte is a
-// [*ProtocolError], after which the stream cannot be read any further.
+// ReadSentence reads the next sentence that has words; empty sentences have no meaning in
+// either direction and are skipped. At the end of the stream it returns [io.EOF] between
+// two sentences and [io.ErrUnexpectedEOF] within one.
+//
+// If a sentence exceeds the limits, it is read to its end and dropped: the error is then a
+// [*LimitError], and the next call reads the next sentence. A length with a reserved first
+// byte, or one that no RouterOS sends, is a [*ProtocolError]; after that the stream cannot
+// be read any further.
 func (r *Reader) ReadSentence() (Sentence, error) {
 	words, err := r.next()
 	if err != nil {
 		return nil, err
 	}
+	if r.long != nil {
+		return nil, r.long
+	}
 	return slices.Clone(words), nil
 }
 
 // next is ReadSentence without the copy: the slice, not the strings in it, is
-// good only until the following call.
+// good only until the following call. Of a sentence beyond the limits it
+// returns the words before the first one that did not fit, and the tag; r.long
+// is then set.
 func (r *Reader) next() (Sentence, error) {
 	for {
 		if err := r.fill(); err != nil {
@@ -98,7 +118,7 @@ func (r *Reader) fill() error {
 	if cap(r.buf) > keptBytes {
 		r.buf = nil
 	}
-	r.buf, r.ends = r.buf[:0], r.ends[:0]
+	r.buf, r.ends, r.long = r.buf[:0], r.ends[:0], nil
 	for {
 		n, err := r.length()
 		switch {
@@ -108,18 +128,72 @@ func (r *Reader) fill() error {
 			return err
 		case n == 0:
 			return nil
-		case len(r.ends) == r.limits.SentenceWords:
-			return protocolErrorf("sentence of more than %d words", r.limits.SentenceWords)
-		case len(r.buf)+n > r.limits.SentenceBytes:
-			return protocolErrorf("sentence of more than %d bytes", r.limits.SentenceBytes)
 		}
-		start := len(r.buf)
-		r.buf = slices.Grow(r.buf, n)[:start+n]
-		if _, err := io.ReadFull(r.br, r.buf[start:]); err != nil {
+		if text := r.beyond(n); text != "" {
+			if len(r.ends) == 0 {
+				return protocolErrorf("%s", text) // No command and no reply has such a first word.
+			}
+			r.long = &LimitError{Text: text}
+			return r.skip(n)
+		}
+		if err := r.word(int(n)); err != nil {
+			return err
+		}
+	}
+}
+
+// word reads a word of n bytes.
+func (r *Reader) word(n int) error {
+	start := len(r.buf)
+	r.buf = slices.Grow(r.buf, n)[:start+n]
+	if _, err := io.ReadFull(r.br, r.buf[start:]); err != nil {
+		return unexpected(err)
+	}
+	r.ends = append(r.ends, len(r.buf))
+	return nil
+}
+
+// beyond returns which limit a further word of n bytes exceeds, "" for none.
+func (r *Reader) beyond(n int64) string {
+	switch {
+	case n > int64(r.limits.WordBytes):
+		return fmt.Sprintf("word of %d bytes, more than %d", n, r.limits.WordBytes)
+	case len(r.ends) == r.limits.SentenceWords:
+		return fmt.Sprintf("sentence of more than %d words", r.limits.SentenceWords)
+	case int64(len(r.buf))+n > int64(r.limits.SentenceBytes):
+		return fmt.Sprintf("sentence of more than %d bytes", r.limits.SentenceBytes)
+	default:
+		return ""
+	}
+}
+
+// skip drops the rest of the sentence, from a word of n bytes on. It keeps a tag,
+// by which the client knows whose row was lost: tags may stand anywhere.
+func (r *Reader) skip(n int64) error {
+	tagged := false
+	for left := int64(maxSkipped); n != 0; {
+		if left -= n + 1; left < 0 {
+			return protocolErrorf("sentence of more than %d bytes", maxSkipped)
+		}
+		if n <= maxTag && !tagged {
+			word, err := r.br.Peek(int(n))
+			if err != nil {
+				return unexpected(err)
+			}
+			if tagged = bytes.HasPrefix(word, []byte(tagPrefix)); tagged {
+				r.buf = append(r.buf, word...)
+				r.ends = append(r.ends, len(r.buf))
+			}
+		}
+		if _, err := r.br.Discard(int(n)); err != nil {
 			return unexpected(err)
 		}
-		r.ends = append(r.ends, len(r.buf))
+		var err error
+		if n, err = r.length(); err != nil {
+			return unexpected(err)
+		}
 	}
+	return nil
 }
 
 // split cuts one string out of buf into the words: one allocation a sentence.
@@ -133,9 +207,9 @@ func (r *Reader) split() Sentence {
 	return r.words
 }
 
-// length reads the length in front of a word and checks it, so that nobody
-// allocates by it before.
-func (r *Reader) length() (int, error) {
+// length reads the length in front of a word. Nobody may allocate by it before
+// beyond was asked.
+func (r *Reader) length() (int64, error) {
 	first, err := r.br.ReadByte()
 	if err != nil {
 		return 0, err
@@ -163,10 +237,7 @@ func (r *Reader) length() (int, error) {
 		}
 		n = n<<8 | int64(b)
 	}
-	if n > int64(r.limits.WordBytes) {
-		return 0, protocolErrorf("word of %d bytes, more than %d", n, r.limits.WordBytes)
-	}
-	return int(n), nil
+	return n, nil
 }
 
 // unexpected turns the end of the stream into io.ErrUnexpectedEOF.
@@ -177,9 +248,9 @@ func unexpected(err error) error {
 	return err
 }
 
-// AppendSentence appends the sentence as it goes over the wire to dst. Empty
-// words are left out, because on the wire an empty word ends the sentence. A
-// word must be shorter than 4 GiB.
+// AppendSentence appends the sentence to dst in its wire format. It leaves out empty
+// words, because on the wire an empty word ends the sentence. A word must be shorter than
+// 4 GiB.
 func AppendSentence(dst []byte, s Sentence) []byte {
 	for _, word := range s {
 		dst = AppendWord(dst, word)

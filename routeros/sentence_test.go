@@ -36,6 +36,22 @@ func readAll(r io.Reader, limits routeros.Limits) ([]routeros.Sentence, error) {
 	}
 }
 
+// readShort is readAll without the sentences that are too long.
+func readShort(r io.Reader, limits routeros.Limits) ([]routeros.Sentence, error) {
+	reader := routeros.NewReader(r, limits)
+	var all []routeros.Sentence
+	for {
+		s, err := reader.ReadSentence()
+		if _, long := errors.AsType[*routeros.LimitError](err); long {
+			continue
+		}
+		if err != nil {
+			return all, err
+		}
+		all = append(all, s)
+	}
+}
+
 func TestAppendSentenceWire(t *testing.T) {
 	t.Parallel()
 	tests := map[string]struct {
@@ -106,8 +122,14 @@ func TestReadSentenceErrors(t *testing.T) {
 		"cut after word":   {"\x03!re", small, io.ErrUnexpectedEOF},
 		"cut in a length":  {"\x81", small, io.ErrUnexpectedEOF},
 		"word too long":    {"\x05aaaaa\x00", small, &routeros.ProtocolError{Message: "word of 5 bytes, more than 4"}},
-		"too many words":   {"\x01a\x01b\x01c\x01d\x00", small, &routeros.ProtocolError{Message: "sentence of more than 3 words"}},
-		"too many bytes":   {"\x04aaaa\x04bbbb\x03ccc\x00", small, &routeros.ProtocolError{Message: "sentence of more than 10 bytes"}},
+		"second too long":  {"\x03!re\x05aaaaa\x00", small, &routeros.LimitError{Text: "word of 5 bytes, more than 4"}},
+		"too many words":   {"\x01a\x01b\x01c\x01d\x00", small, &routeros.LimitError{Text: "sentence of more than 3 words"}},
+		"too many bytes":   {"\x04aaaa\x04bbbb\x03ccc\x00", small, &routeros.LimitError{Text: "sentence of more than 10 bytes"}},
+		"cut in the rest":  {"\x03!re\x05aaa", small, io.ErrUnexpectedEOF},
+		"cut before rest":  {"\x03!re\x05", small, io.ErrUnexpectedEOF},
+		"cut in a tag":     {"\x01a\x01b\x01c\x06.tag=", small, io.ErrUnexpectedEOF},
+		"cut after rest":   {"\x03!re\x05aaaaa", small, io.ErrUnexpectedEOF},
+		"no end":           {"\x03!re\xE1\x00\x00\x00", small, &routeros.ProtocolError{Message: "sentence of more than 16777216 bytes"}},
 		"reserved byte":    {"\xF8\x00\x00\x00\x01a\x00", small, &routeros.ProtocolError{Message: "reserved length byte 0xf8"}},
 		"two GiB":          {"\xF0\x80\x00\x00\x00", routeros.Limits{}, &routeros.ProtocolError{Message: "word of 2147483648 bytes, more than 65536"}},
 		"beyond four GiB":  {"\xF7\xff\xff\xff\xff", routeros.Limits{}, &routeros.ProtocolError{Message: "word of 34359738367 bytes, more than 65536"}},
@@ -139,16 +161,51 @@ func TestReadSentenceAllocatesAfterCheck(t *testing.T) {
 	}
 }
 
+// TestReadSentenceGoesOn skips what is too long and reads what comes after it.
+func TestReadSentenceGoesOn(t *testing.T) {
+	t.Parallel()
+	limits := routeros.Limits{WordBytes: 64 << 10, SentenceWords: 8, SentenceBytes: 80 << 10}
+	reader := routeros.NewReader(iotest.HalfReader(bytes.NewReader(wire(
+		routeros.Sentence{"!re", "=a=" + strings.Repeat("x", 64<<10), "=b=c"},
+		routeros.Sentence{"!re", "=first=1"},
+		routeros.Sentence{"!re", "1", "2", "3", "4", "5", "6", "7", ".tag=8", ".tag=9", "10"},
+		routeros.Sentence{"!re", "=a=" + strings.Repeat("x", 60<<10), "=b=" + strings.Repeat("x", 60<<10)},
+		routeros.Sentence{"!done"},
+	))), limits)
+	var got []string
+	for {
+		s, err := reader.ReadSentence()
+		if errors.Is(err, io.EOF) {
+			break
+		}
+		if long, ok := errors.AsType[*routeros.LimitError](err); ok {
+			got = append(got, long.Error())
+			continue
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+		got = append(got, strings.Join(s, " "))
+	}
+	want := []string{
+		"word of 65539 bytes, more than 65536", "!re =first=1", "sentence of more than 8 words", "sentence of more than 81920 bytes", "!done",
+	}
+	if diff := cmp.Diff(want, got); diff != "" {
+		t.Errorf("sentences (-want +got):\n%s", diff)
+	}
+}
+
 func FuzzReadSentence(f *testing.F) {
 	f.Add(wire(routeros.Sentence{"/login", "=name=admin", "=password="}))
 	f.Add(wire(routeros.Sentence{"!re", ".tag=1", "=.id=*1F"}, routeros.Sentence{"!done", ".tag=1"}))
 	f.Add(wire(nil, routeros.Sentence{"!fatal", "not logged in"}))
 	f.Add(wire(routeros.Sentence{strings.Repeat("a", 300)}))
 	f.Add([]byte("\xF8\x00"))
+	f.Add([]byte("\x03!re\x90\x00" + strings.Repeat("x", 0x1000) + "\x06.tag=1\x00\x05!done\x00"))
 	f.Add([]byte("\xF0\x00\x00\x00\x01a\x00"))
 	f.Fuzz(func(t *testing.T, in []byte) {
 		limits := routeros.Limits{WordBytes: 1 << 10, SentenceWords: 16, SentenceBytes: 4 << 10}
-		first, err := readAll(bytes.NewReader(in), limits)
+		first, err := readShort(bytes.NewReader(in), limits)
 		if err == nil {
 			t.Fatal("reading ended without an error")
 		}

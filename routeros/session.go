@@ -25,15 +25,40 @@ type call struct {
 	timeout time.Duration
 	result  chan result // has room for the one result
 
-	// What the reader collects. Nobody else looks at it before the result is there.
-	reply *Reply
-	traps []Trap
-	size  int
+	each func(Row) error // gets the rows; nil if the reply is kept
 
-	sent      bool   // guarded by session.mu: given to the connection
-	abandoned bool   // guarded by session.mu: nobody waits any more
-	mark      uint64 // guarded by session.mu: session.heard when it was sent
-	control   bool   // a /cancel of ours, for which nobody waits from the beginning
+	turn chan struct{} // its one token is taken while each runs
+	gone bool          // guarded by turn: the caller has left, each must not be called
+
+	// What the reader collects, guarded by session.mu until the result is there.
+	reply     *Reply
+	traps     []Trap
+	size      int       // bytes that reply takes
+	err       error     // why the reply is of no use, nil if it is
+	last      time.Time // when the last row came, or the call began
+	until     time.Time // when a call with each has to end
+	sent      bool      // guarded by session.mu: given to the connection
+	abandoned bool      // guarded by session.mu: nobody waits any more
+	mark      uint64    // guarded by session.mu: session.heard when it was sent
+	control   bool      // a /cancel of ours, for which nobody waits from the beginning
+}
+
+// touch notes that a row came.
+func (k *call) touch() { k.last = time.Now() }
+
+// rest returns how much of its time a call has left, not counting its first timeout. A
+// reply that is kept has one timeout, a table has one for each row.
+func (s *session) rest(k *call) time.Duration {
+	if k.each == nil {
+		return 0
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	until := k.last.Add(k.timeout)
+	if until.After(k.until) {
+		until = k.until
+	}
+	return time.Until(until)
 }
 
 // result is how a call ended.
@@ -51,6 +76,8 @@ type session struct {
 	reader *Reader
 	queue  chan *call    // commands to be written
 	over   chan struct{} // closed when the session has failed
+	lent   Row           // the row that dispatch lends out; only the reader uses it
+	began  time.Time     // when the login had worked
 
 	mu        sync.Mutex
 	calls     map[uint32]*call // what the router owes us, and what is still to be written
@@ -59,8 +86,11 @@ type session struct {
 	patience  time.Duration    // how long the router may be silent while owed > 0
 	silentAt  time.Time        // the read deadline, zero for none
 	heard     uint64           // sentences that came
+	held      int              // bytes of the replies in the making
 	err       error            // why the session is over, nil before
-	answered  bool             // a command was answered
+	proven    bool             // a command worked that proves the session
+	retired   bool             // takes no more calls, see Client.Renew
+	retiring  *time.Timer      // ends a session that is retired and not idle
 }
 
 // newSession returns a session on a connection that is logged in. It starts nothing.
@@ -68,7 +98,7 @@ func newSession(c *Client, conn net.Conn, reader *Reader) *session {
 	return &session{
 		client: c, conn: conn, close: closer(conn), reader: reader,
 		queue: make(chan *call, c.cfg.MaxInFlight),
-		over:  make(chan struct{}),
+		over:  make(chan struct{}), began: time.Now(),
 		calls: make(map[uint32]*call),
 	}
 }
@@ -114,12 +144,47 @@ func (s *session) fail(err error) {
 	for tag, k := range s.calls {
 		delete(s.calls, tag)
 		if !k.abandoned {
+			s.dropLocked(k)
 			k.result <- result{err: s.lostLocked(k)}
 		}
+	}
+	if s.retiring != nil {
+		s.retiring.Stop()
 	}
 	close(s.over)
 	s.mu.Unlock()
 	_ = s.close()
+}
+
+// retire ends the session as soon as nobody waits for a reply any more, but not
+// later than after the timeout of a command.
+func (s *session) retire() {
+	s.mu.Lock()
+	s.retired = true
+	idle := s.idleLocked()
+	if !idle {
+		s.retiring = time.AfterFunc(s.client.cfg.CommandTimeout, func() { s.fail(ErrRenewed) })
+	}
+	s.mu.Unlock()
+	if idle {
+		s.fail(ErrRenewed)
+	}
+}
+
+// idleLocked reports whether nobody waits for a reply. Endless commands, which
+// would never end, do not count.
+func (s *session) idleLocked() bool {
+	for _, k := range s.calls {
+		if !k.abandoned && !k.cmd.Endless {
+			return false
+		}
+	}
+	return true
+}
+
+// tooMany is why a session ends whose router owes too many answers.
+func (s *session) tooMany() error {
+	return fmt.Errorf("%w: %d commands unanswered", ErrTimeout, s.client.cfg.MaxInFlight+1)
 }
 
 // lostLocked returns the error for a call that the session's end leaves without reply.
@@ -136,20 +201,25 @@ func (s *session) lostLocked(k *call) error {
 // the late reply is known by its tag and dropped. (A client without tags has to
 // drop the connection, or its next command gets that reply.) Only a router that
 // was silent all the time loses the connection.
-func (s *session) do(ctx context.Context, cmd Command) (*Reply, error) {
-	k := &call{cmd: cmd, timeout: cmd.Timeout, result: make(chan result, 1), reply: new(Reply)}
+func (s *session) do(ctx context.Context, cmd Command, each func(Row) error) (*Reply, error) {
+	k := &call{cmd: cmd, timeout: cmd.Timeout, each: each, result: make(chan result, 1), reply: new(Reply), last: time.Now()}
 	if k.timeout == 0 {
 		k.timeout = s.client.cfg.CommandTimeout
 	}
+	if each != nil {
+		k.turn = make(chan struct{}, 1)
+		defer k.leave()
+	}
+	k.until = k.last.Add(max(k.timeout, s.client.cfg.EachTimeout))
 	// Registered before it is queued, so that the session's end finds it in either place.
 	if !s.register(k) {
 		return nil, errNotSent
 	}
-	var expired <-chan time.Time
-	if !cmd.Endless {
-		timer := time.NewTimer(k.timeout)
-		defer timer.Stop()
-		expired = timer.C
+	timer := time.NewTimer(k.timeout)
+	defer timer.Stop()
+	expired := timer.C
+	if cmd.Endless {
+		expired = nil
 	}
 	queue := s.queue
 	for {
@@ -161,6 +231,10 @@ func (s *session) do(ctx context.Context, cmd Command) (*Reply, error) {
 		case r := <-k.result:
 			return r.reply, r.err
 		case <-expired:
+			if rest := s.rest(k); rest > 0 {
+				timer.Reset(rest)
+				continue
+			}
 			why = ErrTimeout
 		case <-ctx.Done():
 			why = context.Cause(ctx)
@@ -178,7 +252,7 @@ func (s *session) do(ctx context.Context, cmd Command) (*Reply, error) {
 func (s *session) register(k *call) bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if s.err != nil {
+	if s.err != nil || s.retired && !k.control {
 		return false
 	}
 	k.tag = s.client.nextTag()
@@ -198,41 +272,55 @@ func (s *session) abandon(k *call, timedOut bool) (ended, sent bool) {
 		return true, true
 	}
 	k.abandoned = true
-	if !k.sent {
+	s.dropLocked(k)
+	if sent = k.sent; sent {
+		s.abandoned++
+	} else {
 		delete(s.calls, k.tag)
-		s.mu.Unlock()
-		return false, false
 	}
-	s.abandoned++
+	idle := s.retired && s.idleLocked()
 	tooMany := s.abandoned > s.client.cfg.MaxInFlight
 	silent := timedOut && s.heard == k.mark
 	s.mu.Unlock()
-	s.client.abandoned.Add(1)
+	if sent {
+		s.client.abandoned.Add(1)
+	}
 	switch {
+	case idle:
+		s.fail(ErrRenewed)
+	case !sent:
 	case silent:
 		s.fail(errSilent)
 	case tooMany:
-		s.fail(fmt.Errorf("%w: %d commands unanswered", ErrTimeout, s.client.cfg.MaxInFlight+1))
-	case k.cmd.Endless:
-		s.cancel(k.tag)
+		s.fail(s.tooMany())
+	case k.cmd.Endless, k.each != nil:
+		s.cancel(k) // Other commands are left to end: half of what they do is worse than all of it.
 	}
-	return false, true
+	return false, sent
 }
 
-// cancel tells the router to end the endless command with this tag.
-func (s *session) cancel(tag uint32) {
-	k := &call{
-		cmd:       Command{Path: "/cancel", Args: []Attr{{Name: "tag", Value: strconv.FormatUint(uint64(tag), 10)}}},
+// cancel tells the router to end a command that is abandoned: one that would
+// never end, or whose rows are of no use any more.
+func (s *session) cancel(k *call) {
+	c := &call{
+		cmd:       Command{Path: "/cancel", Args: []Attr{{Name: "tag", Value: strconv.FormatUint(uint64(k.tag), 10)}}},
 		timeout:   s.client.cfg.CommandTimeout,
 		abandoned: true,
 		control:   true,
 	}
-	if !s.register(k) {
+	if !s.register(c) {
 		return
 	}
 	select {
-	case s.queue <- k:
-	default: // nothing else would stop what the router sends for it
-		s.fail(errors.New("no room for /cancel"))
+	case s.queue <- c:
+		return
+	default:
 	}
+	if k.cmd.Endless {
+		s.fail(errors.New("no room for /cancel")) // nothing else would stop what the router sends for it
+		return
+	}
+	s.mu.Lock()
+	delete(s.calls, c.tag)
+	s.mu.Unlock()
 }

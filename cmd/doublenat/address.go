@@ -13,7 +13,7 @@ func newAddress(ctx context.Context, p *process) *cobra.Command {
 	var flags clientFlags
 	cmd := &cobra.Command{
 		Use:     "address",
-		Short:   "Ask a NAT-PMP gateway for its public address",
+		Short:   "Ask a gateway for its public address",
 		Example: "  doublenat address -g 192.168.88.1",
 		Args:    noArguments,
 		RunE: func(*cobra.Command, []string) error {

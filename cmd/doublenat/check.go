@@ -15,6 +15,8 @@ import (
 	"doublenat/internal/check"
 	"doublenat/internal/config"
 	"doublenat/internal/daemon"
+	"doublenat/internal/foreign"
+	"doublenat/stun"
 )
 
 // checkFlags are the flags of check as they were given.
@@ -29,7 +31,7 @@ func newCheck(ctx context.Context, p *process) *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "check",
 		Short: "Find out which hop is broken, and what to type to mend it",
-		Long: "check looks at the router and the VPN gateway as the daemon would, with the same environment\n" +
+		Long: "check looks at the router and the gateway as the daemon would, with the same environment\n" +
 			"variables (see: doublenat serve --help). Of each thing it says whether it is as it has to be,\n" +
 			"and where it is not, the command or setting that mends it. It changes nothing without --live.\n\n" +
 			"The exit code is 0 if all is well, 1 if something should be looked at, 2 if something is broken.",
@@ -44,9 +46,37 @@ func newCheck(ctx context.Context, p *process) *cobra.Command {
 	set.SortFlags = false
 	set.BoolVar(&flags.json, "json", false, "print the report as one JSON object")
 	set.BoolVar(&flags.live, "live", false, "ask the doublenat that runs here for a mapping, and give it back")
-	set.StringVar(&flags.from, "from", "", "with --live: connect to the mapping from this address of this host,\nwhich must leave by another way than the tunnel")
+	set.StringVar(&flags.from, "from", "", "with --live: connect to the mapping from this address of this host,\nwhich must leave by another way than through the gateway")
 	set.StringVar(&flags.echo, "echo", "", "with --live: fetch this URL, whose server then connects to the mapping;\n{address} and {port} in it are replaced")
 	return cmd
+}
+
+// askInAll has the doctor ask the gateway in the language that is set, and in the others if it
+// does not answer, or if none is set. A gateway that the router has to tell is asked then.
+func askInAll(doctor *check.Config, cfg config.Config) {
+	switch {
+	case cfg.GatewayKind == config.GatewayPool:
+		return
+	case cfg.FindsGateway():
+		doctor.Find = func(gateway netip.AddrPort) []check.Language {
+			var found check.Config
+			askInAll(&found, cfg.At(gateway.Addr()))
+			return found.Others
+		}
+		return
+	}
+	names := map[config.GatewayKind]string{config.GatewayNATPMP: "NAT-PMP", config.GatewayPCP: "PCP", config.GatewayIGD: "UPnP"}
+	for _, kind := range []config.GatewayKind{config.GatewayNATPMP, config.GatewayPCP, config.GatewayIGD} {
+		if kind == cfg.GatewayKind {
+			doctor.Speaks, doctor.Ask = names[kind], daemon.AskGateway(cfg, daemon.Network{})
+			continue
+		}
+		other := cfg
+		other.GatewayKind, other.Description = config.GatewayAuto, ""
+		other = other.Of(kind)
+		line := "VPN_GATEWAY=" + kind.String() + "://" + cfg.Gateway.Addr().String()
+		doctor.Others = append(doctor.Others, check.Language{Name: names[kind], Line: line, Ask: daemon.AskGateway(other, daemon.Network{})})
+	}
 }
 
 // runCheck examines and prints.
@@ -60,13 +90,17 @@ func runCheck(ctx context.Context, p *process, flags checkFlags) error {
 	}
 	self := selfAddresses(cfg)
 	doctor := check.Config{
-		API: daemon.RouterAPI(cfg), Router: cfg.Router.String(), InInterface: cfg.InInterface, Instance: cfg.Instance,
-		Gateway: cfg.Gateway, Self: self,
-		DialGateway: func(ctx context.Context) (net.Conn, error) {
-			var d net.Dialer
-			return d.DialContext(ctx, "udp4", cfg.Gateway.String())
-		},
+		API: daemon.RouterAPI(cfg), Router: cfg.Router.String(), Service: service(cfg), InInterface: cfg.InInterface, Instance: cfg.Instance,
+		Gateway: cfg.Gateway, Place: daemon.Place(cfg), Pool: cfg.Pool, Public: cfg.PublicAddress, Self: self,
 	}
+	if server := cfg.STUNServer; cfg.Pool != nil && server != (config.Endpoint{}) {
+		doctor.STUN = &check.STUN{
+			Server: server.String(), Judge: daemon.JudgeSTUN,
+			Ask: func(ctx context.Context) (stun.Answer, error) { return daemon.AskSTUN(ctx, cfg, daemon.Network{}) },
+		}
+	}
+	askInAll(&doctor, cfg)
+	doctor.Ways = waysIn(cfg, self)
 	if doctor.Live, err = newLive(flags, cfg, self); err != nil {
 		return usageError{err}
 	}
@@ -83,12 +117,22 @@ func runCheck(ctx context.Context, p *process, flags checkFlags) error {
 		return err
 	}
 	if flags.json {
-		encoder := json.NewEncoder(p.stdout)
+		encoder := json.NewEncoder(foreign.NewWriter(p.stdout))
 		encoder.SetEscapeHTML(false) // for people, and for "->"
 		encoder.SetIndent("", "  ")
 		err = encoder.Encode(report)
 	}
 	return errors.Join(err, printer.err, diagnosis(report))
+}
+
+// service returns the router's API as an address, the zero value if the
+// configuration has a name.
+func service(cfg config.Config) netip.AddrPort {
+	host, err := netip.ParseAddr(cfg.Router.Host)
+	if err != nil {
+		return netip.AddrPort{}
+	}
+	return netip.AddrPortFrom(host, cfg.Router.Port)
 }
 
 // selfAddresses returns the addresses of this host at which the router may reach
@@ -124,11 +168,14 @@ type findingPrinter struct {
 // print prints one finding, with what to do below it.
 func (p *findingPrinter) print(f check.Finding) {
 	var b strings.Builder
-	fmt.Fprintf(&b, "%s  %-9s %-11s %s\n", p.level(f.Level), f.Advice.Hop, f.Probe, f.Seen)
+	fmt.Fprintf(&b, "%s  %-9s %-11s %s\n", p.level(f.Level), f.Advice.Hop, f.Probe, foreign.Text(f.Seen))
 	if f.Level != check.OK {
-		fmt.Fprintf(&b, "%28s→ %s\n", "", f.Advice.Text)
+		fmt.Fprintf(&b, "%28s→ %s\n", "", foreign.Text(f.Advice.Text))
 		for _, c := range f.Advice.Commands {
-			fmt.Fprintf(&b, "%30s%s\n", "", c)
+			fmt.Fprintf(&b, "%30s%s\n", "", foreign.Text(c.String()))
+		}
+		if f.Meanwhile != "" {
+			fmt.Fprintf(&b, "%28s  %s\n", "", f.Meanwhile)
 		}
 	}
 	if _, err := io.WriteString(p.w, b.String()); err != nil && p.err == nil {

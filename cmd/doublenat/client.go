@@ -8,16 +8,22 @@ import (
 	"net/netip"
 	"strconv"
 	"sync"
+	"sync/atomic"
+	"syscall"
 	"time"
 
 	"github.com/spf13/cobra"
 
+	"doublenat/igd"
+	"doublenat/internal/remedy"
 	"doublenat/natpmp"
+	"doublenat/pcp"
 )
 
 // clientFlags are the flags that map, unmap and address have in common.
 type clientFlags struct {
 	gateway string
+	by      language
 	timeout time.Duration
 	json    bool
 }
@@ -26,18 +32,23 @@ type clientFlags struct {
 func (f *clientFlags) add(cmd *cobra.Command) {
 	set := cmd.Flags()
 	set.SortFlags = false
-	set.StringVarP(&f.gateway, "gateway", "g", "", "address of the NAT-PMP gateway, with or without port; empty: the default route's")
+	set.StringVarP(&f.gateway, "gateway", "g", "", "address of the gateway, with or without port; empty: the default route's")
+	f.by = inNATPMP
+	set.Var(&f.by, "by", "how to ask: natpmp, pcp or igd (UPnP)")
 	set.DurationVar(&f.timeout, "timeout", 12*time.Second, "how long to wait for an answer")
 	set.BoolVar(&f.json, "json", false, "print JSON, one object a line")
 }
 
 // client asks one gateway.
 type client struct {
-	*natpmp.Client
+	tongue
 
+	by      language
 	gateway netip.AddrPort
 	timeout time.Duration
 	process *process
+	// giveUp ends the request that is waited for, nil if none is.
+	giveUp atomic.Pointer[context.CancelCauseFunc]
 }
 
 // asking connects to the gateway and runs f. What f returns comes back as a user
@@ -50,20 +61,58 @@ func (p *process) asking(ctx context.Context, flags *clientFlags, f func(ctx con
 	if err != nil {
 		return usageError{err}
 	}
-	asks, err := natpmp.NewClient(natpmp.ClientConfig{Dial: func(ctx context.Context) (net.Conn, error) {
-		var d net.Dialer
-		return d.DialContext(ctx, "udp4", gateway.String())
-	}})
-	if err != nil {
+	if err := reachable(ctx, gateway); err != nil {
 		return err
 	}
+	c := &client{by: flags.by, gateway: gateway, timeout: flags.timeout, process: p}
+	if c.tongue, err = speaking(ctx, flags.by, gateway, c.trouble); err != nil {
+		return err
+	}
+	surviveBrokenPipes()                                            // a mapping is given back also when nobody reads what is printed
 	running, stop := context.WithCancel(context.WithoutCancel(ctx)) // a mapping is given back after a signal
 	var serving sync.WaitGroup
-	serving.Go(func() { _ = asks.Run(running) }) // it returns nil when it is stopped
-	err = f(ctx, &client{Client: asks, gateway: gateway, timeout: flags.timeout, process: p})
+	serving.Go(func() { _ = c.Run(running) }) // it returns nil when it is stopped
+	err = f(ctx, c)
 	stop()
 	serving.Wait()
-	return explain(gateway, err)
+	return c.explain(err)
+}
+
+// reachable returns an error if this host knows no way to the gateway: to ask again and
+// again does not help then. No packet is sent.
+func reachable(ctx context.Context, gateway netip.AddrPort) error {
+	var d net.Dialer
+	conn, err := d.DialContext(ctx, "udp4", gateway.String())
+	if err != nil {
+		return unreachable(gateway, err)
+	}
+	return conn.Close()
+}
+
+// trouble ends the request that is waited for if no packet gets to the gateway.
+func (c *client) trouble(err error) {
+	if giveUp := c.giveUp.Load(); giveUp != nil && deadEnd(err) {
+		(*giveUp)(unreachable(c.gateway, err))
+	}
+}
+
+// deadEnd says whether an error means that there is no way to the gateway. One of a
+// moment, or a packet that a firewall drops, is worth another try.
+func deadEnd(err error) bool {
+	for _, end := range []error{syscall.ENETUNREACH, syscall.EHOSTUNREACH, syscall.ENETDOWN, syscall.EHOSTDOWN, syscall.EACCES} {
+		if errors.Is(err, end) {
+			return true
+		}
+	}
+	return false
+}
+
+// unreachable names the cause of a packet that cannot be sent.
+func unreachable(gateway netip.AddrPort, err error) error {
+	if errno, ok := errors.AsType[syscall.Errno](err); ok {
+		err = errno
+	}
+	return fmt.Errorf("nothing can be sent to %v: %w; look at this host's routes and firewall, or give another gateway with -g", gateway, err)
 }
 
 // find returns the gateway that is meant.
@@ -73,10 +122,10 @@ func (f *clientFlags) find() (netip.AddrPort, error) {
 		if err != nil {
 			return netip.AddrPort{}, fmt.Errorf("%w; give the gateway with -g", err)
 		}
-		return netip.AddrPortFrom(addr, natpmp.Port), nil
+		return netip.AddrPortFrom(addr, f.by.port()), nil
 	}
 	if addr, err := netip.ParseAddr(f.gateway); err == nil && addr.Is4() {
-		return netip.AddrPortFrom(addr, natpmp.Port), nil
+		return netip.AddrPortFrom(addr, f.by.port()), nil
 	}
 	where, err := netip.ParseAddrPort(f.gateway)
 	if err != nil || !where.Addr().Is4() || where.Port() == 0 {
@@ -85,8 +134,13 @@ func (f *clientFlags) find() (netip.AddrPort, error) {
 	return where, nil
 }
 
-// wait runs one request, and says on stderr that it is waited for.
+// wait runs one request, and says on stderr that it is waited for. It ends when there
+// is no way to the gateway any more.
 func (c *client) wait(ctx context.Context, request func(context.Context) error) error {
+	ctx, giveUp := context.WithCancelCause(ctx)
+	defer giveUp(nil)
+	c.giveUp.Store(&giveUp)
+	defer c.giveUp.Store(nil)
 	ctx, cancel := context.WithTimeout(ctx, c.timeout)
 	defer cancel()
 	done := make(chan struct{})
@@ -94,13 +148,17 @@ func (c *client) wait(ctx context.Context, request func(context.Context) error) 
 	defer telling.Wait()
 	defer close(done)
 	telling.Go(func() { c.tell(done) })
-	return request(ctx)
+	err := request(ctx)
+	if cause := context.Cause(ctx); err != nil && deadEnd(cause) {
+		return cause
+	}
+	return err
 }
 
 // tell says each second how long has been waited, until done.
 func (c *client) tell(done <-chan struct{}) {
 	start := time.Now()
-	before := c.Stats().Sent
+	sentBefore, failedBefore := c.Sent()
 	tick := time.NewTicker(time.Second)
 	defer tick.Stop()
 	for {
@@ -108,27 +166,46 @@ func (c *client) tell(done <-chan struct{}) {
 		case <-done:
 			return
 		case <-tick.C:
+			unsent := ""
+			sent, failed := c.Sent()
+			if n := failed - failedBefore; n > 0 {
+				unsent = fmt.Sprintf(", %d could not be sent", n)
+			}
 			// That nobody reads it is no reason to stop.
-			_, _ = fmt.Fprintf(c.process.stderr, "waiting for %v: %d packets sent, no answer for %v\n",
-				c.gateway, c.Stats().Sent-before, time.Since(start).Round(time.Second))
+			_, _ = fmt.Fprintf(c.process.stderr, "waiting for %v: %d packets sent%s, no answer for %v\n",
+				c.gateway, sent-sentBefore, unsent, time.Since(start).Round(time.Second))
 		}
 	}
 }
 
 // explain turns an error of the client into words that help.
-func explain(gateway netip.AddrPort, err error) error {
+func (c *client) explain(err error) error {
 	var (
 		result  *natpmp.ResultError
+		inPCP   *pcp.ResultError
+		version *pcp.VersionError
+		action  *igd.ActionError
 		refused *natpmp.RefusedError
 		timeout *natpmp.TimeoutError
 	)
+	gateway := c.gateway
 	switch {
+	case errors.As(err, &inPCP):
+		return fmt.Errorf("%v answered: %v (result code %d); %s", gateway, inPCP.Result, uint8(inPCP.Result), reasonInPCP(inPCP.Result))
+	case errors.As(err, &version):
+		return fmt.Errorf("%v does not speak PCP; set PCP=on if it is doublenat, or ask without --by", gateway)
+	case errors.As(err, &action):
+		return fmt.Errorf("%v answered: %v; %s", gateway, action.Code, reasonInUPnP(action.Code))
 	case errors.As(err, &result):
 		return fmt.Errorf("%v answered: %v (result code %d); %s", gateway, result.Result, uint16(result.Result), reason(result.Result))
 	case errors.As(err, &refused):
-		return fmt.Errorf("nobody answers NAT-PMP at %v; is it the right gateway, and is doublenat running?", gateway)
+		return fmt.Errorf("nobody answers %s at %v; is it the right gateway, and is doublenat running?", c.by.title(), gateway)
 	case errors.As(err, &timeout) && errors.Is(err, context.Canceled):
 		return errors.New("interrupted")
+	case errors.As(err, &timeout) && timeout.Send != nil:
+		return unreachable(gateway, timeout.Send)
+	case errors.As(err, &timeout) && c.by == inUPnP:
+		return fmt.Errorf("%v did not answer %d searches and requests of UPnP; is it the right gateway (-g), has it UPNP=on, and may this host ask (ALLOWED_CLIENTS)?", gateway, timeout.Tries)
 	case errors.As(err, &timeout):
 		return fmt.Errorf("%v did not answer %d packets; is it the right gateway (-g), and may this host ask (ALLOWED_CLIENTS)?", gateway, timeout.Tries)
 	default:
@@ -142,11 +219,41 @@ func reason(code natpmp.ResultCode) string {
 	case natpmp.ResultNotAuthorized:
 		return "it may not map this port for this host"
 	case natpmp.ResultNetworkFailure:
-		return "the router or the VPN gateway behind it is out of reach: doublenat's log and doublenat check say which"
+		return "the router or the gateway behind it is out of reach: doublenat's log and doublenat check say which"
 	case natpmp.ResultOutOfResources:
 		return "no port is left, or this host has as many mappings as it may have"
 	default:
 		return "it may not speak NAT-PMP"
+	}
+}
+
+// reasonInPCP is reason for the codes of RFC 6887.
+func reasonInPCP(code pcp.ResultCode) string {
+	switch code {
+	case pcp.ResultNotAuthorized:
+		return reason(natpmp.ResultNotAuthorized) + ", or another program has it, with a nonce of its own"
+	case pcp.ResultNetworkFailure:
+		return reason(natpmp.ResultNetworkFailure)
+	case pcp.ResultNoResources, pcp.ResultUserExceededQuota:
+		return reason(natpmp.ResultOutOfResources)
+	case pcp.ResultAddressMismatch:
+		return "something between this host and it replaces this host's address: " + remedy.Mismatch().Text
+	default:
+		return "look at its log"
+	}
+}
+
+// reasonInUPnP is reason for the codes of UPnP.
+func reasonInUPnP(code igd.Code) string {
+	switch code {
+	case igd.CodeNotAuthorized:
+		return reason(natpmp.ResultNotAuthorized)
+	case igd.CodeConflict:
+		return "the very port is not to be had: it is somebody else's, or the gateway beyond chooses ports itself"
+	case igd.CodeNoPortsLeft:
+		return reason(natpmp.ResultOutOfResources)
+	default:
+		return "look at its log"
 	}
 }
 

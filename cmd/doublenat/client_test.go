@@ -21,9 +21,11 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
+	"doublenat/igd"
 	"doublenat/internal/check"
 	"doublenat/internal/config"
 	"doublenat/natpmp"
+	"doublenat/pcp"
 )
 
 func TestSettings(t *testing.T) {
@@ -41,7 +43,7 @@ func TestSettings(t *testing.T) {
 		{"ON_CHANGE_URL", ".....", "environment"},
 		{"ON_CHANGE_EXEC", "/bin/notify and 2 arguments", "environment"},
 		{"MIKROTIK_API_ADDRESS", ".....@host", "environment"},
-		{"LEASE_POLICY", "client", "default"},
+		{"LEASE_POLICY", "auto", "default"},
 		{"DENIED_CLIENTS", "", "none"},
 	} {
 		if diff := cmp.Diff(want, got[want.Name]); diff != "" {
@@ -57,22 +59,34 @@ func TestExplain(t *testing.T) {
 	t.Parallel()
 	gateway := netip.MustParseAddrPort("192.168.88.1:5351")
 	other := errors.New("other")
-	for want, err := range map[string]error{
-		"may not map this port":        &natpmp.ResultError{Result: natpmp.ResultNotAuthorized},
-		"doublenat check say":          &natpmp.ResultError{Result: natpmp.ResultNetworkFailure},
-		"no port is left":              &natpmp.ResultError{Result: natpmp.ResultOutOfResources},
-		"may not speak NAT-PMP":        &natpmp.ResultError{Result: natpmp.ResultUnsupportedVersion},
-		"nobody answers NAT-PMP":       &natpmp.RefusedError{},
-		"did not answer 7 packets":     &natpmp.TimeoutError{Tries: 7, Err: context.DeadlineExceeded},
-		"interrupted":                  &natpmp.TimeoutError{Tries: 7, Err: context.Canceled},
-		"other":                        other,
-		"192.168.88.1:5351 answered: ": &natpmp.ResultError{Result: natpmp.ResultOutOfResources},
+	for want, tt := range map[string]struct {
+		by  language
+		err error
+	}{
+		"may not map this port":         {inNATPMP, &natpmp.ResultError{Result: natpmp.ResultNotAuthorized}},
+		"doublenat check say":           {inNATPMP, &natpmp.ResultError{Result: natpmp.ResultNetworkFailure}},
+		"no port is left":               {inNATPMP, &natpmp.ResultError{Result: natpmp.ResultOutOfResources}},
+		"may not speak NAT-PMP":         {inNATPMP, &natpmp.ResultError{Result: natpmp.ResultUnsupportedVersion}},
+		"nobody answers NAT-PMP":        {inNATPMP, &natpmp.RefusedError{}},
+		"nobody answers PCP":            {inPCP, &natpmp.RefusedError{}},
+		"did not answer 7 packets":      {inNATPMP, &natpmp.TimeoutError{Tries: 7, Err: context.DeadlineExceeded}},
+		"did not answer 7 searches":     {inUPnP, &natpmp.TimeoutError{Tries: 7, Err: context.DeadlineExceeded}},
+		"interrupted":                   {inNATPMP, &natpmp.TimeoutError{Tries: 7, Err: context.Canceled}},
+		"other":                         {inNATPMP, other},
+		"192.168.88.1:5351 answered: ":  {inNATPMP, &natpmp.ResultError{Result: natpmp.ResultOutOfResources}},
+		"a nonce of its own":            {inPCP, &pcp.ResultError{Result: pcp.ResultNotAuthorized}},
+		"replaces this host's address":  {inPCP, &pcp.ResultError{Result: pcp.ResultAddressMismatch}},
+		"as many mappings as it may":    {inPCP, &pcp.ResultError{Result: pcp.ResultUserExceededQuota}},
+		"does not speak PCP; set":       {inPCP, &pcp.VersionError{}},
+		"look at its log":               {inPCP, &pcp.ResultError{Result: pcp.ResultMalformedOption}},
+		"chooses ports itself":          {inUPnP, &igd.ActionError{Code: igd.CodeConflict}},
+		"answered: ActionFailed; look ": {inUPnP, &igd.ActionError{Code: igd.CodeActionFailed}},
 	} {
-		if got := explain(gateway, err); !strings.Contains(got.Error(), want) {
+		if got := (&client{gateway: gateway, by: tt.by}).explain(tt.err); !strings.Contains(got.Error(), want) {
 			t.Errorf("%v is not %q", got, want)
 		}
 	}
-	if explain(gateway, nil) != nil {
+	if (&client{gateway: gateway}).explain(nil) != nil {
 		t.Error("no error became one")
 	}
 }

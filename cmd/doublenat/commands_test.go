@@ -8,6 +8,7 @@ import (
 	"net"
 	"net/netip"
 	"os"
+	"path/filepath"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -33,7 +34,11 @@ func TestCommands(t *testing.T) {
 	if err := probe.Close(); err != nil {
 		t.Fatal(err)
 	}
-	var scripts atomic.Uint32 // they run side by side, and each may have a lab
+	shared, err := filepath.Abs(filepath.Join("testdata", "commands"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	var labs atomic.Uint32 // they run side by side
 	testscript.Run(t, testscript.Params{
 		Dir: "testdata/commands", RequireExplicitExec: true,
 		Setup: func(env *testscript.Env) error {
@@ -50,9 +55,13 @@ func TestCommands(t *testing.T) {
 			env.Setenv("SILENT", o.silent.LocalAddr().String())
 			env.Setenv("LISTEN", o.environ["LISTEN_ADDR"])
 			env.Setenv("SPARE", o.spare)
-			script := byte(scripts.Add(1))
-			for i, name := range []string{"LAB_GATEWAY", "LAB_ROUTER", "LAB_LISTEN", "LAB_CLIENT"} {
-				env.Setenv(name, own(67+4*script+byte(i)).String())
+			env.Setenv("SEARCH", o.search)
+			env.Setenv("SCRIPTS", shared)
+			if script := filepath.Base(env.WorkDir); strings.Contains(script, "lab") || strings.Contains(script, "status") {
+				lab := byte(labs.Add(1)) - 1
+				for i, name := range []string{"LAB_GATEWAY", "LAB_ROUTER", "LAB_LISTEN", "LAB_CLIENT", "LAB_PUBLIC", "LAB_TUNNEL"} {
+					env.Setenv(name, own(200+6*lab+byte(i)).String())
+				}
 			}
 			for name, value := range o.environ {
 				env.Setenv(name, value)
@@ -77,6 +86,7 @@ type office struct {
 	gateway *natpmptest.Gateway
 	silent  net.PacketConn // a host that never answers
 	spare   string         // where another daemon can listen
+	search  string         // where the daemon is searched for by UPnP
 	environ map[string]string
 	stop    context.CancelFunc
 	running sync.WaitGroup
@@ -103,6 +113,12 @@ func openOffice() (*office, error) {
 		"MIKROTIK_API_USER": routerostest.LeastUser, "MIKROTIK_API_PASSWORD": routerostest.LeastPassword,
 		"LISTEN_ADDR": free.LocalAddr().String(), "ANNOUNCE": "off",
 	}
+	searches, errSearch := net.ListenPacket("udp4", south+":0")
+	device, errDevice := net.Listen("tcp4", south+":0")
+	if err := errors.Join(errSearch, errDevice); err != nil {
+		return nil, fmt.Errorf("opening the office: %w", err)
+	}
+	o.search = searches.LocalAddr().String()
 	o.router, errs[2] = routerostest.New(routerostest.Config{})
 	o.gateway, errs[3] = natpmptest.New(natpmptest.Config{Profile: natpmptest.Proton()})
 	cfg, errConfig := config.Parse(o.environ, os.ReadFile)
@@ -111,14 +127,21 @@ func openOffice() (*office, error) {
 		return nil, errSpare
 	}
 	o.spare = another.LocalAddr().String()
-	if err := errors.Join(another.Close(), errs[2], errs[3], errConfig, free.Close()); err != nil {
+	if err := errors.Join(another.Close(), errs[2], errs[3], errConfig); err != nil {
 		return nil, err
 	}
 	route, _ := o.router.Find("/ip/route", "dst-address", routerostest.GatewayAddress+"/32")
 	if err := o.router.Set("/ip/route", route[".id"], routerostest.Row{"dst-address": north + "/32"}); err != nil {
 		return nil, err
 	}
-	d, err := daemon.New(daemon.Options{Config: cfg})
+	// All ways in are open. Scripts are not told so by the settings.
+	cfg.PCP, cfg.UPnP = true, netip.MustParseAddrPort(device.Addr().String())
+	d, err := daemon.New(daemon.Options{Config: cfg, Network: daemon.Network{
+		// A port that is closed first may be taken by another script before it is opened again.
+		Listen:         func(context.Context, netip.AddrPort) (net.PacketConn, error) { return free, nil },
+		ListenSearches: func(context.Context, netip.Addr) (net.PacketConn, error) { return searches, nil },
+		ListenDevice:   func(context.Context, netip.AddrPort) (net.Listener, error) { return device, nil },
+	}})
 	if err != nil {
 		return nil, err
 	}
@@ -192,4 +215,7 @@ func breakOffice(ts *testscript.TestScript, _ bool, args []string) {
 		change[name] = value
 	}
 	ts.Check(o.router.Set(args[0], row[".id"], change))
+	if args[0] == "/user/group" {
+		o.router.Disconnect() // rights are those of the login
+	}
 }

@@ -19,7 +19,8 @@ type setting struct {
 	Name string `json:"name"`
 	// Value is what it has as it may be shown, empty for nothing.
 	Value string `json:"value"`
-	// Source is "environment", "default", or "none" where there is neither.
+	// Source is "environment", "credential" for the password that systemd hands over,
+	// "default", or "none" where there is none of them.
 	Source string `json:"source"`
 }
 
@@ -30,7 +31,7 @@ func newConfig(p *process) *cobra.Command {
 		Use:   "config",
 		Short: "Print each setting, and where it comes from",
 		Long: "config prints the value of each variable and whether it comes from the environment or is the\n" +
-			"default. Passwords are shown as dots, and of a command's arguments only the number. What the daemon\n" +
+			"default; the password may be a systemd credential. Passwords are shown as dots, and of a command's arguments only the number. What the daemon\n" +
 			"would refuse or warn of is said as well; the exit code is then 2 for a configuration that cannot be used.",
 		Args: noArguments,
 		RunE: func(*cobra.Command, []string) error { return printConfig(p, asJSON) },
@@ -45,7 +46,10 @@ func settings(environ map[string]string) []setting {
 	for _, v := range config.Reference() {
 		s := setting{Name: v.Name, Value: environ[v.Name], Source: "environment"}
 		_, set := environ[v.Name]
+		credential, handed := config.Credential(environ)
 		switch {
+		case handed && v.Name == "MIKROTIK_API_PASSWORD_FILE":
+			s.Value, s.Source = credential, "credential"
 		case s.Value == "" && v.Default != "":
 			s.Value, s.Source = v.Default, "default"
 		case s.Value == "" && (!set || !v.Secret): // the empty password is one

@@ -46,7 +46,7 @@ func TestUnitIsHardened(t *testing.T) {
 		t.Fatal(err)
 	}
 	path := filepath.Join(t.TempDir(), "doublenat.service")
-	text := strings.Replace(string(unit), "/usr/local/bin/doublenat", self, 1)
+	text := strings.Replace(string(unit), "ExecStart=doublenat", "ExecStart="+self, 1)
 	if err := os.WriteFile(path, []byte(text), 0o600); err != nil {
 		t.Fatal(err)
 	}
@@ -63,6 +63,24 @@ func TestUnitIsHardened(t *testing.T) {
 	}
 	if exposure, err := strconv.ParseFloat(string(level[1]), 64); err != nil || exposure > maxExposure {
 		t.Errorf("exposure %s, want at most %v:\n%s", level[1], maxExposure, out)
+	}
+}
+
+// TestUnitOffersWhatIsUsed: the watchdog, the folder of the page's socket, SIGHUP and the
+// credential work only where the unit has them, and nobody misses them at once.
+func TestUnitOffersWhatIsUsed(t *testing.T) {
+	t.Parallel()
+	unit, err := os.ReadFile(filepath.Join("..", "..", "contrib", "systemd", "doublenat.service"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, line := range []string{
+		"Type=notify", "WatchdogSec=60s", "RuntimeDirectory=doublenat", "Environment=HTTP_ADDR=" + unitSocket, "ExecReload=/bin/kill -HUP $MAINPID", "LoadCredential=router-password:/etc/doublenat/router-password",
+		"RestartPreventExitStatus=" + strconv.Itoa(exitUsage),
+	} {
+		if !strings.Contains(string(unit), "\n"+line+"\n") {
+			t.Errorf("the unit lacks %s", line)
+		}
 	}
 }
 
@@ -102,8 +120,8 @@ func TestRunsWithNothing(t *testing.T) {
 		t.Skip("Linux has chroot and capabilities")
 	}
 	root := t.TempDir()
-	build := exec.CommandContext(t.Context(), "go", "build", "-trimpath", "-o", filepath.Join(root, "doublenat"), ".")
-	build.Env = append(os.Environ(), "CGO_ENABLED=0")
+	build := exec.CommandContext(t.Context(), "make", "-C", "../..", "binary", "OUT="+filepath.Join(root, "doublenat"))
+	build.Env = append(os.Environ(), "GOFLAGS=", "MAKEFLAGS=")
 	if out, err := build.CombinedOutput(); err != nil {
 		t.Fatalf("building: %v\n%s", err, out)
 	}

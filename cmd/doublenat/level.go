@@ -39,8 +39,7 @@ func switchLevel(ctx context.Context, log *slog.Logger, level *slog.LevelVar) (s
 		}
 	})
 	return func() {
-		signal.Stop(arrived)
-		close(done)
+		close(done) // the signal is kept: a late one would kill the process on its way out
 		watching.Wait()
 	}
 }

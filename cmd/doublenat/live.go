@@ -16,6 +16,7 @@ import (
 
 	"doublenat/internal/check"
 	"doublenat/internal/config"
+	"doublenat/internal/foreign"
 )
 
 // outsideTimeout bounds one attempt to get in from outside.
@@ -46,12 +47,7 @@ func newLive(flags checkFlags, cfg config.Config, self []netip.Addr) (*check.Liv
 // maps is opened. The mapping is for the address from which is asked; the router
 // must be able to reach it.
 func atHome(cfg config.Config, self []netip.Addr) (ask func(context.Context) (net.Conn, error), listen func(context.Context) (net.Listener, error)) {
-	own := cfg.Listen.Addr()
-	if own.IsUnspecified() && len(self) > 0 {
-		own = self[0]
-	} else if own.IsUnspecified() {
-		own = netip.AddrFrom4([4]byte{127, 0, 0, 1})
-	}
+	own := ownAddress(cfg, self)
 	ask = func(ctx context.Context) (net.Conn, error) {
 		d := net.Dialer{LocalAddr: net.UDPAddrFromAddrPort(netip.AddrPortFrom(own, 0))}
 		return d.DialContext(ctx, "udp4", netip.AddrPortFrom(own, cfg.Listen.Port()).String())
@@ -61,6 +57,38 @@ func atHome(cfg config.Config, self []netip.Addr) (ask func(context.Context) (ne
 		return c.Listen(ctx, "tcp4", netip.AddrPortFrom(own, 0).String())
 	}
 	return ask, listen
+}
+
+// ownAddress returns the address at which the doublenat of this host is asked.
+func ownAddress(cfg config.Config, self []netip.Addr) netip.Addr {
+	switch own := cfg.Listen.Addr(); {
+	case !own.IsUnspecified():
+		return own
+	case len(self) > 0:
+		return self[0]
+	default:
+		return netip.AddrFrom4([4]byte{127, 0, 0, 1})
+	}
+}
+
+// waysIn returns how doublenat is asked by PCP and UPnP. A multicast leaves by the interface
+// whose address its socket has.
+func waysIn(cfg config.Config, self []netip.Addr) *check.Ways {
+	own := ownAddress(cfg, self)
+	return &check.Ways{
+		PCP: cfg.PCP, UPnP: cfg.UPnP.Port(), Home: netip.AddrPortFrom(own, cfg.Listen.Port()),
+		Dial: func(ctx context.Context, network string, to netip.AddrPort) (net.Conn, error) {
+			d := net.Dialer{}
+			if network == "udp" && to.Addr() == own {
+				d.LocalAddr = net.UDPAddrFromAddrPort(netip.AddrPortFrom(own, 0))
+			}
+			return d.DialContext(ctx, network+"4", to.String())
+		},
+		Search: func(ctx context.Context) (net.PacketConn, error) {
+			var c net.ListenConfig
+			return c.ListenPacket(ctx, "udp4", netip.AddrPortFrom(own, 0).String())
+		},
+	}
 }
 
 // attempt gets a connection from outside to the public address.
@@ -126,7 +154,7 @@ func echo(ctx context.Context, template string, public netip.AddrPort) error {
 // refusedBy returns the error for what a server answered that was asked to connect,
 // nil for a success. A bad gateway is one that tried.
 func refusedBy(host string, resp *http.Response) error {
-	err := fmt.Errorf("%s answered %s", host, resp.Status)
+	err := fmt.Errorf("%s answered %s", host, foreign.Text(resp.Status))
 	switch code := resp.StatusCode; {
 	case code < http.StatusBadRequest:
 		return nil

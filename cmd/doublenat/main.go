@@ -1,5 +1,5 @@
 // Command doublenat is a NAT-PMP server (RFC 6886) for a LAN behind a MikroTik
-// router and a VPN gateway. `doublenat help` tells the rest.
+// router and a gateway beyond it. `doublenat help` tells the rest.
 package main
 
 import (
@@ -11,20 +11,23 @@ import (
 )
 
 func main() {
-	os.Exit(run(os.Args[1:], os.Environ(), os.Stdin, os.Stdout, os.Stderr))
+	limitMemory()
+	os.Exit(run(os.Args[0], os.Args[1:], os.Environ(), os.Stdin, os.Stdout, os.Stderr))
 }
 
 // run does what the arguments say and returns the exit code. Nothing but main
 // and this function knows of a process.
-func run(args, environ []string, stdin io.Reader, stdout, stderr io.Writer) int {
+func run(name string, args, environ []string, stdin io.Reader, stdout, stderr io.Writer) int {
 	p := &process{
+		name:    name,
 		environ: environment(environ),
 		stdin:   stdin,
 		stdout:  stdout,
 		stderr:  stderr,
 		daemon:  runDaemon,
+		hangup:  new(hangup),
 	}
-	return interruptible(func(ctx context.Context) int { return p.run(ctx, args) })
+	return interruptible(p.hangup, func(ctx context.Context) int { return p.run(ctx, args) })
 }
 
 // runDaemon runs the real daemon until ctx ends.

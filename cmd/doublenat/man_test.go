@@ -22,9 +22,9 @@ var updateManual = flag.Bool("update", false, "write the man pages")
 func TestManPages(t *testing.T) {
 	t.Parallel()
 	root := newRoot(t.Context(), &process{})
-	pages := map[string]string{"doublenat.1": manPage(root)}
+	pages := map[string]string{"doublenat.1": manPage(t, root)}
 	for _, cmd := range root.Commands() {
-		pages[manName(cmd)+".1"] = manPage(cmd)
+		pages[manName(cmd)+".1"] = manPage(t, cmd)
 	}
 	dir := filepath.Join("..", "..", "docs", "man")
 	if *updateManual {
@@ -62,7 +62,8 @@ func TestManPages(t *testing.T) {
 func manName(cmd *cobra.Command) string { return strings.ReplaceAll(cmd.CommandPath(), " ", "-") }
 
 // manPage writes the page of a command in the macros of man(7).
-func manPage(cmd *cobra.Command) string {
+func manPage(t *testing.T, cmd *cobra.Command) string {
+	t.Helper()
 	var b strings.Builder
 	fmt.Fprintf(&b, ".TH %s 1 \"\" doublenat \"User Commands\"\n", strings.ToUpper(manName(cmd)))
 	fmt.Fprintf(&b, ".SH NAME\n%s \\- %s\n", manText(manName(cmd)), manText(cmd.Short))
@@ -88,10 +89,11 @@ func manPage(cmd *cobra.Command) string {
 	if cmd.Example != "" {
 		fmt.Fprintf(&b, ".SH EXAMPLES\n.nf\n%s\n.fi\n", manText(cmd.Example))
 	}
-	if cmd.Name() == "serve" {
+	if cmd.Name() == "serve" || !cmd.HasParent() {
 		manVariables(&b)
+		manTable(t, &b, "Signals")
 	}
-	manEnd(&b, cmd)
+	manEnd(t, &b, cmd)
 	return b.String()
 }
 
@@ -113,6 +115,9 @@ func manFlags(b *strings.Builder, cmd *cobra.Command) {
 			name += " " + f.Value.Type()
 		}
 		fmt.Fprintf(b, ".TP\n.B %s\n%s\n", manText(name), manText(f.Usage))
+		if v := f.DefValue; v != "" && v != "false" && !strings.Contains(f.Usage, "default") {
+			fmt.Fprintf(b, "Default: %s.\n", manText(v))
+		}
 	})
 	b.WriteString(".TP\n.B \\-h, \\-\\-help\nshow help\n")
 }
@@ -132,9 +137,38 @@ func manVariables(b *strings.Builder) {
 	}
 }
 
+// manTable writes a table of docs/operation.md, which is where the fact stands.
+func manTable(t *testing.T, b *strings.Builder, title string) {
+	t.Helper()
+	page, err := os.ReadFile(filepath.Join("..", "..", "docs", "operation.md"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, section, found := strings.Cut(string(page), "\n## "+title+"\n")
+	section, _, _ = strings.Cut(section, "\n## ")
+	_, table, hasTable := strings.Cut(section, "|---|---|\n")
+	if !found || !hasTable {
+		t.Fatalf("docs/operation.md has no table %q", title)
+	}
+	fmt.Fprintf(b, ".SH %s\n", map[string]string{"Signals": "SIGNALS", "Exit codes": "EXIT STATUS"}[title])
+	plain := strings.NewReplacer("`", "", `\|`, "|")
+	for line := range strings.Lines(table) {
+		if !strings.HasPrefix(line, "|") {
+			break
+		}
+		name, text, _ := strings.Cut(strings.Trim(strings.ReplaceAll(strings.TrimSpace(line), `\|`, "\x00"), "| "), "|")
+		text = strings.ReplaceAll(text, "\x00", "|")
+		fmt.Fprintf(b, ".TP\n.B %s\n%s.\n", manText(plain.Replace(strings.TrimSpace(name))), manText(plain.Replace(strings.TrimSpace(text))))
+	}
+}
+
 // manEnd writes what most pages have in common.
-func manEnd(b *strings.Builder, cmd *cobra.Command) {
-	if cmd.Name() != "check" {
+func manEnd(t *testing.T, b *strings.Builder, cmd *cobra.Command) {
+	t.Helper()
+	switch {
+	case !cmd.HasParent() || cmd.Name() == "serve":
+		manTable(t, b, "Exit codes")
+	case cmd.Name() != "check":
 		b.WriteString(".SH EXIT STATUS\n0 for success, 1 if it could not do its work, 2 for a mistake in the command line or the configuration.\n")
 	}
 	b.WriteString(".SH SEE ALSO\n")

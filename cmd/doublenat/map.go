@@ -48,10 +48,11 @@ func newMap(ctx context.Context, p *process) *cobra.Command {
 	var flags mapFlags
 	cmd := &cobra.Command{
 		Use:   "map tcp|udp PORT",
-		Short: "Ask a NAT-PMP gateway for a port, as a client does",
-		Long: "map asks a NAT-PMP gateway, doublenat or any other, for a mapping of a port of this host.\n" +
-			"With --keep it renews the mapping until it is interrupted, and gives it back then.",
+		Short: "Ask a gateway for a port, as a client does",
+		Long: "map asks a gateway, doublenat or any other, for a mapping of a port of this host: by NAT-PMP, PCP or\n" +
+			"UPnP. With --keep it renews the mapping until it is interrupted, and gives it back then.",
 		Example: "  doublenat map tcp 8080\n" +
+			"  doublenat map udp 3074 --by igd       as a console does\n" +
 			"  doublenat map udp 51413 -g 192.168.88.1 --lifetime 2h --external 51413 --keep",
 		ValidArgsFunction: completeProtocol,
 		Args: func(cmd *cobra.Command, args []string) error {
@@ -122,10 +123,14 @@ func runMap(ctx context.Context, p *process, flags mapFlags, op natpmp.Opcode, p
 		k := keeper{client: c, flags: flags, request: natpmp.MapRequest{
 			Opcode: op, InternalPort: port, SuggestedExternalPort: uint16(flags.external), Lifetime: lifetime,
 		}}
-		if err := k.ask(ctx); err != nil {
-			return err
-		}
-		if !flags.keep {
+		err := k.ask(ctx)
+		_, unread := errors.AsType[printError](err)
+		switch {
+		case unread && flags.keep: // nobody reads what the port is
+			return errors.Join(err, k.end(ctx))
+		case err != nil:
+			return k.undo(ctx, err)
+		case !flags.keep:
 			return nil
 		}
 		return errors.Join(k.keep(ctx), k.end(ctx))
@@ -146,6 +151,9 @@ func (k *keeper) ask(ctx context.Context) error {
 	err := k.client.wait(ctx, func(ctx context.Context) error {
 		m, err := k.client.Map(ctx, k.request)
 		now.ExternalPort, now.Lifetime = m.ExternalPort, m.Lifetime
+		if m.address.IsValid() {
+			now.ExternalAddress = &m.address
+		}
 		return err
 	})
 	if err != nil {
@@ -155,16 +163,47 @@ func (k *keeper) ask(ctx context.Context) error {
 		return fmt.Errorf("%v said yes and granted nothing", k.client.gateway)
 	}
 	k.request.SuggestedExternalPort, k.request.Renewal = now.ExternalPort, true
-	if external, err := k.client.address(ctx); err == nil {
-		now.ExternalAddress = &external
+	if now.ExternalAddress == nil {
+		if external, err := k.client.address(ctx); err == nil {
+			now.ExternalAddress = &external
+		}
 	}
 	if k.told.same(now) {
 		k.told.Lifetime = now.Lifetime
 		return nil
 	}
 	k.told = now
-	return k.client.process.print(now, k.flags.json)
+	if err := k.client.process.print(now, k.flags.json); err != nil {
+		return printError{err}
+	}
+	return nil
 }
+
+// undo gives back what the first request may have brought when it was interrupted: the
+// gateway may have granted it, and nobody would renew it or end it. It returns the error
+// of the request.
+func (k *keeper) undo(ctx context.Context, err error) error {
+	unanswered, ok := errors.AsType[*natpmp.TimeoutError](err)
+	if ctx.Err() == nil || !ok || unanswered.Tries == 0 && k.told == (mapped{}) {
+		return err
+	}
+	ending, cancel := context.WithTimeout(context.WithoutCancel(ctx), undoTime)
+	defer cancel()
+	if k.client.Unmap(ending, k.request.Opcode, k.request.InternalPort) == nil {
+		return err
+	}
+	return fmt.Errorf("interrupted; whether the mapping was granted is not known, and it could not be given back: run doublenat unmap %v %d -g %v%s",
+		k.request.Opcode, k.request.InternalPort, k.client.gateway, k.client.by.flag())
+}
+
+// undoTime bounds how long giving back may take after Ctrl-C.
+const undoTime = 3 * time.Second
+
+// printError is a result that could not be written.
+type printError struct{ error }
+
+// Unwrap returns the cause.
+func (e printError) Unwrap() error { return e.error }
 
 // same reports whether the public side is the same.
 func (m mapped) same(other mapped) bool {
@@ -187,10 +226,13 @@ func (k *keeper) keep(ctx context.Context) error {
 			return nil
 		}
 		err := k.ask(ctx)
+		if _, unread := errors.AsType[printError](err); unread {
+			return err
+		}
 		wait = time.Duration(k.told.Lifetime) * time.Second / 2
 		if err != nil && ctx.Err() == nil {
 			wait = min(wait, 5*time.Second)
-			if _, err := fmt.Fprintf(k.client.process.stderr, "not renewed: %v\n", explain(k.client.gateway, err)); err != nil {
+			if _, err := fmt.Fprintf(k.client.process.stderr, "not renewed: %v\n", k.client.explain(err)); err != nil {
 				return err
 			}
 		}

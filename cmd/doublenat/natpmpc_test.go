@@ -35,8 +35,15 @@ type outside struct {
 // test ends.
 func newOutside(t *testing.T) *outside {
 	t.Helper()
+	return newOutsideAt(t, 80)
+}
+
+// newOutsideAt does so on three networks of the loopback interface from 127.net.0.0 on:
+// tests that run side by side need networks of their own.
+func newOutsideAt(t *testing.T, network byte) *outside {
+	t.Helper()
 	address := func(role byte) netip.Addr {
-		return netip.AddrFrom4([4]byte{127, 80 + role, byte(os.Getpid() >> 8), byte(os.Getpid())})
+		return netip.AddrFrom4([4]byte{127, network + role, byte(os.Getpid() >> 8), byte(os.Getpid())})
 	}
 	gatewayAt, routerAt, listen := address(0), address(1), address(2)
 	var lc net.ListenConfig
@@ -113,7 +120,7 @@ func (o *outside) await(t *testing.T) {
 	}
 	defer conn.Close()
 	reply := make([]byte, 16)
-	for end := time.Now().Add(20 * time.Second); time.Now().Before(end); {
+	for end := time.Now().Add(time.Minute); time.Now().Before(end); {
 		// Until it has its socket the port is closed, which either call may report.
 		_, _ = conn.Write([]byte{0, 0})
 		if err := conn.SetReadDeadline(time.Now().Add(50 * time.Millisecond)); err != nil {

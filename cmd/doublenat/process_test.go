@@ -8,6 +8,7 @@ import (
 	"io/fs"
 	"log/slog"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"runtime/debug"
 	"strings"
@@ -133,8 +134,8 @@ func TestNewLogger(t *testing.T) {
 	}
 
 	var text, coded bytes.Buffer
-	newLogger(&text, slog.LevelInfo, config.LogAuto, nil).Info("mapped", "port", 6881)
-	newLogger(&coded, slog.LevelWarn, config.LogJSON, nil).Info("mapped")
+	newLogger(&text, slog.LevelInfo, config.LogAuto, false).Info("mapped", "port", 6881)
+	newLogger(&coded, slog.LevelWarn, config.LogJSON, false).Info("mapped")
 	if got := text.String(); !strings.HasSuffix(got, "INF mapped port=6881\n") || strings.Contains(got, "\x1b") {
 		t.Errorf("text is %q", got)
 	}
@@ -145,19 +146,44 @@ func TestNewLogger(t *testing.T) {
 
 func TestVersionOf(t *testing.T) {
 	t.Parallel()
-	stamped := versionOf(&debug.BuildInfo{
+	known := debug.BuildInfo{
 		Main: debug.Module{Version: "v1.2.3"},
 		Settings: []debug.BuildSetting{
 			{Key: "vcs.revision", Value: "0123456789abcdef"},
 			{Key: "vcs.time", Value: "2026-11-22T10:00:00Z"},
 			{Key: "vcs.modified", Value: "true"},
 		},
-	})
-	if got, want := stamped.String(), "doublenat v1.2.3, commit 0123456789ab of 2026-11-22T10:00:00Z, modified, go"; !strings.HasPrefix(got, want) {
-		t.Errorf("got %q, want it to begin with %q", got, want)
 	}
-	if got, want := versionOf(&debug.BuildInfo{}).String(), "doublenat (devel), go"; !strings.HasPrefix(got, want) {
-		t.Errorf("got %q, want it to begin with %q", got, want)
+	for _, tt := range []struct {
+		info        debug.BuildInfo
+		stamp, want string
+	}{
+		{known, "", "doublenat v1.2.3, commit 0123456789ab of 2026-11-22T10:00:00Z, modified, go"},
+		{known, "v1.2.4-1-g0123456789ab", "doublenat v1.2.4-1-g0123456789ab, commit 0123456789ab of 2026-11-22T10:00:00Z, modified, go"},
+		{debug.BuildInfo{}, "", "doublenat (devel), go"},
+		{debug.BuildInfo{Main: debug.Module{Version: "(devel)"}}, "v1.2.4", "doublenat v1.2.4, go"},
+		{debug.BuildInfo{}, "0123456789ab-dirty", "doublenat 0123456789ab-dirty, modified, go"},
+	} {
+		v := versionOf(&tt.info, tt.stamp)
+		if got := v.String(); !strings.HasPrefix(got, tt.want) {
+			t.Errorf("got %q, want it to begin with %q", got, tt.want)
+		}
+		// The page and the metrics show this, and must not call changed files a release.
+		if got := v.short(); tt.stamp != "" && got != tt.stamp {
+			t.Errorf("in a word %q, want %q", got, tt.stamp)
+		}
+	}
+}
+
+// TestBuildsAreStamped: make binary, which the Dockerfile and every release use, hands the tag or
+// commit to the linker.
+func TestBuildsAreStamped(t *testing.T) {
+	t.Parallel()
+	for name, args := range map[string][]string{"main.stamp=v9.9.9": {"VERSION=v9.9.9"}, "main.stamp=": nil} {
+		out, err := exec.CommandContext(t.Context(), "make", append([]string{"-C", "../..", "-n", "binary"}, args...)...).CombinedOutput()
+		if err != nil || !strings.Contains(string(out), "-X "+name) {
+			t.Errorf("%v: want -X %s in\n%s", err, name, out)
+		}
 	}
 }
 
@@ -193,10 +219,10 @@ func TestEnvironment(t *testing.T) {
 // parallel to another test that does.
 func TestInterruptible(t *testing.T) {
 	t.Parallel()
-	if code := interruptible(func(context.Context) int { return 7 }); code != 7 {
+	if code := interruptible(nil, func(context.Context) int { return 7 }); code != 7 {
 		t.Errorf("without a signal: %d", code)
 	}
-	code := interruptible(func(ctx context.Context) int {
+	code := interruptible(nil, func(ctx context.Context) int {
 		signalSelf(t, syscall.SIGTERM)
 		<-ctx.Done()
 		return 8
@@ -206,7 +232,7 @@ func TestInterruptible(t *testing.T) {
 	}
 	release := make(chan struct{})
 	ended := make(chan struct{})
-	code = interruptible(func(ctx context.Context) int {
+	code = interruptible(nil, func(ctx context.Context) int {
 		defer close(ended)
 		signalSelf(t, syscall.SIGTERM)
 		<-ctx.Done()

@@ -13,25 +13,33 @@ import (
 
 // newRoot builds the tree of commands.
 func newRoot(ctx context.Context, p *process) *cobra.Command {
+	var version bool
 	root := &cobra.Command{
 		Use:   "doublenat",
-		Short: "NAT-PMP server for a LAN behind a MikroTik router and a VPN gateway",
+		Short: "NAT-PMP server for a LAN behind a MikroTik router and another NAT",
 		Long: "doublenat answers NAT-PMP requests of LAN hosts. For each mapping it makes a dst-nat\n" +
-			"rule on the MikroTik router and a lease on the VPN gateway.\n\n" +
+			"rule on the MikroTik router and a lease at the gateway beyond.\n\n" +
 			"Without a command it serves.",
 		Example: "  doublenat lab     try it: a router, a gateway and a client on this machine\n" +
 			"  doublenat         serve, as the environment variables say",
 		SilenceErrors: true,
 		SilenceUsage:  true,
 		Args:          noArguments,
-		RunE:          func(*cobra.Command, []string) error { return serve(ctx, p) },
+		RunE: func(*cobra.Command, []string) error {
+			if version {
+				return printVersion(p)
+			}
+			return serve(ctx, p)
+		},
 	}
+	// Not cobra's own flag, which would link a template engine.
+	root.Flags().BoolVar(&version, "version", false, "print the version")
 	root.SetFlagErrorFunc(func(cmd *cobra.Command, err error) error {
 		return usageError{fmt.Errorf("%w (see: %s --help)", err, cmd.CommandPath())}
 	})
 	root.AddCommand(
-		newServe(ctx, p), newStatus(ctx, p), newCheck(ctx, p), newSetup(ctx, p), newConfig(p),
-		newMap(ctx, p), newUnmap(ctx, p), newAddress(ctx, p), newLab(ctx, p), newVersion(p),
+		newServe(ctx, p), newStatus(ctx, p), newCheck(ctx, p), newSetup(ctx, p.plain()), newConfig(p.plain()),
+		newMap(ctx, p.plain()), newUnmap(ctx, p.plain()), newAddress(ctx, p.plain()), newLab(ctx, p), newVersion(p),
 	)
 	return root
 }
@@ -72,8 +80,10 @@ func newServe(ctx context.Context, p *process) *cobra.Command {
 	return &cobra.Command{
 		Use:   "serve",
 		Short: "Answer NAT-PMP requests until SIGINT or SIGTERM (the default)",
-		Long: "serve answers NAT-PMP requests until SIGINT or SIGTERM. The first signal stops it cleanly,\n" +
-			"a second one at once. It is set by environment variables:\n\n" + variables(),
+		Long: "serve answers NAT-PMP requests until SIGINT or SIGTERM, which stop it cleanly; Ctrl-C during the\n" +
+			"stop ends it at once. SIGHUP compares the rules with the router now, or stops it where it was\n" +
+			"started from a terminal; SIGUSR1 switches the log to DEBUG and back. It is set by environment\n" +
+			"variables:\n\n" + variables(),
 		Args: noArguments,
 		RunE: func(*cobra.Command, []string) error { return serve(ctx, p) },
 	}

@@ -5,6 +5,7 @@ import (
 	"context"
 	"encoding/base64"
 	"encoding/hex"
+	"errors"
 	"fmt"
 	"io"
 	"net"
@@ -14,6 +15,7 @@ import (
 	"path/filepath"
 	"strings"
 	"sync"
+	"syscall"
 	"testing"
 	"time"
 
@@ -69,6 +71,13 @@ func leaks(text string) []string {
 // secretRouter runs a RouterOS for tests on loopback, whose user has the password.
 func secretRouter(t *testing.T, password string) string {
 	t.Helper()
+	_, at := newRouterAt(t, password)
+	return at
+}
+
+// newRouterAt runs one and returns it with its address.
+func newRouterAt(t *testing.T, password string) (box *routerostest.Router, at string) {
+	t.Helper()
 	box, err := routerostest.New(routerostest.Config{})
 	if err != nil {
 		t.Fatal(err)
@@ -93,7 +102,7 @@ func secretRouter(t *testing.T, password string) string {
 			t.Error(err)
 		}
 	})
-	return ln.Addr().String()
+	return box, ln.Addr().String()
 }
 
 // secretive returns an environment with secrets in all their places, at DEBUG.
@@ -168,11 +177,8 @@ func serveSecretly(t *testing.T, environ map[string]string, until string) (writt
 		t.Fatal(err)
 	}
 	defer client.Close()
-	for _, req := range []natpmp.Request{
-		{}, {Opcode: natpmp.OpMapTCP, InternalPort: 80, Lifetime: 60}, {Opcode: natpmp.OpMapTCP, InternalPort: 80},
-	} {
-		converse(t, client, req)
-	}
+	converse(t, client, natpmp.Request{}, natpmp.Request{Opcode: natpmp.OpMapTCP, InternalPort: 80, Lifetime: 60},
+		natpmp.Request{Opcode: natpmp.OpMapTCP, InternalPort: 80})
 	tick := time.NewTicker(10 * time.Millisecond)
 	defer tick.Stop()
 	for tries := 0; tries < 1000 && !strings.Contains(out.String(), until); tries++ {
@@ -183,22 +189,40 @@ func serveSecretly(t *testing.T, environ map[string]string, until string) (writt
 		pages.WriteString(page(t, "http://"+environ["HTTP_ADDR"]+path))
 	}
 	cancel()
-	if code := <-ended; code != exitOK {
+	// Whether a lease may stand that cannot be given back depends on who was faster.
+	if code := <-ended; code != exitOK && !strings.Contains(out.String(), "leases not released") {
 		t.Errorf("exit code %d: %s", code, out.String())
 	}
 	return out.String(), pages.String()
 }
 
-// converse sends a request until there is an answer, or for three seconds: what is
-// answered does not matter here.
-func converse(t *testing.T, client net.Conn, req natpmp.Request) {
+// converse sends requests as soon as the daemon listens, and gives it a second for the answers:
+// what they are does not matter here.
+func converse(t *testing.T, client net.Conn, requests ...natpmp.Request) {
 	t.Helper()
-	for range 6 {
-		_, _ = client.Write(req.Append(nil)) // refused until the daemon listens
-		if err := client.SetReadDeadline(time.Now().Add(500 * time.Millisecond)); err != nil {
+	hears := func() bool {
+		_, _ = client.Write(requests[0].Append(nil))
+		if err := client.SetReadDeadline(time.Now().Add(50 * time.Millisecond)); err != nil {
 			t.Fatal(err)
 		}
-		if _, err := client.Read(make([]byte, 64)); err == nil {
+		_, err := client.Read(make([]byte, 64))
+		return !errors.Is(err, syscall.ECONNREFUSED)
+	}
+	tick := time.NewTicker(10 * time.Millisecond)
+	defer tick.Stop()
+	for end := time.Now().Add(10 * time.Second); !hears(); <-tick.C {
+		if time.Now().After(end) {
+			t.Fatal("the daemon does not listen")
+		}
+	}
+	for _, req := range requests {
+		_, _ = client.Write(req.Append(nil))
+	}
+	if err := client.SetReadDeadline(time.Now().Add(time.Second)); err != nil {
+		t.Fatal(err)
+	}
+	for range requests {
+		if _, err := client.Read(make([]byte, 64)); err != nil {
 			return
 		}
 	}

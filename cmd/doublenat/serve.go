@@ -2,10 +2,9 @@ package main
 
 import (
 	"context"
-	"errors"
 	"fmt"
-	"io/fs"
 	"log/slog"
+	"os"
 	"strings"
 
 	"github.com/mdlayher/sdnotify"
@@ -20,15 +19,18 @@ func serve(ctx context.Context, p *process) error {
 	if err != nil {
 		return err
 	}
+	surviveBrokenPipes()
 	level := new(slog.LevelVar)
 	level.Set(cfg.LogLevel)
-	log := newLogger(p.stderr, level, cfg.LogFormat, p.environ)
+	log, closeLog := p.openLog(level, cfg.LogFormat) //nolint:contextcheck // lost lines belong to no request
+	defer closeLog()
 	defer switchLevel(ctx, log, level)()
+	defer keepSmall(ctx)()
 	for _, w := range cfg.Warnings {
 		log.WarnContext(ctx, "configuration looks odd", "reason", w)
 	}
 
-	manager := newManager(ctx, p.environ, log)
+	manager := newManager(ctx, p.environ, os.Getpid(), log)
 	defer manager.close()
 	told := make(chan struct{})
 	cancel := context.AfterFunc(ctx, func() {
@@ -41,11 +43,30 @@ func serve(ctx context.Context, p *process) error {
 		}
 	}()
 	return p.daemon(ctx, daemon.Options{
-		Config:  cfg,
-		Logger:  log,
-		Version: buildVersion().short(),
-		OnReady: func() { manager.notify(sdnotify.Ready) },
+		Config:    cfg,
+		Logger:    log,
+		Version:   buildVersion().short(),
+		OnReady:   func() { manager.notify(sdnotify.Ready) },
+		Supervise: manager.watch,
+		Refresh:   p.refreshes(),
+		OnEvent:   newTableMemory().observe,
 	})
+}
+
+// refreshes returns what gets a value at each SIGHUP. A daemon that was started from
+// a terminal loses it by that signal, and ends as by SIGTERM: nothing ever comes then.
+func (p *process) refreshes() <-chan struct{} {
+	asked := make(chan struct{}, 1)
+	if onTerminal() {
+		return asked
+	}
+	p.hangup.divert(func() {
+		select {
+		case asked <- struct{}{}:
+		default: // One is waiting already.
+		}
+	})
+	return asked
 }
 
 // config reads the configuration of this process.
@@ -55,38 +76,4 @@ func (p *process) config() (config.Config, error) { return parseConfig(p.environ
 func unusable(err error) error {
 	return usageError{fmt.Errorf("the configuration cannot be used (see: doublenat serve --help)\n  %s",
 		strings.ReplaceAll(err.Error(), "\n", "\n  "))}
-}
-
-// manager tells the service manager how far the daemon is. Where there is none,
-// it does nothing.
-type manager struct {
-	notifier *sdnotify.Notifier // nil where there is no service manager
-	log      *slog.Logger
-}
-
-// newManager connects to the socket that NOTIFY_SOCKET names.
-func newManager(ctx context.Context, environ map[string]string, log *slog.Logger) *manager {
-	m := &manager{log: log}
-	path := environ[sdnotify.Socket]
-	if path == "" {
-		return m
-	}
-	notifier, err := sdnotify.Open(path)
-	if err != nil && !errors.Is(err, fs.ErrNotExist) {
-		log.WarnContext(ctx, "service manager cannot be told", "error", err)
-	}
-	m.notifier = notifier
-	return m
-}
-
-// notify sends one state. That it could not be sent stops nobody's mappings.
-func (m *manager) notify(state string) {
-	if err := m.notifier.Notify(state); err != nil {
-		m.log.Warn("service manager was not told", "state", state, "error", err)
-	}
-}
-
-// close gives the socket back.
-func (m *manager) close() {
-	_ = m.notifier.Close() // a datagram socket: nothing is lost with it
 }

@@ -3,12 +3,15 @@ package main
 import (
 	"bytes"
 	"context"
+	"errors"
 	"fmt"
 	"net"
 	"net/netip"
 	"os"
 	"path/filepath"
+	"strconv"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -60,6 +63,79 @@ func TestServeTellsTheServiceManager(t *testing.T) {
 	}
 	if diff := cmp.Diff([]string{"READY=1", "STOPPING=1"}, states); diff != "" {
 		t.Error(diff)
+	}
+}
+
+// The service manager hears that the daemon lives for as long as it does.
+func TestWatchdog(t *testing.T) {
+	t.Parallel()
+	path, receive := serviceManager(t)
+	environ := minimal()
+	environ["NOTIFY_SOCKET"], environ["WATCHDOG_USEC"] = path, "20000"
+	environ["WATCHDOG_PID"] = strconv.Itoa(os.Getpid())
+	var stderr output
+	var stuck atomic.Bool
+	ctx, cancel := context.WithCancel(t.Context())
+	defer cancel()
+	p := &process{environ: environ, stderr: &stderr, daemon: func(ctx context.Context, o daemon.Options) error {
+		asked := make(chan struct{}, 100)
+		go o.Supervise(ctx, func() error {
+			defer func() { asked <- struct{}{} }()
+			if stuck.Load() {
+				return errors.New("the reader is stuck")
+			}
+			return nil
+		})
+		var states []string
+		for range 3 {
+			states = append(states, receive())
+		}
+		if diff := cmp.Diff([]string{"WATCHDOG=1", "WATCHDOG=1", "WATCHDOG=1"}, states); diff != "" {
+			t.Error(diff)
+		}
+		stuck.Store(true)
+		for len(asked) > 0 {
+			<-asked
+		}
+		for range 4 {
+			<-asked
+		}
+		cancel()
+		for state := receive(); state != "STOPPING=1"; state = receive() {
+			if state != "WATCHDOG=1" { // sent before it was stuck
+				t.Errorf("told %q", state)
+			}
+		}
+		return nil
+	}}
+	if err := serve(ctx, p); err != nil {
+		t.Fatal(err)
+	}
+	if n := strings.Count(stderr.String(), `stuck, the service manager will restart doublenat error="the reader is stuck"`); n != 1 {
+		t.Errorf("%d lines, want one: %s", n, stderr.String())
+	}
+}
+
+func TestWatchdogTime(t *testing.T) {
+	t.Parallel()
+	for _, tt := range []struct {
+		usec, pid string
+		want      time.Duration
+		fails     bool
+	}{
+		{},
+		{usec: "30000000", want: 30 * time.Second},
+		{usec: "30000000", pid: "7", want: 30 * time.Second},
+		{usec: "30000000", pid: "8"}, // it is for our parent
+		{usec: "0", fails: true},
+		{usec: "-5", fails: true},
+		{usec: "soon", fails: true},
+		{usec: "9223372036854775807", fails: true},
+	} {
+		got, err := watchdogTime(map[string]string{"WATCHDOG_USEC": tt.usec, "WATCHDOG_PID": tt.pid}, 7)
+		if got != tt.want || (err != nil) != tt.fails {
+			t.Errorf("%+v: %v, %v", tt, got, err)
+		}
 	}
 }
 

@@ -6,25 +6,25 @@ import (
 	"fmt"
 	"maps"
 	"net/netip"
-	"os"
-	"slices"
 
 	"github.com/spf13/cobra"
 
 	"doublenat/internal/config"
-	"doublenat/internal/daemon"
 	"doublenat/internal/setup"
-	"doublenat/routeros"
 )
 
-// The network of the container where no other is given, and the user.
+// The network of the container where no other is given, the user, and ProtonVPN's gateway.
 const (
+	usualGateway     = "10.2.0.1"
 	defaultContainer = "172.30.254.2/30"
 	defaultUser      = "doublenat"
 )
 
 // setupFlags are the flags of setup as they were given.
-type setupFlags struct{ version, container, host, lan string }
+type setupFlags struct {
+	version, container, host, lan, lanInterface, bridge, disk string
+	onLAN                                                     bool
+}
 
 // newSetup builds the command that prints the router's set-up.
 func newSetup(ctx context.Context, p *process) *cobra.Command {
@@ -35,13 +35,18 @@ func newSetup(ctx context.Context, p *process) *cobra.Command {
 		Long: "setup prints what to type on the router: a user with the least rights, the API, the redirect of\n" +
 			"NAT-PMP, and the container with its variables. The environment variables that are set go into\n" +
 			"the container; secrets do not, CHANGE-ME stands for the password. Without --version the router\n" +
-			"is asked for its own. Nothing is changed anywhere.",
+			"is asked: for its version, its interface list or bridge of the LAN, its interface to the gateway, and whether it\n" +
+			"has a folder flash. Nothing is changed anywhere.",
 		Example: "  doublenat setup --version 7.21                        in a container on the router\n" +
-			"  doublenat setup --version 7.21 --host 192.168.90.2    on another host",
+			"  doublenat setup --version 7.21 --host 192.168.90.2    on another host\n" +
+			"  UPNP=on doublenat setup --bridge bridge               so that consoles find it by multicast",
 		Args: noArguments,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			if flags.host != "" && cmd.Flags().Changed("container") {
 				return usageError{errors.New("--host is a host of its own, and --container is a container on the router: give one of them")}
+			}
+			if flags.onLAN && flags.host == "" {
+				return usageError{errors.New("--on-lan is about a host of its own: give its address by --host")}
 			}
 			return runSetup(ctx, p, flags)
 		},
@@ -51,7 +56,11 @@ func newSetup(ctx context.Context, p *process) *cobra.Command {
 	set.StringVar(&flags.version, "version", "", "RouterOS version, 7.21 for example; empty: as the router says")
 	set.StringVar(&flags.container, "container", defaultContainer, "the container's address, and its network of two hosts")
 	set.StringVar(&flags.host, "host", "", "address of doublenat's host, where it does not run in a container on the router")
-	set.StringVar(&flags.lan, "lan", "LAN", "interface list of the LAN")
+	set.StringVar(&flags.lan, "lan", "", "interface list of the LAN; empty: the router's list LAN, or else its first bridge")
+	set.StringVar(&flags.lanInterface, "lan-interface", "", "bridge or interface of the LAN, on a router without such a list")
+	set.StringVar(&flags.bridge, "bridge", "", "clients' bridge of which the container's interface becomes a port, so that searches of\nUPnP by multicast reach it; empty: a network apart")
+	set.BoolVar(&flags.onLAN, "on-lan", false, "with --host: the host is in the clients' own network, where UPnP works without the router")
+	set.StringVar(&flags.disk, "disk", "", "folder or disk of the router for the image and the container, flash or usb1 for example;\nempty: flash if the router has it")
 	return cmd
 }
 
@@ -61,9 +70,16 @@ func runSetup(ctx context.Context, p *process, flags setupFlags) error {
 	if err != nil {
 		return err
 	}
-	plan := setup.Config{User: cfg.RouterUser, Router: cfg.Router.Host, TLS: cfg.RouterTLS, APIPort: cfg.Router.Port, LAN: flags.lan}
-	if flags.lan == "" {
-		return usageError{errors.New("--lan is empty: which interface list is the LAN?")}
+	plan := setup.Config{
+		User: cfg.RouterUser, Router: cfg.Router.Host, TLS: cfg.RouterTLS, APIPort: cfg.Router.Port, VPN: cfg.Gateway, Speaks: speech(cfg.GatewayKind), Found: cfg.FindsGateway(), Tunnel: cfg.InInterface,
+		LAN: setup.LAN{List: flags.lan, Interface: flags.lanInterface}, Disk: flags.disk,
+	}
+	plan.Link, plan.Bridge, plan.UPnP = flags.link(), flags.bridge, cfg.UPnP.Port()
+	if server, err := netip.ParseAddr(cfg.STUNServer.Host); err == nil && cfg.Pool != nil {
+		plan.STUN = netip.AddrPortFrom(server, cfg.STUNServer.Port)
+	}
+	if flags.lan != "" && flags.lanInterface != "" {
+		return usageError{errors.New("--lan is an interface list, and --lan-interface one interface: give one of them")}
 	}
 	if plan.Host, plan.Container, err = flags.place(); err != nil {
 		return usageError{err}
@@ -74,15 +90,42 @@ func runSetup(ctx context.Context, p *process, flags setupFlags) error {
 		if err != nil {
 			return usageError{fmt.Errorf("--version %w", err)}
 		}
-	} else if plan.Version, err = p.askVersion(ctx); err != nil {
+	} else if err := p.askRouter(ctx, &plan); err != nil {
 		return err
+	}
+	if plan.LAN == (setup.LAN{}) {
+		plan.LAN.List = setup.DefaultLAN
 	}
 	steps, err := setup.New(plan)
 	if err != nil {
 		return usageError{err}
 	}
-	_, err = fmt.Fprintf(p.stdout, "# doublenat on RouterOS %v. Read it, then paste it into the router's terminal.\n", plan.Version)
+	_, err = fmt.Fprintf(p.stdout, "# doublenat on RouterOS %v. Read it, then paste it into the router's terminal.\n%s", plan.Version, p.assumed())
 	return errors.Join(err, setup.Write(p.stdout, steps))
+}
+
+// link returns how doublenat's host is linked with the clients.
+func (f setupFlags) link() setup.Link {
+	switch {
+	case f.onLAN:
+		return setup.LinkLAN
+	case f.bridge != "":
+		return setup.LinkBridge
+	default:
+		return setup.LinkRouted
+	}
+}
+
+// speech returns how a gateway of a kind is asked.
+func speech(kind config.GatewayKind) setup.Speech {
+	switch kind {
+	case config.GatewayIGD:
+		return setup.SpeaksUPnP
+	case config.GatewayAuto:
+		return setup.SpeaksAny
+	case config.GatewayNATPMP, config.GatewayPCP, config.GatewayPool:
+	}
+	return setup.SpeaksPackets
 }
 
 // place returns where doublenat is to run: its address, and the container's
@@ -116,7 +159,7 @@ func ofHost(flag string, a netip.Addr) error {
 func (p *process) sketch() (config.Config, error) {
 	environ := maps.Clone(p.environ)
 	for name, value := range map[string]string{
-		"VPN_GATEWAY": "10.2.0.1", "MIKROTIK_API_ADDRESS": "192.168.88.1", "MIKROTIK_API_USER": defaultUser,
+		"VPN_GATEWAY": usualGateway, "MIKROTIK_API_ADDRESS": "192.168.88.1", "MIKROTIK_API_USER": defaultUser,
 	} {
 		if environ[name] == "" {
 			environ[name] = value
@@ -128,42 +171,17 @@ func (p *process) sketch() (config.Config, error) {
 	return parseConfig(environ)
 }
 
-// askVersion asks the router for its version.
-func (p *process) askVersion(ctx context.Context) (setup.Version, error) {
-	cfg, err := p.config()
-	if err != nil {
-		return setup.Version{}, fmt.Errorf("%w\n(or give --version, and nobody is asked)", err)
+// assumed says what stands for settings that are not set and that the commands depend on.
+func (p *process) assumed() string {
+	if p.environ["VPN_GATEWAY"] != "" {
+		return ""
 	}
-	client, err := routeros.New(daemon.RouterAPI(cfg))
-	if err != nil {
-		return setup.Version{}, err
-	}
-	text, err := printVersion(ctx, client)
-	if err != nil {
-		return setup.Version{}, fmt.Errorf("asking the router for its version (or give --version): %w", err)
-	}
-	return setup.ParseVersion(text)
-}
-
-// printVersion runs the client for one command.
-func printVersion(ctx context.Context, client *routeros.Client) (string, error) {
-	ctx, stop := context.WithTimeout(ctx, routeros.DefaultConnectTimeout+routeros.DefaultCommandTimeout)
-	ended := make(chan error, 1)
-	go func() { ended <- client.Run(ctx) }()
-	reply, err := client.Do(ctx, routeros.Command{Path: "/system/resource/print", Properties: []string{"version"}})
-	stop()
-	if err = errors.Join(err, <-ended); err != nil {
-		return "", err
-	}
-	if i := slices.IndexFunc(reply.Rows, func(r routeros.Row) bool { return r.Value("version") != "" }); i >= 0 {
-		return reply.Rows[i].Value("version"), nil
-	}
-	return "", errors.New("it does not tell")
+	return "# VPN_GATEWAY is not set: " + usualGateway + ", ProtonVPN's gateway, stands for it. Set another before you paste.\n"
 }
 
 // parseConfig reads a configuration, and says of an error where help is.
 func parseConfig(environ map[string]string) (config.Config, error) {
-	cfg, err := config.Parse(environ, os.ReadFile)
+	cfg, err := config.Parse(environ, config.ReadFile)
 	if err != nil {
 		return config.Config{}, unusable(err)
 	}

@@ -52,18 +52,26 @@ func (t *translation) variable(v config.Variable, value string) string {
 	switch v.Name {
 	case "VPN_GATEWAY":
 		if value == "" {
-			value = "10.2.0.1"
+			value = usualGateway
 		}
 		return value
 	case "MIKROTIK_API_ADDRESS":
-		return t.router()
+		there := t.router()
+		t.replaced(v.Name, value, there, "the router as the container sees it")
+		return there
 	case "MIKROTIK_API_USER":
 		return t.plan.User
-	case "MIKROTIK_API_PASSWORD", "MIKROTIK_API_PASSWORD_FILE", "LISTEN_ADDR":
-		return "" // of this host, or said elsewhere
+	case "LISTEN_ADDR":
+		if value != "" && t.plan.Container.IsValid() {
+			t.notes = append(t.notes, v.Name+" is left out: it is an address of this host, and the redirect leads to port 5351.")
+		}
+		return ""
+	case "MIKROTIK_API_PASSWORD", "MIKROTIK_API_PASSWORD_FILE":
+		return "" // said elsewhere
 	case "MIKROTIK_API_TLS":
 		if value == "" && t.plan.TLS {
-			return "true" // by itself, with a file that may not go along
+			t.notes = append(t.notes, v.Name+" is true: the file that stood for it here may not go along.")
+			return "true"
 		}
 		return value
 	}
@@ -73,17 +81,34 @@ func (t *translation) variable(v config.Variable, value string) string {
 	return t.contained(v, value)
 }
 
+// replaced notes that a variable that is set here has another value there, and why.
+func (t *translation) replaced(name, here, there, why string) {
+	if here != "" && here != there && t.plan.Container.IsValid() {
+		t.notes = append(t.notes, name+" is "+there+" in place of "+config.WithoutUserinfo(here)+": "+why+".")
+	}
+}
+
 // contained returns what a variable that is set here has in the container.
 func (t *translation) contained(v config.Variable, value string) string {
 	switch v.Name {
 	case "MIKROTIK_API_CA_FILE":
 		t.notes = append(t.notes, v.Name+" is left out: it is a file of this host. MIKROTIK_API_TLS_FINGERPRINT does without one.")
 		return ""
+	case "GATEWAY_POOL_FILE":
+		t.notes = append(t.notes, v.Name+" is a file of this host: mount one into the container at this path (/container/mounts).")
+		return value
 	case "ON_CHANGE_EXEC", "PPROF_ADDR":
 		t.useless = append(t.useless, v.Name)
 		return ""
 	case "HTTP_ADDR":
 		return t.page(value)
+	case "UPNP_ADDR":
+		_, port, err := net.SplitHostPort(value)
+		if err != nil {
+			return value
+		}
+		t.replaced(v.Name, value, ":"+port, "the address is this host's")
+		return ":" + port
 	}
 	if v.Secret {
 		t.notes = append(t.notes, v.Name+" is secret: set it yourself.")

@@ -3,6 +3,7 @@ package main
 import (
 	"bufio"
 	"bytes"
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -14,12 +15,16 @@ import (
 	"time"
 
 	"doublenat/internal/config"
+	"doublenat/internal/foreign"
 	"doublenat/internal/ops"
 )
 
 const (
 	// answerTimeout is how long a running daemon may take to answer.
 	answerTimeout = 5 * time.Second
+	// silence is how long a stream may say nothing: the daemon says that it is alive every
+	// second.
+	silence = 5 * time.Second
 	// maxAnswer bounds what is read of an answer: with 16384 mappings it has 6 MB.
 	maxAnswer = 32 << 20
 )
@@ -28,6 +33,8 @@ const (
 type daemonClient struct {
 	at   config.ListenAddress
 	http *http.Client
+	// silence is how long a stream may say nothing.
+	silence time.Duration
 }
 
 // newDaemonClient returns a client for the address on which a daemon listens. One
@@ -50,7 +57,11 @@ func newDaemonClient(at config.ListenAddress) *daemonClient {
 		ResponseHeaderTimeout: answerTimeout,
 		DisableCompression:    true,
 	}
-	return &daemonClient{at: at, http: &http.Client{Transport: transport}}
+	return &daemonClient{at: at, silence: silence, http: &http.Client{
+		Transport: transport,
+		// No daemon sends us elsewhere, and who does is none.
+		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
+	}}
 }
 
 // close gives the connections back.
@@ -67,9 +78,13 @@ func (d *daemonClient) open(ctx context.Context, path string) (io.ReadCloser, er
 	if err != nil {
 		return nil, fmt.Errorf("no answer at %s, is the daemon running with this HTTP_ADDR?: %w", d.at, err)
 	}
+	if resp.StatusCode/100 == 3 {
+		return nil, errors.Join(fmt.Errorf("the server at %s sends to another address, which is not followed: %s; is it doublenat?",
+			d.at, foreign.Max(resp.Header.Get("Location"), 200)), resp.Body.Close())
+	}
 	if resp.StatusCode != http.StatusOK {
 		text, _ := io.ReadAll(io.LimitReader(resp.Body, 200)) // whatever it says, it is not what was asked for
-		return nil, errors.Join(fmt.Errorf("the answer at %s is %s: %s", d.at, resp.Status, bytes.TrimSpace(text)), resp.Body.Close())
+		return nil, errors.Join(fmt.Errorf("the answer at %s is %s: %s", d.at, foreign.Text(resp.Status), foreign.Text(string(bytes.TrimSpace(text)))), resp.Body.Close())
 	}
 	return resp.Body, nil
 }
@@ -96,7 +111,7 @@ func (d *daemonClient) health(ctx context.Context, out io.Writer) error {
 	if err != nil {
 		return err
 	}
-	_, err = fmt.Fprintf(out, "%s\n", trimmed(data))
+	_, err = fmt.Fprintln(out, foreign.Max(string(trimmed(data)), 200))
 	return err
 }
 
@@ -113,9 +128,15 @@ func (d *daemonClient) stream(ctx context.Context, show func([]byte) error) erro
 		return err
 	}
 	defer body.Close()
+	// A host that lost its power says nothing, and neither does a read from it.
+	quiet := time.AfterFunc(d.silence, func() { _ = body.Close() })
+	defer quiet.Stop()
 	lines := bufio.NewScanner(body)
 	lines.Buffer(nil, maxAnswer)
 	for lines.Scan() {
+		if !quiet.Reset(d.silence) {
+			break
+		}
 		data, ok := strings.CutPrefix(lines.Text(), "data: ")
 		if !ok {
 			continue
@@ -124,7 +145,10 @@ func (d *daemonClient) stream(ctx context.Context, show func([]byte) error) erro
 			return &showError{err}
 		}
 	}
-	return lines.Err()
+	if !quiet.Stop() && ctx.Err() == nil {
+		return fmt.Errorf("no word from the daemon at %s for %v", d.at, d.silence)
+	}
+	return cmp.Or(lines.Err(), fmt.Errorf("the daemon at %s ended the connection", d.at))
 }
 
 // trimmed returns data without the line end after it.

@@ -7,6 +7,7 @@ import (
 	"net"
 	"net/http"
 	"net/http/httptest"
+	"os"
 	"path/filepath"
 	"strings"
 	"sync"
@@ -14,6 +15,7 @@ import (
 
 	"doublenat/internal/gateway"
 	"doublenat/internal/ops"
+	"doublenat/internal/remedy"
 	"doublenat/internal/router"
 )
 
@@ -50,7 +52,7 @@ func showing(t *testing.T, parts func() ops.Parts) string {
 func silent() ops.Parts {
 	return ops.Parts{
 		Router:  router.Status{Connected: true, Ready: true},
-		Gateway: gateway.Stats{State: gateway.StateSilent, Remedy: "check the route"},
+		Gateway: gateway.Stats{State: gateway.StateSilent, Advice: remedy.Advice{Text: "check the route"}},
 	}
 }
 
@@ -67,7 +69,7 @@ func TestStatus(t *testing.T) {
 	t.Parallel()
 	environ := map[string]string{"HTTP_ADDR": showing(t, silent)}
 	code, out, errs := runStatus(t, environ)
-	if code != exitOK || errs != "" || !strings.HasPrefix(out, "✗ VPN gateway: silent\n") || !strings.Contains(out, "What to do: check the route\n") {
+	if code != exitOK || errs != "" || !strings.HasPrefix(out, "✗ Gateway: silent\n") || !strings.Contains(out, "What to do: check the route\n") {
 		t.Errorf("%d %q %q", code, out, errs)
 	}
 	code, out, errs = runStatus(t, nil, "--json", "--addr", environ["HTTP_ADDR"])
@@ -78,6 +80,15 @@ func TestStatus(t *testing.T) {
 	code, out, errs = runStatus(t, environ, "--health")
 	if code != exitOK || out != "alive\n" || errs != "" {
 		t.Errorf("health: %d %q %q", code, out, errs)
+	}
+}
+
+// The address that status suggests is the one that the packages set.
+func TestPageOfPackages(t *testing.T) {
+	t.Parallel()
+	env, err := os.ReadFile("../../contrib/systemd/doublenat.env")
+	if err != nil || !strings.Contains(string(env), "\nHTTP_ADDR="+packagePage+"\n") {
+		t.Errorf("%v: no HTTP_ADDR=%s in\n%s", err, packagePage, env)
 	}
 }
 
@@ -93,7 +104,7 @@ func TestStatusWithoutDaemon(t *testing.T) {
 		code   int
 		stderr string
 	}{
-		{"no address", nil, exitUsage, "HTTP_ADDR is not set"},
+		{"no address", nil, exitUsage, "as the packages set it, --addr 127.0.0.1:8080"},
 		{"bad address", []string{"--addr", "nonsense"}, exitUsage, `--addr="nonsense" has no port; example: 127.0.0.1:8080`},
 		{"nobody", []string{"--addr", nobody}, exitFailure, "no answer at " + nobody + ", is the daemon running"},
 		{"nobody is not healthy", []string{"--health", "--addr", nobody}, exitFailure, "no answer at"},
@@ -143,7 +154,7 @@ func TestStatusWatch(t *testing.T) {
 	if code := p.run(ctx, []string{"status", "--watch", "--json", "--addr", at}); code != exitOK {
 		t.Errorf("exit code %d", code)
 	}
-	if got := strings.Count(out.text.String(), `"title":"VPN gateway: silent"`); got != 2 {
+	if got := strings.Count(out.text.String(), `"title":"Gateway: silent"`); got != 2 {
 		t.Errorf("%d pictures:\n%s", got, out.text.String())
 	}
 }

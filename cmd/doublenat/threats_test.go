@@ -28,13 +28,16 @@ func TestThreatModel(t *testing.T) {
 	}
 	model, _, _ = strings.Cut(model, "\n## ")
 	name := regexp.MustCompile("`((?:Test|Fuzz)[A-Za-z0-9_]+)`")
-	rows := 0
+	rows := make(map[string]bool)
 	for line := range strings.Lines(model) {
 		if !strings.HasPrefix(line, "| **") {
 			continue
 		}
-		rows++
 		cells := strings.Split(strings.Trim(strings.TrimSpace(line), "|"), "|")
+		if rows[cells[0]] {
+			t.Errorf("two rows for %s", cells[0])
+		}
+		rows[cells[0]] = true
 		named := name.FindAllStringSubmatch(cells[len(cells)-1], -1)
 		if len(cells) != 4 || len(named) == 0 {
 			t.Errorf("no tests for %s", cells[0])
@@ -50,8 +53,8 @@ func TestThreatModel(t *testing.T) {
 			t.Errorf("the model lacks: %s", who)
 		}
 	}
-	if rows < 6 {
-		t.Errorf("%d rows", rows)
+	if len(rows) < 6 {
+		t.Errorf("%d rows", len(rows))
 	}
 }
 

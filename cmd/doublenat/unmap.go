@@ -13,7 +13,7 @@ func newUnmap(ctx context.Context, p *process) *cobra.Command {
 	var flags clientFlags
 	cmd := &cobra.Command{
 		Use:   "unmap tcp|udp PORT",
-		Short: "Give a port back to a NAT-PMP gateway",
+		Short: "Give a port back to a gateway",
 		Long: "unmap ends the mapping of a port of this host. That there was none is a success, as the protocol\n" +
 			"wants it.",
 		Example:           "  doublenat unmap tcp 8080",

@@ -1,16 +1,20 @@
 package main
 
 import (
+	"cmp"
 	"fmt"
 	"runtime"
 	"runtime/debug"
+	"strings"
 
 	"github.com/spf13/cobra"
 )
 
 // version is what the Go tool wrote into the binary about its sources.
 type version struct {
-	// module is the module version ("v1.2.3"), or "(devel)" for a build from a tree without a tag.
+	// module is the tag ("v1.2.3", or "v1.2.3-4-g0123456789ab" after it), the commit where there
+	// is no tag, or "(devel)" for a build that knew neither. With files that differ from the
+	// commit it ends in "-dirty" by git, or "+dirty" by the Go tool.
 	module string
 	// revision is the commit, empty when the build did not look.
 	revision string
@@ -20,21 +24,22 @@ type version struct {
 	modified bool
 }
 
+// stamp is the tag or commit that `make binary` hands to the linker: the Go tool knows neither
+// in a second worktree, without .git, and where it is told not to look.
+var stamp string //nolint:gochecknoglobals // a linker sets nothing else
+
 // buildVersion reads the version from the running binary.
 func buildVersion() version {
 	info, ok := debug.ReadBuildInfo()
 	if !ok {
-		return version{module: "(unknown)"}
+		info = &debug.BuildInfo{}
 	}
-	return versionOf(info)
+	return versionOf(info, stamp)
 }
 
-// versionOf picks what we show out of the build information.
-func versionOf(info *debug.BuildInfo) version {
-	v := version{module: info.Main.Version}
-	if v.module == "" {
-		v.module = "(devel)"
-	}
+// versionOf picks what we show out of the build information, and the stamp where there is one.
+func versionOf(info *debug.BuildInfo, stamp string) version {
+	v := version{module: cmp.Or(stamp, info.Main.Version, "(devel)"), modified: strings.HasSuffix(stamp, "-dirty")}
 	for _, s := range info.Settings {
 		switch s.Key {
 		case "vcs.revision":
@@ -42,7 +47,7 @@ func versionOf(info *debug.BuildInfo) version {
 		case "vcs.time":
 			v.time = s.Value
 		case "vcs.modified":
-			v.modified = s.Value == "true"
+			v.modified = v.modified || s.Value == "true"
 		}
 	}
 	return v
@@ -69,9 +74,12 @@ func newVersion(p *process) *cobra.Command {
 		Use:   "version",
 		Short: "Print the version",
 		Args:  noArguments,
-		RunE: func(*cobra.Command, []string) error {
-			_, err := fmt.Fprintln(p.stdout, buildVersion())
-			return err
-		},
+		RunE:  func(*cobra.Command, []string) error { return printVersion(p) },
 	}
+}
+
+// printVersion prints the version.
+func printVersion(p *process) error {
+	_, err := fmt.Fprintln(p.stdout, buildVersion())
+	return err
 }

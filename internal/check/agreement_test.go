@@ -94,6 +94,7 @@ func harmless(k routerostest.FaultKind) bool {
 	return slices.Contains([]routerostest.FaultKind{
 		routerostest.FaultEmpty, routerostest.FaultEmptySentences, routerostest.FaultTagLast, routerostest.FaultTagMiddle,
 		routerostest.FaultShuffle, routerostest.FaultExtraProperties, routerostest.FaultMissingProperties, routerostest.FaultBinaryComment,
+		routerostest.FaultQueryIgnored, routerostest.FaultUnsettled,
 	}, k)
 }
 
@@ -269,11 +270,21 @@ func TestLogAndDoctorAgreeOnTheLine(t *testing.T) {
 // TestLogAndDoctorAgreeOnTheGateway has every profile of the test gateway.
 func TestLogAndDoctorAgreeOnTheGateway(t *testing.T) {
 	t.Parallel()
-	troubled := []string{"noaddr", "unauth"}
+	troubled := []string{"noaddr", "unauth", "pcp"}
+	// The trouble of these shows with mappings, or after a while: the log tells of it, and the
+	// doctor, who only asks for the address, has nothing to say.
+	later := []string{"zeroport", "flip", "swapped", "8bit", "liar", "wrongint"}
 	for _, profile := range natpmptest.Profiles() {
 		t.Run(profile.Name, func(t *testing.T) {
 			t.Parallel()
 			synctest.Test(t, func(t *testing.T) {
+				if slices.Contains(later, profile.Name) {
+					r := newRig(t, lab.BenchConfig{Profile: profile})
+					if got := told(r.check()); len(got) > 0 {
+						t.Errorf("what to do: %v", got)
+					}
+					return
+				}
 				got := agree(t, lab.BenchConfig{Profile: profile}, func(*rig) {})
 				if len(got) > 0 != slices.Contains(troubled, profile.Name) {
 					t.Errorf("what to do: %v", got)
@@ -301,7 +312,8 @@ func agreeWhenFull(t *testing.T, profile natpmptest.Profile) {
 	}
 	r.live(nil)
 	found := r.examine()
-	if got := log.remedies(t); len(got) != 1 || !strings.HasPrefix(found.Advice.Text, got[0].Remedy) || found.Advice.Kind != check.KindNotMapped {
+	got := slices.DeleteFunc(log.remedies(t), func(s said) bool { return s.Hop == nat.HopGateway.String() && profile.Name == "flip" })
+	if len(got) != 1 || !strings.HasPrefix(found.Advice.Text, got[0].Remedy) || found.Advice.Kind != check.KindNotMapped {
 		t.Errorf("the log says %v, the doctor %s: %s", got, found.Seen, found.Advice)
 	}
 }

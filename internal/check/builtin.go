@@ -32,3 +32,11 @@ func (builtin) Run(ctx context.Context, v *visit) ([]Finding, error) {
 
 // isOn reports whether a service of the router is enabled.
 func isOn(row routeros.Row) bool { return row.Bool("enabled") || row.Value("enabled") == "yes" }
+
+// version is the router's, the zero Version before it was asked.
+func (v *visit) version() remedy.Version {
+	for _, row := range v.tables["/system/resource"] {
+		return remedy.VersionOf(row.Value("version"))
+	}
+	return remedy.Version{}
+}

@@ -4,6 +4,7 @@ import (
 	"context"
 	"crypto/tls"
 	"net"
+	"slices"
 	"strings"
 	"syscall"
 	"testing"
@@ -13,7 +14,9 @@ import (
 
 	"doublenat/internal/check"
 	"doublenat/internal/lab"
+	"doublenat/internal/nat"
 	"doublenat/internal/remedy"
+	"doublenat/natpmp"
 	"doublenat/routeros"
 	"doublenat/routeros/routerostest"
 )
@@ -28,6 +31,8 @@ type trouble struct {
 	level   check.Level
 	kind    remedy.Kind
 	text    string // in what is seen or in the remedy
+	// beside are probes that have to find something too: the same row does more harm.
+	beside []string
 	// mend does what the remedy says where that is no command. Nil is to type the commands.
 	mend func(r *rig)
 }
@@ -67,7 +72,7 @@ func routerTroubles() []trouble {
 			},
 		},
 		{
-			name: "silent router", probe: "login", level: check.Fail, kind: remedy.KindConnection, text: "no answer from the router in time",
+			name: "silent router", probe: "login", level: check.Fail, kind: remedy.KindClosed, text: "no answer from the router in time",
 			provoke: func(r *rig) {
 				r.Router.Inject(routerostest.Fault{Kind: routerostest.FaultVanish, Times: -1})
 			},
@@ -102,7 +107,7 @@ func routerTroubles() []trouble {
 			},
 		},
 		{
-			name: "in the group read", probe: "rights", level: check.Fail, kind: remedy.KindPermission, text: "/user/set doublenat group=doublenat",
+			name: "in the group read", probe: "rights", level: check.Fail, kind: remedy.KindPermission, text: "/user set doublenat group=doublenat",
 			provoke: func(r *rig) {
 				r.set("/user", "name", "doublenat", routerostest.Row{"group": "read"})
 				r.remove("/user/group", "name", "doublenat")
@@ -122,7 +127,7 @@ func routerTroubles() []trouble {
 			},
 		},
 		{
-			name: "may do too much", probe: "rights", level: check.Warn, kind: remedy.KindTooMany, text: "user of its own",
+			name: "may do too much", probe: "rights", level: check.Warn, kind: remedy.KindTooMany, text: "its own user",
 			provoke: func(r *rig) {
 				r.remove("/user", "name", "doublenat")
 				r.remove("/user/group", "name", "doublenat")
@@ -134,7 +139,7 @@ func routerTroubles() []trouble {
 			},
 		},
 		{
-			name: "clock", probe: "clock", level: check.Warn, kind: check.KindClock, text: "/system/ntp/client/set enabled=yes",
+			name: "clock", probe: "clock", level: check.Warn, kind: check.KindClock, text: "/system ntp client set enabled=yes",
 			provoke: func(r *rig) {
 				r.set("/system/clock", "gmt-offset", "+00:00", routerostest.Row{"gmt-offset": "+05:30"})
 			},
@@ -143,17 +148,25 @@ func routerTroubles() []trouble {
 			},
 		},
 		{
-			name: "no route to the gateway", probe: "tunnel", level: check.Fail, kind: remedy.KindInterface, text: "set MIKROTIK_IN_INTERFACE to one of: wg1",
+			name: "no route to the gateway", probe: "interface", level: check.Fail, kind: remedy.KindInterface, text: "/ip route add dst-address=10.2.0.1/32 gateway=wg1",
 			provoke: func(r *rig) { r.remove("/ip/route", "dst-address", "10.2.0.1/32") },
-			mend:    func(r *rig) { r.cfg.InInterface = "wg1" },
 		},
 		{
-			name: "interface misspelled", probe: "tunnel", level: check.Fail, kind: remedy.KindInterface, text: `no interface "wg0"`,
+			name: "interface misspelled", probe: "interface", level: check.Fail, kind: remedy.KindInterface, text: `no interface "wg0"`,
 			provoke: func(r *rig) { r.cfg.InInterface = "wg0" },
 			mend:    func(r *rig) { r.cfg.InInterface = "wg1" },
 		},
 		{
-			name: "tunnel off", probe: "tunnel", level: check.Fail, kind: check.KindDown, text: "/interface/enable wg1",
+			name: "another tunnel named", probe: "interface", level: check.Warn, kind: remedy.KindInterface, text: "set it to wg1: that leads to the gateway, not wg2",
+			provoke: func(r *rig) {
+				r.add("/interface", "name=wg2 type=wg", "")
+				r.add("/interface/wireguard", "name=wg2", "")
+				r.cfg.InInterface = "wg2"
+			},
+			mend: func(r *rig) { r.cfg.InInterface = "" },
+		},
+		{
+			name: "tunnel off", probe: "interface", level: check.Fail, kind: check.KindDown, text: "/interface enable wg1",
 			provoke: func(r *rig) {
 				r.cfg.InInterface = "wg1"
 				r.set("/interface", "name", "wg1", routerostest.Row{"disabled": "true"})
@@ -163,7 +176,7 @@ func routerTroubles() []trouble {
 			},
 		},
 		{
-			name: "tunnel down", probe: "tunnel", level: check.Fail, kind: check.KindDown, text: "last handshake",
+			name: "tunnel down", probe: "interface", level: check.Fail, kind: check.KindDown, text: "last handshake",
 			provoke: func(r *rig) {
 				r.cfg.InInterface = "wg1"
 				r.set("/interface", "name", "wg1", routerostest.Row{"running": "false"})
@@ -171,9 +184,12 @@ func routerTroubles() []trouble {
 			mend: func(r *rig) { r.set("/interface", "name", "wg1", routerostest.Row{"running": "true"}) },
 		},
 		{
-			name: "the WAN as the tunnel", probe: "tunnel", level: check.Warn, kind: check.KindWAN, text: "leave MIKROTIK_IN_INTERFACE empty",
-			provoke: func(r *rig) { r.cfg.InInterface = "ether1" },
-			mend:    func(r *rig) { r.cfg.InInterface = "" },
+			name: "the WAN as the tunnel", probe: "interface", level: check.Fail, kind: remedy.KindInterface, text: "MIKROTIK_IN_INTERFACE=ether1 carries the router's default route",
+			provoke: func(r *rig) {
+				r.remove("/routing/rule", "comment", "TV")
+				r.cfg.InInterface = "ether1"
+			},
+			mend: func(r *rig) { r.cfg.InInterface = "" },
 		},
 	}
 }
@@ -202,7 +218,11 @@ func requestTroubles() []trouble {
 			name: "no redirect and no lists", probe: "redirect", level: check.Fail, kind: check.KindNoRedirect, text: "in-interface=bridge",
 			provoke: func(r *rig) {
 				r.remove(natPath, "dst-port", "5351")
+				r.set(filterPath, "in-interface-list", "!LAN", routerostest.Row{"in-interface-list": "", "in-interface": "!bridge"})
 				r.remove("/interface/list", "name", "LAN")
+				if err := r.Router.Unset(natPath, r.id(natPath, "src-port", "5351"), "out-interface-list"); err != nil {
+					r.t.Fatal(err)
+				}
 			},
 		},
 		{
@@ -212,7 +232,7 @@ func requestTroubles() []trouble {
 			},
 		},
 		{
-			name: "redirect disabled", probe: "redirect", level: check.Fail, kind: check.KindRedirectOff, text: "/ip/firewall/nat/enable",
+			name: "redirect disabled", probe: "redirect", level: check.Fail, kind: check.KindRedirectOff, text: "/ip firewall nat enable",
 			provoke: func(r *rig) {
 				r.set(natPath, "dst-port", "5351", routerostest.Row{"disabled": "true"})
 			},
@@ -232,7 +252,7 @@ func requestTroubles() []trouble {
 			},
 		},
 		{
-			name: "redirect of all but the LAN", probe: "redirect", level: check.Fail, kind: check.KindOpenRedirect, text: "/ip/firewall/nat/unset",
+			name: "redirect of all but the LAN", probe: "redirect", level: check.Fail, kind: check.KindOpenRedirect, text: "/ip firewall nat unset",
 			provoke: func(r *rig) { r.limitRedirect("src-address", "!192.168.88.0/24") },
 		},
 		{
@@ -248,7 +268,7 @@ func requestTroubles() []trouble {
 			provoke: func(r *rig) { r.limitRedirect("src-address-list", "!enemies") },
 		},
 		{
-			name: "redirect behind a catch-all", probe: "redirect", level: check.Fail, kind: check.KindShadowed, text: "/ip/firewall/nat/move *3 destination=",
+			name: "redirect behind a catch-all", probe: "redirect", level: check.Fail, kind: check.KindShadowed, text: "/ip firewall nat move *3 destination=",
 			provoke: func(r *rig) {
 				r.add(natPath, "chain=dstnat action=dst-nat to-addresses=192.168.88.5 in-interface=!ether1", r.id(natPath, "dst-port", "5351"))
 			},
@@ -304,13 +324,13 @@ func requestTroubles() []trouble {
 			},
 		},
 		{
-			name: "masquerade towards the container", probe: "masquerade", level: check.Fail, kind: check.KindHidden, text: "out-interface=ether1",
+			name: "masquerade towards the container", beside: []string{"late"}, probe: "masquerade", level: check.Fail, kind: check.KindHidden, text: "out-interface=ether1",
 			provoke: func(r *rig) {
 				r.add("/interface/list/member", "list=WAN interface=veth1", "")
 			},
 		},
 		{
-			name: "built-in nat-pmp", probe: "nat-pmp", level: check.Warn, kind: check.KindBuiltin, text: "/ip/nat-pmp/set enabled=no",
+			name: "built-in nat-pmp", probe: "nat-pmp", level: check.Warn, kind: check.KindBuiltin, text: "/ip nat-pmp set enabled=no",
 			provoke: func(r *rig) {
 				r.set("/ip/nat-pmp", "enabled", "false", routerostest.Row{"enabled": "true"})
 			},
@@ -322,7 +342,7 @@ func requestTroubles() []trouble {
 // and to see nothing once its remedy was applied.
 func TestFindings(t *testing.T) {
 	t.Parallel()
-	for _, group := range [][]trouble{routerTroubles(), requestTroubles(), packetTroubles(), gatewayTroubles()} {
+	for _, group := range [][]trouble{routerTroubles(), requestTroubles(), packetTroubles(), lineTroubles(), rowTroubles(), gatewayTroubles()} {
 		for _, tt := range group {
 			t.Run(tt.name, func(t *testing.T) {
 				t.Parallel()
@@ -337,6 +357,14 @@ func find(t *testing.T, tt trouble) {
 	r := newRig(t, lab.BenchConfig{Router: routerostest.Config{Version: tt.version}})
 	tt.provoke(r)
 	found := wrong(r.check())
+	all := found
+	for _, probe := range tt.beside {
+		i := slices.IndexFunc(found, func(f check.Finding) bool { return f.Probe == probe })
+		if i < 0 {
+			t.Fatalf("nothing of %s: %+v", probe, found)
+		}
+		found = slices.Delete(slices.Clone(found), i, i+1)
+	}
 	if len(found) != 1 {
 		t.Fatalf("%d findings, want one: %+v", len(found), found)
 	}
@@ -352,13 +380,26 @@ func find(t *testing.T, tt trouble) {
 	if said := found[0].Seen + "; " + found[0].Advice.String(); !strings.Contains(said, tt.text) {
 		t.Errorf("%q is not in %q", tt.text, said)
 	}
+	// Whoever hears nothing of a hop wants to know what of the ports that are open.
+	meanwhile := map[string]string{"login": remedy.WhileLost(nat.HopRouter), "gateway": remedy.WhileLost(nat.HopGateway)}[tt.probe]
+	if tt.kind == remedy.ForResult(natpmp.ResultNetworkFailure).Kind { // It answers.
+		meanwhile = ""
+		if tt.name == "result: network failure" {
+			meanwhile = remedy.PortsUnsure.Meanwhile(nat.HopGateway)
+		}
+	}
+	if found[0].Meanwhile != meanwhile {
+		t.Errorf("meanwhile %q, want %q", found[0].Meanwhile, meanwhile)
+	}
 	if found[0].Advice.Text == "" {
 		t.Error("there is no remedy")
 	}
 	if tt.mend != nil {
 		tt.mend(r)
 	} else {
-		r.obey(found[0].Advice.Commands)
+		for _, f := range all {
+			r.obey(f.Advice.Commands)
+		}
 	}
 	for _, f := range wrong(r.check()) {
 		t.Errorf("after the remedy: %s: %s (%s)", f.Probe, f.Seen, f.Advice)

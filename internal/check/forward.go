@@ -2,23 +2,19 @@ package check
 
 import (
 	"context"
-	"fmt"
-	"slices"
+	"net/netip"
 
 	"doublenat/internal/remedy"
-	"doublenat/routeros"
+	"doublenat/internal/walk"
 )
 
-// forward looks whether the filter lets mapped packets through to the clients.
+// forward looks whether the router lets mapped packets through to the clients.
 type forward struct{ onRouter }
 
 // KindDropped is a filter that drops what the rules of doublenat let in.
 const KindDropped remedy.Kind = "mapped packets dropped"
 
-const filterPath = "/ip/firewall/filter"
-
-// maxJumps bounds how deep chains are followed: they may lead in a circle.
-const maxJumps = 8
+const filterPath = walk.PathFilter
 
 // Name implements Probe.
 func (forward) Name() string { return "filter" }
@@ -26,98 +22,58 @@ func (forward) Name() string { return "filter" }
 // Run implements Probe.
 func (forward) Run(ctx context.Context, v *visit) ([]Finding, error) {
 	iface := v.survey.InInterface
-	if iface == "" {
-		return nil, nil
-	}
-	rows, err := v.active(ctx, filterPath)
-	if err != nil {
+	if _, err := v.router(ctx); err != nil || iface == "" {
 		return nil, err
 	}
-	w := walk{visit: v, rows: rows, packet: packet{in: iface, state: "new", natState: "dstnat"}}
-	row, err := w.chain(ctx, "forward", 0)
-	if err != nil {
-		return nil, err
+	l := v.mappedLeg(iface)
+	l.onlyThere = true
+	if len(l.flows) == 0 {
+		return []Finding{bad(Warn, KindUnsure, "cannot tell where mapped packets go: no client network is known", "redirect UDP 5351 first")}, nil
 	}
-	if !drops(row) {
+	found := v.solve(l, func(p problem) Finding { return v.mend(KindDropped, l, p) })
+	if len(found) == 0 {
 		return []Finding{good("the forward chain lets mapped packets from %s through", iface)}, nil
 	}
-	return []Finding{bad(Fail, KindDropped,
-		fmt.Sprintf("the filter rule %s drops packets from %s that were mapped", describe(row), iface),
-		"accept what is dst-natted, before that rule",
-		remedy.NewCommand(filterPath+"/add", "chain", "forward", "action", "accept", "connection-state", "new", "connection-nat-state", "dstnat",
-			"in-interface", iface, "place-before", w.before.Value(".id"), "comment", "mapped by doublenat"))}, nil
+	return found, nil
 }
 
-// walk follows a packet through the filter, or through NAT.
-type walk struct {
-	visit  *visit
-	rows   []routeros.Row
-	packet packet
-	until  string       // the id of a rule that is taken to decide; "" for none
-	before routeros.Row // the rule of the first chain on the way to the verdict
-}
-
-// drops reports whether a verdict of the filter is that packets are dropped.
-func drops(row routeros.Row) bool {
-	return slices.Contains([]string{"drop", "reject", "tarpit"}, row.Value("action"))
-}
-
-// chain returns the rule that decides about the packet, nil if none of the chain
-// does. A rule that only takes some of the packets decides if it drops them.
-func (w *walk) chain(ctx context.Context, name string, depth int) (routeros.Row, error) {
-	if depth > maxJumps {
-		return nil, nil
+// mappedLeg is the way of packets from the Internet through the tunnel to a client,
+// for both protocols. Dst-nat does what a rule of doublenat will do.
+func (v *visit) mappedLeg(iface string) leg {
+	in := []string{"in-interface", iface, "connection-state", "new"}
+	l := leg{
+		there: heading{
+			what: "packets from " + iface + " that were mapped", some: "packets from " + iface + " that were mapped to some clients (%v)",
+			kit: kit{
+				raw: []string{"in-interface", iface}, rawChain: "prerouting", mangle: in,
+				filter: append([]string{"connection-nat-state", "dstnat"}, in...), chain: "forward",
+			},
+		},
+		back: heading{
+			what: "replies to connections from " + iface, some: "replies of some clients (%v) to connections from " + iface,
+			kit: kit{
+				rawChain: "prerouting", filter: []string{"connection-state", "established", "connection-nat-state", "dstnat", "out-interface", iface}, chain: "forward",
+			},
+		},
 	}
-	for _, row := range w.rows {
-		if row.Value("chain") != name {
-			continue
-		}
-		f, err := w.visit.meets(ctx, row, w.packet)
-		if err != nil {
-			return nil, err
-		}
-		if w.wants(row) {
-			f = always
-		}
-		if f < partly {
-			continue
-		}
-		if depth == 0 {
-			w.before = row
-		}
-		if row.Value("action") == "jump" {
-			if found, err := w.chain(ctx, row.Value("jump-target"), depth+1); found != nil || err != nil {
-				return found, err
+	own := v.net.AddressOn(iface)
+	if !own.IsValid() {
+		own = v.beyond().Next() // the tunnel may have none; it is changed before it is routed
+	}
+	for _, n := range v.clientNetworks() {
+		for _, host := range n.hosts {
+			for _, protocol := range []string{"tcp", "udp"} {
+				l.flows = append(l.flows, sample{walk.Flow{
+					In: iface, Protocol: protocol, Src: netip.AddrPortFrom(somewhere(), clientPort), Dst: netip.AddrPortFrom(own, openPort),
+					To: netip.AddrPortFrom(host, openPort),
+				}, n.Interface, iface, n.Prefix.Masked()})
 			}
-			continue
-		}
-		if decides(row, f == always) {
-			return verdict(row, depth), nil
 		}
 	}
-	return nil, nil
-}
-
-// wants reports whether the walk ends at the rule.
-func (w *walk) wants(row routeros.Row) bool { return w.until != "" && row.Value(".id") == w.until }
-
-// verdict returns the rule that has decided, nil for the end of a chain that was
-// jumped to.
-func verdict(row routeros.Row, depth int) routeros.Row {
-	if row.Value("action") == "return" && depth > 0 {
-		return nil
+	l.mains = min(2, len(l.flows))
+	if len(l.flows) > 0 {
+		first := l.flows[0]
+		l.back.kit.raw = []string{"in-interface", first.out, "src-address", first.network.String()}
 	}
-	return row
-}
-
-// decides reports whether a rule decides about packets, given whether it takes all
-// of them: one that drops some decides as well. At the end of a chain of the
-// router's own, which return is too, packets are accepted.
-func decides(row routeros.Row, all bool) bool {
-	switch row.Value("action") {
-	case "accept", "return", "dst-nat", "redirect", "netmap":
-		return all
-	default:
-		return drops(row)
-	}
+	return l
 }

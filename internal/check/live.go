@@ -143,7 +143,7 @@ func (l live) tried(ctx context.Context, public netip.AddrPort, visitors <-chan 
 		}
 	}
 	return bad(Fail, KindNotReached, fmt.Sprintf("%v is mapped and not reached from outside: %v", public, err),
-		"mend what else this check found; if nothing: try another VPN server, or GATEWAY_DELIVERY=both")
+		"mend what else this check found; if nothing: try GATEWAY_DELIVERY=both or another server of a VPN, and see whether a box forwards the port at all")
 }
 
 // notMapped is the finding for a request that doublenat did not grant.

@@ -165,8 +165,11 @@ func TestLive(t *testing.T) {
 			want: check.Finding{Level: check.Fail}, text: "doublenat answered: out of resources", mend: "or raise MAX_MAPPINGS",
 		},
 		"not allowed": {
-			prepare: func(r *rig) { r.set("/user/group", "name", "doublenat", routerostest.Row{"policy": "read,api,test"}) },
-			want:    check.Finding{Level: check.Fail}, text: "doublenat answered: not authorized", mend: "ALLOWED_PORTS",
+			prepare: func(r *rig) {
+				r.set("/user/group", "name", "doublenat", routerostest.Row{"policy": "read,api,test"})
+				r.Router.Disconnect() // rights are those of the login
+			},
+			want: check.Finding{Level: check.Fail}, text: "doublenat answered: not authorized", mend: "ALLOWED_PORTS",
 		},
 		"out of reach": {
 			prepare: func(r *rig) {

@@ -3,9 +3,11 @@ package check
 import (
 	"context"
 	"errors"
+	"net/netip"
 	"strings"
 
 	"doublenat/internal/nat"
+	"doublenat/internal/remedy"
 	"doublenat/routeros"
 )
 
@@ -24,13 +26,40 @@ func (login) Name() string { return "login" }
 // Run implements Probe.
 func (login) Run(ctx context.Context, v *visit) ([]Finding, error) {
 	if err := v.enter(ctx); err != nil {
-		return nil, err
+		return nil, v.unreached(err)
 	}
 	how := "without TLS"
 	if v.cfg.API.TLS != nil {
 		how = "with TLS"
 	}
 	return []Finding{good("logged in at %s as %q, %s", v.cfg.Router, v.cfg.API.User, how)}, nil
+}
+
+// unreachedError is an API that did not answer a host whose address is known.
+type unreachedError struct {
+	error
+
+	host netip.Addr
+	port uint16
+}
+
+// Unwrap returns why there is no connection.
+func (e *unreachedError) Unwrap() error { return e.error }
+
+// Advice says which tables of the firewall may drop the connection. None of them can
+// be read without it, so the commands let the host through both.
+func (e *unreachedError) Advice() remedy.Advice { return remedy.UnreachableFrom(e.host, e.port) }
+
+// unreached adds to a connection that could not be made what lets this host through.
+func (v *visit) unreached(err error) error {
+	advice, known := remedy.For(err)
+	if _, answered := errors.AsType[*routeros.FatalError](err); answered {
+		return err // it was reached
+	}
+	if !known || advice.Kind != remedy.KindConnection || !v.cfg.Service.IsValid() || len(v.cfg.Self) == 0 {
+		return err
+	}
+	return &unreachedError{error: err, host: v.cfg.Self[0], port: v.cfg.Service.Port()}
 }
 
 // version looks what router this is.

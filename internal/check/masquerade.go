@@ -3,11 +3,9 @@ package check
 import (
 	"context"
 	"fmt"
-	"slices"
 
 	"doublenat/internal/remedy"
-	"doublenat/natpmp"
-	"doublenat/routeros"
+	"doublenat/internal/walk"
 )
 
 // masquerade looks for rules that put the router's address in the place of the
@@ -20,51 +18,39 @@ const KindHidden remedy.Kind = "clients hidden"
 // Name implements Probe.
 func (masquerade) Name() string { return "masquerade" }
 
-// Run implements Probe.
+// Run implements Probe. Requests that do not reach doublenat at all are not judged here.
 func (masquerade) Run(ctx context.Context, v *visit) ([]Finding, error) {
-	if !v.target.IsValid() {
-		return nil, nil // nothing gets there
+	l, known, err := v.requestsLeg(ctx)
+	if err != nil || !known {
+		return nil, err
 	}
-	rows, err := v.active(ctx, natPath)
+	l.onlySource = true
+	exit := l.flows[0].out
+	limit, err := v.outside(ctx, exit)
 	if err != nil {
 		return nil, err
 	}
-	exit, err := v.network(ctx, v.target)
-	if err != nil {
-		return nil, err
+	found := v.solve(l, func(p problem) Finding { return v.hidden(p, limit) })
+	if len(found) > 0 {
+		return found, nil
 	}
-	for _, row := range rows {
-		f, err := v.rewrites(ctx, row, exit)
-		if err != nil {
-			return nil, err
-		}
-		switch {
-		case f < partly:
-		case row.Value("action") != "accept":
-			limit, err := v.outside(ctx, exit)
-			return []Finding{bad(Fail, KindHidden,
-				fmt.Sprintf("the rule %s hides clients from doublenat: all of them look like the router", describe(row)),
-				"limit it to what leaves for the Internet",
-				remedy.NewCommand(natPath+"/set", append([]string{"numbers", row.Value(".id")}, limit...)...))}, err
-		case f == always:
-			return []Finding{good("clients keep their addresses, by %s", describe(row))}, nil
-		}
+	if spot := v.net.Walk(l.flows[0].Flow).There.Trail.SrcNAT; !spot.IsZero() {
+		return []Finding{good("clients keep their addresses, by %s", describe(spot.Row))}, nil
 	}
 	return []Finding{good("clients keep their addresses on the way to doublenat")}, nil
 }
 
-// rewrites says whether a source NAT rule decides about requests of clients that
-// leave for doublenat through the interface.
-func (v *visit) rewrites(ctx context.Context, row routeros.Row, exit string) (fate, error) {
-	action := row.Value("action")
-	if row.Value("chain") != "srcnat" || !slices.Contains([]string{"accept", "masquerade", "src-nat", "same", "netmap"}, action) {
-		return never, nil
+// hidden is the finding for a rule that replaces the clients' addresses.
+func (v *visit) hidden(p problem, limit []string) Finding {
+	row := p.spot.Row
+	if p.how == walk.Unsure {
+		return bad(Warn, KindUnsure, "cannot tell whether clients keep their addresses on the way to doublenat: "+v.puzzle(p.spot),
+			"check whether that rule matches them")
 	}
-	f, err := v.meets(ctx, row, packet{out: exit, protocol: "udp", port: natpmp.Port, dst: span{v.target, v.target}, state: "new", natState: "dstnat"})
-	if row.Value("src-address") != "" && f == perhaps {
-		f = partly // of the hosts on the LAN, these
-	}
-	return f, err
+	return bad(Fail, KindHidden,
+		fmt.Sprintf("the rule %s hides clients from doublenat: all of them look like the router", describe(row)),
+		"limit it to what leaves for the Internet",
+		remedy.NewCommand(natPath+"/set", append([]string{"numbers", row.Value(".id")}, limit...)...))
 }
 
 // outside returns the matcher, as name and value, for what leaves for the

@@ -5,8 +5,10 @@ import (
 	"fmt"
 	"net/netip"
 	"slices"
+	"strings"
 
 	"doublenat/internal/remedy"
+	"doublenat/internal/walk"
 	"doublenat/natpmp"
 	"doublenat/routeros"
 )
@@ -38,49 +40,88 @@ func (redirect) Name() string { return "redirect" }
 
 // Run implements Probe.
 func (redirect) Run(ctx context.Context, v *visit) ([]Finding, error) {
-	rows, err := v.rows(ctx, natPath)
+	t, err := v.router(ctx)
 	if err != nil {
 		return nil, err
 	}
-	rows = slices.DeleteFunc(slices.Clone(rows), func(r routeros.Row) bool { return !redirects(r) })
-	enabled := slices.DeleteFunc(slices.Clone(rows), func(r routeros.Row) bool { return r.Bool("disabled") || r.Bool("invalid") })
 	lan, err := v.lan(ctx)
 	if err != nil {
 		return nil, err
 	}
-	switch {
-	case len(rows) == 0:
-		return []Finding{v.noRedirect(lan)}, nil
-	case len(enabled) == 0:
-		return []Finding{bad(Fail, KindRedirectOff, "the redirect of UDP 5351 is disabled: "+describe(rows[0]),
-			"enable it", remedy.NewCommand(natPath+"/enable", "numbers", rows[0].Value(".id")))}, nil
-	}
-	if target, err := netip.ParseAddr(enabled[0].Value("to-addresses")); err == nil {
-		v.target = target
-	}
-	for _, look := range []func(context.Context, []routeros.Row, []string) ([]Finding, error){v.open, v.shadowed} {
-		if found, err := look(ctx, enabled, lan); len(found) > 0 || err != nil {
-			return found, err
+	var off, invalid []routeros.Row
+	for _, row := range t.Rows[natPath] {
+		switch {
+		case !redirects(row) || !reached(t, row.Value("chain")):
+		case row.Bool("disabled"):
+			off = append(off, row)
+		case row.Bool("invalid"):
+			invalid = append(invalid, row)
+		default:
+			v.redirects = append(v.redirects, row)
 		}
 	}
+	switch {
+	case len(v.redirects) > 0:
+	case len(invalid) > 0:
+		return []Finding{bad(Fail, KindInvalid, "the redirect of UDP 5351 is invalid: "+describeInvalid(invalid[0]),
+			"use an existing interface or list", remedy.NewCommand(natPath+"/set", append([]string{"numbers", invalid[0].Value(".id")}, lan...)...))}, nil
+	case len(off) > 0:
+		return []Finding{bad(Fail, KindRedirectOff, "the redirect of UDP 5351 is disabled: "+describe(off[0]),
+			"enable it", remedy.NewCommand(natPath+"/enable", "numbers", off[0].Value(".id")))}, nil
+	default:
+		return []Finding{v.noRedirect(lan)}, nil
+	}
+	if target, err := netip.ParseAddr(v.redirects[0].Value("to-addresses")); err == nil {
+		v.target = target
+	}
+	return v.judgeRedirect(lan), nil
+}
+
+// judgeRedirect looks at a redirect that is there.
+func (v *visit) judgeRedirect(lan []string) []Finding {
+	for _, look := range []func([]string) []Finding{v.open, v.shadowed} {
+		if found := look(lan); len(found) > 0 {
+			return found
+		}
+	}
+	row := v.redirects[0]
 	if v.target.IsValid() && len(v.cfg.Self) > 0 && !slices.Contains(v.cfg.Self, v.target) {
 		// The check may be made from some other host.
 		return []Finding{bad(Warn, KindElsewhere,
 			fmt.Sprintf("UDP 5351 goes to %v, which is not this host (%v)", v.target, v.cfg.Self),
 			"if doublenat runs on this host, send it here",
-			remedy.NewCommand(natPath+"/set", "numbers", enabled[0].Value(".id"), "to-addresses", v.cfg.Self[0].String()))}, nil
+			remedy.NewCommand(natPath+"/set", "numbers", row.Value(".id"), "to-addresses", v.cfg.Self[0].String()))}
 	}
-	if limit := confined(enabled[0]); limit != "" {
-		return []Finding{good("UDP 5351 goes to %s, %s", enabled[0].Value("to-addresses"), limit)}, nil
+	if limit := confined(row); limit != "" {
+		return []Finding{good("UDP 5351 goes to %s, %s", row.Value("to-addresses"), limit)}
 	}
-	return []Finding{good("UDP 5351 from the LAN goes to %s", enabled[0].Value("to-addresses"))}, nil
+	return []Finding{good("UDP 5351 from the LAN goes to %s", row.Value("to-addresses"))}
 }
 
 // redirects reports whether a rule sends NAT-PMP requests to another host.
 func redirects(row routeros.Row) bool {
-	action := row.Value("action")
-	return row.Value("chain") == "dstnat" && (action == "dst-nat" || action == "redirect" || action == "netmap") &&
-		matchPort(row.Value("dst-port"), natpmp.Port) == always && matchProtocol(row.Value("protocol"), "udp") == always
+	if !translates(row) || row.Value("chain") == "srcnat" || strings.Trim(row.Value("dst-port"), "0123456789,-") != "" || row.Value("dst-port") == "" {
+		return false // a rule for all ports but some is made for something else
+	}
+	ports := routeros.Row{{Name: "dst-port", Value: row.Value("dst-port")}, {Name: "protocol", Value: row.Value("protocol")}}
+	return new(walk.Tables).Match(ports, walk.Packet{Protocol: "udp", DstPort: natpmp.Port}) == always
+}
+
+// reached reports whether packets can come to a chain of NAT from dstnat.
+func reached(t *walk.Tables, chain string) bool {
+	known := []string{"dstnat"}
+	for i := 0; i < len(known); i++ {
+		if known[i] == chain {
+			return true
+		}
+		for _, row := range t.Rows[natPath] {
+			to := row.Value("jump-target")
+			if row.Value("chain") == known[i] && row.Value("action") == "jump" && !row.Bool("disabled") && !slices.Contains(known, to) {
+				known = append(known, to)
+			}
+		}
+	}
+	return false
 }
 
 // noRedirect is the finding for a router without the rule.
@@ -112,29 +153,26 @@ func (v *visit) lan(ctx context.Context) ([]string, error) {
 
 // open looks for a rule that takes requests from the Internet too. A limit to
 // private addresses keeps it out as well as one to the LAN's interfaces does.
-func (v *visit) open(ctx context.Context, rules []routeros.Row, lan []string) ([]Finding, error) {
-	outside, err := v.exits(ctx, mainTable)
-	if err != nil {
-		return nil, err
+func (v *visit) open(lan []string) []Finding {
+	var outside []string
+	for _, name := range append(v.net.Exits(mainTable, somewhere()), v.survey.InInterface) {
+		if name != "" {
+			outside = append(outside, name)
+		}
 	}
-	if v.survey.InInterface != "" {
-		outside = append(outside, v.survey.InInterface)
-	}
-	for _, row := range rules {
+	for _, row := range v.redirects {
 		if confined(row) != "" {
 			continue
 		}
 		for _, name := range outside {
-			f, err := v.meets(ctx, row, packet{in: name, protocol: "udp", port: natpmp.Port, state: "new", local: true})
-			if err != nil {
-				return nil, err
-			}
-			if f != never {
-				return []Finding{openTo(row, name, lan)}, nil
+			f := walk.Flow{In: name, Protocol: "udp", Dst: netip.AddrPortFrom(v.net.AddressOn(name), natpmp.Port)}
+			got := v.net.Redirect(f, true) // from anywhere
+			if got.Trail.DstNAT.ID() == row.Value(".id") || got.How == walk.Unsure && got.Spot.ID() == row.Value(".id") {
+				return []Finding{openTo(row, name, lan)}
 			}
 		}
 	}
-	return nil, nil
+	return nil
 }
 
 // openTo is the finding for a redirect that the interface to the Internet can

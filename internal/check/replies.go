@@ -2,12 +2,13 @@ package check
 
 import (
 	"context"
+	"errors"
 	"fmt"
-	"net/netip"
 	"slices"
 	"strings"
 
 	"doublenat/internal/remedy"
+	"doublenat/internal/walk"
 	"doublenat/routeros"
 )
 
@@ -31,92 +32,95 @@ const (
 func (replies) Name() string { return "replies" }
 
 // Run implements Probe. Replies find their way by the main table if its default
-// route is the tunnel, by a routing rule for the clients' network, by a mark that
-// their connection got when it came in, or by one that each packet of the LAN gets.
+// route is the tunnel, by a routing rule for the clients' network or interface, by a
+// mark that their connection got when it came in, or by one that each packet of the
+// LAN gets.
 func (replies) Run(ctx context.Context, v *visit) ([]Finding, error) {
 	iface := v.survey.InInterface
-	if iface == "" {
-		return nil, nil
-	}
-	exits, err := v.exits(ctx, mainTable)
-	if err != nil {
+	if _, err := v.router(ctx); err != nil || iface == "" {
 		return nil, err
 	}
-	if slices.Contains(exits, iface) {
-		return []Finding{good("everything leaves through %s", iface)}, nil
+	l := v.mappedLeg(iface)
+	l.onlyBack = true
+	if len(l.flows) == 0 {
+		return nil, nil // the probe of the forward chain has said so
 	}
-	network, err := v.byRule(ctx, iface)
-	if err != nil {
-		return nil, err
+	var failure error
+	found := v.solve(l, func(p problem) Finding {
+		if p.stage != walk.StageRoute && p.stage != walk.StageMangle {
+			return v.mend(KindDropped, l, p)
+		}
+		m, err := v.marking(ctx, iface)
+		failure = errors.Join(failure, err)
+		return v.astray(p, iface, m)
+	})
+	if failure != nil {
+		return nil, failure
 	}
-	if network != "" {
-		return []Finding{good("replies of %s leave through %s, by a routing rule", network, iface)}, nil
+	back := v.net.Walk(l.flows[0].Flow).Back
+	switch {
+	case back.How != walk.Arrives:
+	case back.Trail.ByMark:
+		v.byMark = back.Trail.Mark
+	default:
+		v.byRule = !back.Trail.Rule.IsZero()
 	}
-	m, err := v.marking(ctx, iface)
-	if err != nil {
-		return nil, err
+	if len(found) == 0 {
+		return []Finding{v.wayBack(back, iface)}, nil
 	}
-	missing := m.missing(iface, strings.HasPrefix(v.survey.Version, "6."))
-	if len(missing) == 0 {
-		v.byMark = m.connection
-		return []Finding{good("replies leave through %s, by the connection mark %s", iface, m.connection)}, nil
-	}
-	const text = "mark what comes from the tunnel, and send what has the mark back into it"
-	if !m.marks {
-		m.connection = noMark
-	}
-	mark, f, err := v.plainly(ctx, iface, m.connection)
-	if err != nil {
-		return nil, err
-	}
-	if f != never {
-		v.byMark = m.connection
-	}
-	switch f {
-	case always:
-		return []Finding{good("replies leave through %s, by the routing mark %s", iface, mark)}, nil
-	case perhaps, partly:
-		return []Finding{bad(Warn, KindAstray,
-			fmt.Sprintf("replies of some clients leave through %s, by the routing mark %s; those of others may not", iface, mark), text, missing...)}, nil
-	case never:
-	}
-	leave := "nowhere"
-	if len(exits) > 0 {
-		leave = "through " + strings.Join(exits, ", ")
-	}
-	return []Finding{bad(Fail, KindAstray, fmt.Sprintf("replies to connections from %s leave %s", iface, leave), text, missing...)}, nil
+	return found, nil
 }
 
-// byRule returns the network whose packets a routing rule sends into the tunnel,
-// "" if there is none. A rule for a single host is not enough.
-func (v *visit) byRule(ctx context.Context, iface string) (string, error) {
-	for _, path := range []string{"/routing/rule", "/ip/route/rule"} {
-		rules, err := v.active(ctx, path)
-		if err != nil {
-			return "", err
+// wayBack says how replies find the tunnel.
+func (v *visit) wayBack(back walk.Leg, iface string) Finding {
+	trail := back.Trail
+	switch mark := trail.MarkedRouting.Row.Value("connection-mark"); {
+	case trail.ByMark && mark != "" && mark != noMark && !strings.HasPrefix(mark, "!"):
+		return good("replies leave through %s, by the connection mark %s", iface, mark)
+	case trail.ByMark:
+		return good("replies leave through %s, by the routing mark %s", iface, trail.Table)
+	case !trail.Rule.IsZero():
+		of := trail.Rule.Row.Value("src-address")
+		if of == "" {
+			of = "clients"
 		}
-		for _, row := range rules {
-			prefix, err := netip.ParsePrefix(row.Value("src-address"))
-			if err != nil || prefix.Bits() > 30 || row.Value("dst-address") != "" || !strings.HasPrefix(row.Value("action"), "lookup") {
-				continue
-			}
-			exits, err := v.exits(ctx, row.Value("table"))
-			if slices.Contains(exits, iface) || err != nil {
-				return prefix.String(), err
-			}
-		}
+		return good("replies of %s leave through %s, by the routing rule %s", of, iface, describe(trail.Rule.Row))
+	default:
+		return good("everything leaves through %s", iface)
 	}
-	return "", nil
+}
+
+// astray is the finding for replies that leave by another way.
+func (v *visit) astray(p problem, iface string, m marking) Finding {
+	text := "mark what comes in by " + iface + ", and send what has the mark back there"
+	leave := "nowhere"
+	if out := p.leg().Out; out != "" {
+		leave = "through " + out
+	}
+	missing := m.missing(iface, strings.HasPrefix(v.survey.Version, "6."), p.trip)
+	if p.how == walk.Unsure {
+		return bad(Warn, KindUnsure, fmt.Sprintf("cannot tell whether replies to connections from %s leave through it: %s", iface, v.puzzle(p.spot)), text, missing...)
+	}
+	if !p.all {
+		level := Warn
+		if p.main {
+			level = Fail
+		}
+		return bad(level, KindAstray, fmt.Sprintf("replies of some clients (%v) to connections from %s leave %s; those of others do not",
+			p.flow.client(), iface, leave), text, missing...)
+	}
+	return bad(Fail, KindAstray, fmt.Sprintf("replies to connections from %s leave %s", iface, leave), text, missing...)
 }
 
 // marking is how replies are led back by marks, as far as it is there.
 type marking struct {
-	connection string // the mark that connections get
-	table      string // where packets with that mark are sent
-	marks      bool   // a rule gives connections the mark
-	sends      bool   // a rule sends packets with the mark to the table
-	exists     bool   // the table is there
-	leads      bool   // its default route is the tunnel
+	connection       string // the mark that connections get
+	table            string // where packets with that mark are sent
+	marks            bool   // a rule gives connections the mark
+	sends            bool   // a rule sends packets with the mark to the table
+	exists           bool   // the table is there
+	leads            bool   // its default route is the tunnel
+	markRow, sendRow string // the ids of the rules that mark and send
 }
 
 // marking looks for the rules that mark connections, and for those that act on
@@ -137,7 +141,7 @@ func (v *visit) marking(ctx context.Context, iface string) (marking, error) {
 			return m, err
 		}
 		if row.Value("action") == "mark-connection" && f >= partly {
-			m.connection, m.marks = row.Value("new-connection-mark"), true
+			m.connection, m.marks, m.markRow = row.Value("new-connection-mark"), true, row.Value(".id")
 			break
 		}
 	}
@@ -147,7 +151,7 @@ func (v *visit) marking(ctx context.Context, iface string) (marking, error) {
 			return m, err
 		}
 		if row.Value("action") == "mark-routing" && row.Value("chain") == "prerouting" && f != never && row.Value("connection-mark") != "" {
-			m.table, m.sends = row.Value("new-routing-mark"), true
+			m.table, m.sends, m.sendRow = row.Value("new-routing-mark"), true, row.Value(".id")
 			break
 		}
 	}
@@ -157,48 +161,15 @@ func (v *visit) marking(ctx context.Context, iface string) (marking, error) {
 // reply is what a client answers to a connection from the tunnel, as it comes in at
 // the router. What is not known of the LAN stays empty.
 func (v *visit) reply(ctx context.Context, mark string) (packet, error) {
-	somewhere := netip.AddrFrom4([4]byte{23, 45, 67, 89}) // on the Internet, and in nobody's lists
-	p := packet{state: "established", natState: "dstnat", mark: mark, remote: true, dst: span{somewhere, somewhere}}
+	p := packet{state: "established", natState: "dstnat", mark: mark, remote: true, dst: walk.One(somewhere())}
 	var err error
 	if p.in, err = v.bridge(ctx); err != nil {
 		return p, err
 	}
-	network, err := v.networkOf(ctx, p.in)
-	if network.IsValid() {
-		p.src = spanOf(network)
+	if network := v.networkOf(p.in); network.IsValid() {
+		p.src = walk.SpanOf(network)
 	}
 	return p, err
-}
-
-// plainly looks for rules that send packets of the LAN into the tunnel one by one,
-// and returns the routing mark and how many of the replies the best of them takes.
-// Mark is that of their connections.
-func (v *visit) plainly(ctx context.Context, iface, mark string) (routing string, best fate, err error) {
-	rows, err := v.active(ctx, manglePath)
-	if err != nil {
-		return "", never, err
-	}
-	p, err := v.reply(ctx, mark)
-	if err != nil {
-		return "", never, err
-	}
-	for _, row := range rows {
-		if row.Value("action") != "mark-routing" || row.Value("chain") != "prerouting" {
-			continue
-		}
-		f, err := v.meets(ctx, row, p)
-		if err != nil {
-			return "", never, err
-		}
-		exits, err := v.exits(ctx, row.Value("new-routing-mark"))
-		if err != nil {
-			return "", never, err
-		}
-		if f > best && slices.Contains(exits, iface) {
-			routing, best = row.Value("new-routing-mark"), f
-		}
-	}
-	return routing, best, nil
 }
 
 // lookUp finds out about the table of the marking, and takes any other that leads
@@ -225,8 +196,9 @@ func (v *visit) lookUp(ctx context.Context, m *marking, iface string) error {
 	return err
 }
 
-// missing returns the commands that complete the marking.
-func (m marking) missing(iface string, version6 bool) []remedy.Command {
+// missing returns the commands that complete the marking. A rule that ends the
+// chain before the packets of the trip meet theirs has to come after it.
+func (m marking) missing(iface string, version6 bool, trip walk.Trip) []remedy.Command {
 	var commands []remedy.Command
 	table := "routing-table"
 	if version6 {
@@ -238,17 +210,33 @@ func (m marking) missing(iface string, version6 bool) []remedy.Command {
 	if !m.leads {
 		commands = append(commands, remedy.NewCommand("/ip/route/add", "dst-address", "0.0.0.0/0", "gateway", iface, table, m.table))
 	}
-	if !m.marks {
-		commands = append(commands, remedy.NewCommand(manglePath+"/add", "chain", "prerouting", "action", "mark-connection",
-			"in-interface", iface, "connection-state", "new", "new-connection-mark", m.connection, "passthrough", "yes",
-			"comment", "from the tunnel"))
+	mark := remedy.NewCommand(manglePath+"/add", "chain", "prerouting", "action", "mark-connection",
+		"in-interface", iface, "connection-state", "new", "new-connection-mark", m.connection, "passthrough", "yes")
+	commands = append(commands, before(mark, m.markRow, trip.There.Trail.Mangle, trip.There.Trail.MarkedConnection, "in by "+iface)...)
+	send := remedy.NewCommand(manglePath+"/add", "chain", "prerouting", "action", "mark-routing",
+		"in-interface", "!"+iface, "connection-mark", m.connection, "new-routing-mark", m.table, "passthrough", "no")
+	return append(commands, before(send, m.sendRow, trip.Back.Trail.Mangle, trip.Back.Trail.MarkedRouting, "back to "+iface)...)
+}
+
+// before returns the command for a rule of mangle that packets meet: the rule is
+// added, or moved if it is there, before what ended the chain. None is needed if it
+// is there and was met.
+func before(rule remedy.Command, id string, end, met walk.Spot, comment string) []remedy.Command {
+	place := end.Before.Value(".id")
+	if end.Before.Bool("dynamic") {
+		place = ""
 	}
-	if !m.sends {
-		commands = append(commands, remedy.NewCommand(manglePath+"/add", "chain", "prerouting", "action", "mark-routing",
-			"in-interface", "!"+iface, "connection-mark", m.connection, "new-routing-mark", m.table, "passthrough", "no",
-			"comment", "back into the tunnel"))
+	switch {
+	case id != "" && (place == "" || place == id || met.ID() == id):
+		return nil
+	case id != "":
+		return []remedy.Command{remedy.NewCommand(manglePath+"/move", "numbers", id, "destination", place)}
 	}
-	return commands
+	if place != "" {
+		rule.Args = append(rule.Args, routeros.Attr{Name: "place-before", Value: place})
+	}
+	rule.Args = append(rule.Args, routeros.Attr{Name: "comment", Value: comment})
+	return []remedy.Command{rule}
 }
 
 // bridge returns the first bridge, which stands for the interface of a client;

@@ -48,6 +48,8 @@ type Finding struct {
 	Seen string
 	// Advice says what to do. Its Hop is always set; the rest is empty when Level is OK.
 	Advice remedy.Advice
+	// Meanwhile says how the ports that are open fare, where nothing is heard from a hop.
+	Meanwhile string
 }
 
 // MarshalJSON returns the finding as one flat object.
@@ -60,7 +62,9 @@ func (f Finding) MarshalJSON() ([]byte, error) {
 		Kind     remedy.Kind      `json:"kind,omitempty"`
 		Remedy   string           `json:"remedy,omitempty"`
 		Commands []remedy.Command `json:"commands,omitempty"`
-	}{f.Probe, f.Advice.Hop.String(), f.Level, f.Seen, f.Advice.Kind, f.Advice.Text, f.Advice.Commands})
+
+		Meanwhile string `json:"meanwhile,omitempty"`
+	}{f.Probe, f.Advice.Hop.String(), f.Level, f.Seen, f.Advice.Kind, f.Advice.Text, f.Advice.Commands, f.Meanwhile})
 }
 
 // Report is everything that was found, in the order in which it was looked at.

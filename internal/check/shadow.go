@@ -1,87 +1,102 @@
 package check
 
 import (
-	"context"
 	"fmt"
 	"net/netip"
-	"strings"
 
 	"doublenat/internal/remedy"
+	"doublenat/internal/walk"
 	"doublenat/natpmp"
 	"doublenat/routeros"
 )
 
-// shadowed looks for a rule before a redirect that takes what clients ask first.
-func (v *visit) shadowed(ctx context.Context, rules []routeros.Row, _ []string) ([]Finding, error) {
-	rows, err := v.active(ctx, natPath)
-	if err != nil {
-		return nil, err
+// shadowed looks for a rule before a redirect that takes what clients ask first. One
+// that takes a single host's requests is there for that host.
+func (v *visit) shadowed([]string) []Finding {
+	for _, row := range v.redirects {
+		for i, f := range v.askers(row) {
+			got := v.net.Redirect(f, true).Trail.DstNAT
+			if got.IsZero() || got.ID() == row.Value(".id") || redirects(got.Row) {
+				continue // another redirect is looked at in its turn
+			}
+			if i == 0 {
+				return []Finding{v.behindAnother(Fail, row, got, "what clients ask")}
+			}
+			if s, ok := walk.ParseSpan(got.Row.Value("src-address")); !ok || s.First != s.Last {
+				return []Finding{v.behindAnother(Warn, row, got, fmt.Sprintf("what some clients (%v) ask", f.Src.Addr()))}
+			}
+		}
 	}
-	for _, row := range rules {
-		p, err := v.request(ctx, row)
-		if err != nil {
-			return nil, err
-		}
-		w := walk{visit: v, rows: rows, packet: p, until: row.Value(".id")}
-		first, err := w.chain(ctx, "dstnat", 0)
-		if err != nil {
-			return nil, err
-		}
-		if first == nil || redirects(first) {
-			continue // another redirect is looked at in its turn
-		}
-		seen := fmt.Sprintf("the rule %s takes what clients ask before the redirect %s", describe(first), describe(row))
-		if w.before.Bool("dynamic") {
-			return []Finding{bad(Fail, KindShadowed, seen, "switch off what makes that rule: nothing can be moved before it")}, nil
-		}
-		return []Finding{bad(Fail, KindShadowed, seen, "move it before that rule",
-			remedy.NewCommand(natPath+"/move", "numbers", row.Value(".id"), "destination", w.before.Value(".id")))}, nil
-	}
-	return nil, nil
+	return nil
 }
 
-// request is what a client on the LAN asks of the router, as the rule would take
-// it: what is not known of the LAN stays empty.
-func (v *visit) request(ctx context.Context, row routeros.Row) (packet, error) {
-	p := packet{protocol: "udp", port: natpmp.Port, state: "new", local: true}
-	var err error
-	if p.in, err = v.entry(ctx, row); err != nil {
-		return p, err
+// behindAnother is the finding for a redirect behind the rule that got the requests.
+func (v *visit) behindAnother(level Level, row routeros.Row, got walk.Spot, what string) Finding {
+	seen := fmt.Sprintf("the rule %s takes %s before the redirect %s", describe(got.Row), what, describe(row))
+	if got.Before.Bool("dynamic") {
+		return bad(level, KindShadowed, seen, "switch off what makes that rule: nothing can be moved before it")
 	}
-	network, err := v.networkOf(ctx, p.in)
-	if network.IsValid() {
-		p.dst, p.src = spanOf(netip.PrefixFrom(network.Addr(), 32)), spanOf(network)
+	id, before := v.entrance(row), got.Before.Value(".id")
+	if got.Row.Value("chain") == row.Value("chain") {
+		id, before = row.Value(".id"), got.ID()
 	}
-	return p, err
+	return bad(level, KindShadowed, seen, "move it before that rule", remedy.NewCommand(natPath+"/move", "numbers", id, "destination", before))
 }
 
-// entry returns an interface of clients from which the rule takes packets: the one
-// that it names, or the first of its list, or else the first bridge.
-func (v *visit) entry(ctx context.Context, row routeros.Row) (string, error) {
-	name := row.Value("in-interface")
-	if name != "" && !strings.HasPrefix(name, "!") && !strings.HasPrefix(name, "all-") {
-		return name, nil
+// entrance returns the id of the row that has to be moved: the redirect, or the jump
+// in dstnat that leads to its chain.
+func (v *visit) entrance(row routeros.Row) string {
+	for range maxRounds { // chains may lead in a circle
+		jump, found := v.jumpTo(row.Value("chain"))
+		if row.Value("chain") == "dstnat" || !found {
+			break
+		}
+		row = jump
 	}
-	members, err := v.active(ctx, "/interface/list/member")
-	if err != nil {
-		return "", err
-	}
-	for _, m := range members {
-		if m.Value("list") == row.Value("in-interface-list") {
-			return m.Value("interface"), nil
+	return row.Value(".id")
+}
+
+// jumpTo returns the row of NAT that jumps to a chain from another one.
+func (v *visit) jumpTo(chain string) (routeros.Row, bool) {
+	for _, row := range v.net.Rows[natPath] {
+		if row.Value("action") == "jump" && row.Value("jump-target") == chain && row.Value("chain") != chain && !row.Bool("disabled") {
+			return row, true
 		}
 	}
-	return v.bridge(ctx)
+	return nil, false
+}
+
+// askers returns what clients for whom the redirect is ask of the router, of each kind
+// of hosts one: those of the first network come first.
+func (v *visit) askers(row routeros.Row) []walk.Flow {
+	var flows []walk.Flow
+	for _, n := range v.net.Networks() {
+		if n.Interface == v.survey.InInterface || n.Prefix.Bits() > 29 || v.leadsOut(n.Interface) {
+			continue
+		}
+		hosts, _ := v.net.Hosts(n.Prefix, maxHosts)
+		for _, host := range hosts {
+			p := walk.Packet{
+				In: n.Interface, Protocol: "udp", DstPort: natpmp.Port, SrcPort: clientPort, Src: walk.One(host), Dst: walk.One(n.Prefix.Addr()),
+				State: walk.StateNew, NATState: walk.NoNAT, Mark: walk.NoMark, RoutingMark: walk.NoMark, PacketMark: walk.NoMark, Local: true,
+			}
+			if v.net.Match(row, p) == always {
+				flows = append(flows, walk.Flow{
+					In: n.Interface, Protocol: "udp", Src: netip.AddrPortFrom(host, clientPort), Dst: netip.AddrPortFrom(n.Prefix.Addr(), natpmp.Port),
+				})
+			}
+		}
+	}
+	return flows
 }
 
 // networkOf returns the first network of an interface, with the router's address
 // in it; the zero Prefix if it has none.
-func (v *visit) networkOf(ctx context.Context, iface string) (netip.Prefix, error) {
-	rows, err := v.active(ctx, "/ip/address")
-	for _, row := range rows {
-		if prefix, errPrefix := netip.ParsePrefix(row.Value("address")); errPrefix == nil && prefix.Addr().Is4() && interfaceOf(row) == iface {
-			return prefix, err
+func (v *visit) networkOf(iface string) netip.Prefix {
+	for _, n := range v.net.Networks() {
+		if n.Interface == iface {
+			return n.Prefix
 		}
 	}
-	return netip.Prefix{}, err
+	return netip.Prefix{}
 }

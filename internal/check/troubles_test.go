@@ -19,7 +19,7 @@ func packetTroubles() []trouble {
 			provoke: func(r *rig) { r.add(filterPath, "chain=forward action=drop in-interface=wg1", "") },
 		},
 		{
-			name: "everything else dropped", probe: "filter", level: check.Fail, kind: check.KindDropped, text: "drops packets from wg1",
+			name: "everything else dropped", beside: []string{"late"}, probe: "filter", level: check.Fail, kind: check.KindDropped, text: "drops packets from wg1",
 			provoke: func(r *rig) {
 				r.add(filterPath, "chain=forward action=accept in-interface=bridge", "")
 				r.add(filterPath, "chain=forward action=accept in-interface=wg1 dst-address=192.168.88.9 protocol=tcp dst-port=22", "")
@@ -34,7 +34,7 @@ func packetTroubles() []trouble {
 			},
 		},
 		{
-			name: "dropped in a chain", probe: "filter", level: check.Fail, kind: check.KindDropped, text: "place-before",
+			name: "dropped in a chain", beside: []string{"late"}, probe: "filter", level: check.Fail, kind: check.KindDropped, text: "place-before",
 			provoke: func(r *rig) {
 				r.add(filterPath, "chain=forward action=jump jump-target=circle in-interface=wg1", "")
 				r.add(filterPath, "chain=forward action=jump jump-target=vpn in-interface=!bridge", "")
@@ -46,6 +46,13 @@ func packetTroubles() []trouble {
 			},
 		},
 		{
+			name: "ports taken", probe: "ports", level: check.Fail, kind: remedy.KindTaken, text: "the NAT rule *D (everything, dynamic) takes them for tcp",
+			provoke: func(r *rig) {
+				r.add(natPath, "chain=dstnat action=dst-nat to-addresses=192.168.88.7 protocol=tcp dst-port=!22 in-interface=wg1 comment=everything dynamic=true", "")
+			},
+			mend: func(r *rig) { r.remove(natPath, "comment", "everything") },
+		},
+		{
 			name: "no mark for connections", probe: "replies", level: check.Fail, kind: check.KindAstray, text: "leave through ether1",
 			provoke: func(r *rig) { r.remove(manglePath, "action", "mark-connection") },
 		},
@@ -54,11 +61,11 @@ func packetTroubles() []trouble {
 			provoke: func(r *rig) { r.remove(manglePath, "action", "mark-routing") },
 		},
 		{
-			name: "no route for the mark", probe: "replies", level: check.Fail, kind: check.KindAstray, text: "/ip/route/add dst-address=0.0.0.0/0 gateway=wg1 routing-table=vpn",
+			name: "no route for the mark", probe: "replies", level: check.Fail, kind: check.KindAstray, text: "/ip route add dst-address=0.0.0.0/0 gateway=wg1 routing-table=vpn",
 			provoke: func(r *rig) { r.remove("/ip/route", "routing-table", "vpn") },
 		},
 		{
-			name: "no policy routing at all", probe: "replies", level: check.Fail, kind: check.KindAstray, text: "/routing/table/add name=doublenat fib",
+			name: "no policy routing at all", probe: "replies", level: check.Fail, kind: check.KindAstray, text: "/routing table add name=doublenat fib",
 			provoke: func(r *rig) { bare(r, "routing-table") },
 		},
 		{
@@ -66,11 +73,11 @@ func packetTroubles() []trouble {
 			provoke: func(r *rig) { bare(r, "routing-mark") },
 		},
 		{
-			name: "routing mark for some", probe: "replies", level: check.Warn, kind: check.KindAstray, text: "of some clients",
+			name: "routing mark for some", probe: "replies", level: check.Fail, kind: check.KindAstray, text: "of some clients",
 			provoke: func(r *rig) { r.markPlainly("src-address=192.168.88.10") },
 		},
 		{
-			name: "routing mark for a list of names", probe: "replies", level: check.Warn, kind: check.KindAstray, text: "mark what comes from the tunnel",
+			name: "routing mark for a list of names", probe: "replies", level: check.Warn, kind: check.KindUnsure, text: "mark what comes in by wg1",
 			provoke: func(r *rig) {
 				r.add("/ip/firewall/address-list", "list=vpn address=tv.home.arpa", "")
 				r.markPlainly("src-address-list=vpn")
@@ -99,7 +106,7 @@ func packetTroubles() []trouble {
 			},
 		},
 		{
-			name: "fasttrack of the tunnel", probe: "fasttrack", level: check.Fail, kind: check.KindFastTrack, text: "/ip/firewall/filter/disable",
+			name: "fasttrack of the tunnel", probe: "fasttrack", level: check.Fail, kind: check.KindFastTrack, text: "/ip firewall filter disable",
 			provoke: func(r *rig) {
 				r.markPlainly("src-address=192.168.88.0/24")
 				r.add(filterPath, "chain=forward action=fasttrack-connection in-interface=wg1", r.id(filterPath, "chain", "forward"))
@@ -121,7 +128,7 @@ func packetTroubles() []trouble {
 			},
 		},
 		{
-			name: "a rule without its interface", probe: "rules", level: check.Warn, kind: check.KindStrays, text: "/ip/firewall/nat/remove",
+			name: "a rule without its interface", probe: "rules", level: check.Warn, kind: check.KindStrays, text: "/ip firewall nat remove",
 			provoke: func(r *rig) {
 				r.serve()
 				for _, ours := range r.OurRules("default") {
@@ -129,18 +136,17 @@ func packetTroubles() []trouble {
 						r.t.Fatal(err)
 					}
 				}
-				if err := r.Stop(); err != nil {
-					r.t.Fatal(err)
-				}
+				r.Kill() // A clean stop would remove it.
 			},
 		},
 	}
 }
 
-// markPlainly has packets of the LAN marked one by one, in place of connections.
-// Limit is what the rule asks of them.
+// markPlainly has packets of the LAN marked one by one, in place of connections, but
+// for requests of NAT-PMP. Limit is what the rule asks of them.
 func (r *rig) markPlainly(limit string) {
 	r.t.Helper()
+	r.add(manglePath, "chain=prerouting action=accept protocol=udp dst-port=5351 dst-address-type=local in-interface-list=LAN", "")
 	r.remove(manglePath, "action", "mark-connection")
 	r.remove(manglePath, "action", "mark-routing")
 	r.add(manglePath, "chain=prerouting action=mark-routing new-routing-mark=vpn passthrough=no in-interface=bridge "+limit, "")
@@ -174,7 +180,7 @@ func gatewayTroubles() []trouble {
 			mend:    func(r *rig) { r.Gateway.Refuse(false); time.Sleep(time.Second) },
 		},
 		{
-			name: "silent", probe: "gateway", level: check.Fail, kind: remedy.KindSilent, text: "tunnel's address",
+			name: "silent", probe: "gateway", level: check.Fail, kind: remedy.KindSilent, text: "/ip firewall nat add chain=srcnat action=masquerade out-interface=wg1",
 			provoke: func(r *rig) { r.Gateway.Adjust(func(p *natpmptest.Profile) { p.Silent = true }) },
 			mend:    func(r *rig) { r.Gateway.Adjust(func(p *natpmptest.Profile) { p.Silent = false }) },
 		},
@@ -184,7 +190,12 @@ func gatewayTroubles() []trouble {
 			mend:    func(r *rig) { r.Gateway.SetAddress(netip.MustParseAddr("5.6.7.8")) },
 		},
 		{
-			name: "private address", probe: "address", level: check.Warn, kind: check.KindPrivate, text: "behind another NAT",
+			name: "address that cannot be", probe: "gateway", level: check.Fail, kind: remedy.KindNoNetwork, text: "255.255.255.255 cannot be a public one",
+			provoke: func(r *rig) { r.Gateway.SetAddress(netip.MustParseAddr("255.255.255.255")) },
+			mend:    func(r *rig) { r.Gateway.SetAddress(netip.MustParseAddr("5.6.7.8")) },
+		},
+		{
+			name: "private address", probe: "address", level: check.Warn, kind: check.KindPrivate, text: "a third NAT",
 			provoke: func(r *rig) { r.Gateway.SetAddress(netip.MustParseAddr("100.64.3.4")) },
 			mend:    func(r *rig) { r.Gateway.SetAddress(netip.MustParseAddr("5.6.7.8")) },
 		},

@@ -8,6 +8,7 @@ import (
 	"sync"
 
 	"doublenat/internal/router"
+	"doublenat/internal/walk"
 	"doublenat/routeros"
 )
 
@@ -20,11 +21,18 @@ type visit struct {
 	hangUp  context.CancelFunc
 	serving sync.WaitGroup
 	tables  map[string][]routeros.Row // by path
+	held    int                       // bytes that all rows which are kept take, see maxHeld
 
-	survey   router.Survey // zero until the tunnel is known
-	target   netip.Addr    // where NAT-PMP is redirected to; invalid if nowhere
-	byMark   string        // the mark of connections whose replies mangle brings back, no-mark too; "" if it does not
-	external netip.Addr    // the gateway's public address; invalid if not known
+	net       *walk.Tables   // the router as far as packets are concerned, with what was advised already; nil before it is read
+	survey    router.Survey  // zero until the tunnel is known
+	redirects []routeros.Row // the rules that redirect NAT-PMP and are in use
+	target    netip.Addr     // where NAT-PMP is redirected to; invalid if nowhere
+	byMark    string         // the mark of connections whose replies mangle brings back, no-mark too; "" if it does not
+	byRule    bool           // a routing rule brings them back
+
+	asked    bool       // the gateway was asked for its address
+	external netip.Addr // its public address; invalid if not known
+	silence  error      // why it is not
 }
 
 // enter logs in to the router. The error is that of the first attempt: a doctor
@@ -65,26 +73,22 @@ func (v *visit) leave() {
 }
 
 // rows reads a table, once in a visit. One that this version does not have, has
-// no rows.
+// no rows. Of a table of the firewall only those rows are kept that can matter.
 func (v *visit) rows(ctx context.Context, path string) ([]routeros.Row, error) {
+	if slices.Contains([]string{natPath, filterPath, manglePath, rawPath}, path) {
+		if _, err := v.router(ctx); err != nil {
+			return nil, err
+		}
+	}
 	if rows, known := v.tables[path]; known {
 		return rows, nil
 	}
-	// The client would wait for a connection that was lost.
-	ctx, cancel := context.WithTimeout(ctx, 2*v.cfg.Patience)
-	defer cancel()
-	reply, err := v.api.Do(ctx, routeros.Command{Path: path + "/print"})
-	if routeros.IsUnknownCommand(err) {
-		reply, err = new(routeros.Reply), nil
-	}
-	if routeros.IsNotPermitted(err) {
-		return nil, &router.PermissionError{Policy: "read", Err: err}
-	}
+	rows, err := v.read(ctx, path, nil)
 	if err != nil {
 		return nil, err
 	}
-	v.tables[path] = reply.Rows
-	return reply.Rows, nil
+	v.tables[path] = rows
+	return rows, nil
 }
 
 // active returns the rows of a table that are in use.
@@ -101,17 +105,13 @@ func (v *visit) hasList(ctx context.Context, name string) (bool, error) {
 	return slices.ContainsFunc(rows, func(r routeros.Row) bool { return r.Value("name") == name }), err
 }
 
-// network returns the interface that has a network with the address in it, "" if
-// there is none.
-func (v *visit) network(ctx context.Context, a netip.Addr) (string, error) {
+// near says whether an address is in a network of the interface.
+func (v *visit) near(ctx context.Context, iface string, addr netip.Addr) (bool, error) {
 	rows, err := v.active(ctx, "/ip/address")
-	for _, row := range rows {
+	return slices.ContainsFunc(rows, func(row routeros.Row) bool {
 		prefix, errPrefix := netip.ParsePrefix(row.Value("address"))
-		if errPrefix == nil && prefix.Contains(a) {
-			return interfaceOf(row), err
-		}
-	}
-	return "", err
+		return errPrefix == nil && interfaceOf(row) == iface && prefix.Contains(addr)
+	}), err
 }
 
 // addresses returns the router's own addresses on an interface.
@@ -137,23 +137,28 @@ func interfaceOf(row routeros.Row) string {
 // exits returns the interfaces by which the default route of a routing table
 // leaves; two halves of the Internet count as well.
 func (v *visit) exits(ctx context.Context, table string) ([]string, error) {
-	rows, err := v.active(ctx, "/ip/route")
+	t, err := v.router(ctx)
+	if err != nil {
+		return nil, err
+	}
 	var found []string
-	for _, row := range rows {
+	for _, row := range t.Rows[walk.PathRoute] {
 		name := row.Value("routing-table") + row.Value("routing-mark") // one version has one, another the other
 		if name == "" {
 			name = mainTable
 		}
-		whole := slices.Contains([]string{"0.0.0.0/0", "0.0.0.0/1", "128.0.0.0/1"}, row.Value("dst-address"))
-		if name == table && whole && row.Bool("active") {
+		if name == table && slices.Contains(wholeInternet(), row.Value("dst-address")) && row.Bool("active") && !row.Bool("disabled") {
 			found = append(found, router.Exits(row)...)
 		}
 	}
-	return found, err
+	return found, nil
 }
 
+// wholeInternet are the destinations of a default route, in one or two parts.
+func wholeInternet() []string { return []string{"0.0.0.0/0", "0.0.0.0/1", "128.0.0.0/1"} }
+
 // mainTable is the routing table of all packets that no rule sends elsewhere.
-const mainTable = "main"
+const mainTable = walk.MainTable
 
 // describe names an item for people: by its comment, and by its id.
 func describe(row routeros.Row) string {

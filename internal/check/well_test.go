@@ -31,7 +31,7 @@ func TestAllWell(t *testing.T) {
 				for _, f := range report.Findings {
 					got = append(got, f.Probe)
 				}
-				want := strings.Fields("login rights version clock tunnel redirect masquerade nat-pmp filter replies fasttrack rules gateway address")
+				want := strings.Fields("login rights version clock interface redirect requests masquerade late nat-pmp api upstream filter replies fasttrack rules gateway address")
 				if diff := cmp.Diff(want, got); diff != "" {
 					t.Errorf("probes (-want +got):\n%s", diff)
 				}
@@ -56,14 +56,18 @@ func TestReportInWords(t *testing.T) {
 			"router: the clocks here and there agree",
 			"router: wg1 is the tunnel, by /ip/route/check",
 			"router: UDP 5351 from the LAN goes to 172.30.254.2",
+			"router: client requests reach doublenat, and its replies get back",
 			"router: clients keep their addresses on the way to doublenat",
+			"router: what doublenat sends later comes from the router, by *C (NAT-PMP from doublenat)",
 			"router: the router does not answer NAT-PMP itself",
+			"router: doublenat reaches the API",
+			"router: doublenat reaches the gateway 10.2.0.1 through wg1, and its replies reach doublenat",
 			"router: the forward chain lets mapped packets from wg1 through",
 			"router: replies leave through wg1, by the connection mark vpn",
 			"router: FastTrack leaves marked connections alone",
 			"router: 1 rules of the instance default, all on wg1",
 			"gateway: 10.2.0.1:5351 answers NAT-PMP",
-			"gateway: the public address is 5.6.7.8, that of the tunnel 10.2.0.2",
+			"gateway: the public address is 5.6.7.8, the router's own on wg1 10.2.0.2",
 		}
 		if diff := cmp.Diff(want, got); diff != "" {
 			t.Errorf("findings (-want +got):\n%s", diff)
@@ -171,7 +175,7 @@ func TestReportInJSON(t *testing.T) {
    "kind": "built-in nat-pmp",
    "remedy": "disable it",
    "commands": [
-    "/ip/nat-pmp/set enabled=no"
+    "/ip nat-pmp set enabled=no"
    ]
   }
  ]

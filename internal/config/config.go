@@ -15,8 +15,24 @@ import (
 // It is made by [Parse] only and is not changed afterwards, so it may be read
 // from several goroutines.
 type Config struct {
-	// Gateway is the VPN gateway's NAT-PMP address (VPN_GATEWAY), always IPv4.
+	// GatewayKind says how ports come from beyond the router (VPN_GATEWAY).
+	GatewayKind GatewayKind
+	// Gateway is the gateway's address (VPN_GATEWAY), IPv4; the zero value with a pool, and
+	// where it is that of the router's default route, see [Config.FindsGateway].
 	Gateway netip.AddrPort
+	// Description is the URL at which a device of UPnP describes itself; empty if it is
+	// searched for at Gateway.
+	Description string
+	// Pool has the ports of a pool (VPN_GATEWAY or GATEWAY_POOL_FILE); nil without one.
+	Pool *nat.Pool
+	// PoolFile is where they came from (GATEWAY_POOL_FILE), empty for VPN_GATEWAY.
+	PoolFile string
+	// PublicAddress is the one at which a pool is reached (PUBLIC_ADDRESS). The zero
+	// Addr means that it is looked for.
+	PublicAddress netip.Addr
+	// STUNServer is asked for that address where nobody else knows it (STUN_SERVER). The
+	// zero Endpoint means that nobody is asked; the port is never 0 otherwise.
+	STUNServer Endpoint
 	// GatewayWindow is how many requests may be in flight to the gateway at the
 	// same time (GATEWAY_WINDOW), from 1 to 256. 1 is the strict order of RFC 6886 §3.1.
 	GatewayWindow int
@@ -61,12 +77,21 @@ type Config struct {
 	// (CLIENT_RATE), NewClientRate how many clients that are new (NEW_CLIENT_RATE).
 	// 0 means no bound.
 	ClientRate, NewClientRate int
+	// CreateRate is how many new mappings all clients together may make in a second
+	// (CREATE_RATE). 0 means no bound.
+	CreateRate int
 	// AllowedPorts are the internal ports that clients may map (ALLOWED_PORTS), never empty.
 	AllowedPorts []PortRange
 	// DeniedPorts are those among them that they may not (DENIED_PORTS). Nil means none.
 	DeniedPorts []PortRange
 	// ZeroPort grants requests for internal port 0 (ZERO_PORT=external).
 	ZeroPort bool
+	// PCP answers PCP too (PCP=on), StrictNonce with the nonces of RFC 6887 §11.3
+	// (PCP_NONCE=strict).
+	PCP, StrictNonce bool
+	// UPnP is where an Internet gateway device of UPnP serves its descriptions and is
+	// controlled, by TCP (UPNP=on, UPNP_ADDR), always IPv4. The zero value is none.
+	UPnP netip.AddrPort
 	// ReadOnly keeps doublenat from changing anything (READ_ONLY or DRY_RUN).
 	ReadOnly bool
 	// Announce says where changes of the external address are multicast (ANNOUNCE).

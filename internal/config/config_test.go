@@ -15,6 +15,7 @@ import (
 	"go.uber.org/goleak"
 
 	"doublenat/internal/config"
+	"doublenat/internal/nat"
 	"doublenat/routeros"
 )
 
@@ -56,6 +57,7 @@ func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 var compare = cmp.Options{
 	cmp.Comparer(func(a, b netip.AddrPort) bool { return a == b }),
 	cmp.Comparer(func(a, b netip.Prefix) bool { return a == b }),
+	cmp.Comparer(func(a, b netip.Addr) bool { return a == b }),
 	cmp.Comparer(func(a, b routeros.Secret) bool { return a.Reveal() == b.Reveal() }),
 }
 
@@ -78,6 +80,7 @@ func noFile(string) ([]byte, error) { return nil, fs.ErrNotExist }
 // defaults returns the Config of minimal().
 func defaults() config.Config {
 	return config.Config{
+		LeasePolicy:    nat.PolicyAuto,
 		Gateway:        netip.MustParseAddrPort("10.2.0.1:5351"),
 		GatewayWindow:  16,
 		MaxLifetime:    2 * time.Hour,
@@ -88,6 +91,7 @@ func defaults() config.Config {
 		Listen:         netip.MustParseAddrPort("0.0.0.0:5351"),
 		ClientRate:     50,
 		NewClientRate:  50,
+		CreateRate:     5,
 		AllowedPorts:   []config.PortRange{{First: 1, Last: 65535}},
 		AllowedClients: prefixes("10.0.0.0/8", "172.16.0.0/12", "192.168.0.0/16", "100.64.0.0/10", "127.0.0.0/8"),
 		Announce:       config.Announce{Mode: config.AnnounceAuto},
@@ -149,7 +153,7 @@ func TestParseAccepts(t *testing.T) {
 		{"listen on all", []string{"LISTEN_ADDR", ":1"}, func(c *config.Config) { c.Listen = netip.MustParseAddrPort("0.0.0.0:1") }},
 		{"allowed", []string{"ALLOWED_CLIENTS", "192.168.88.0/24, 10.1.2.3"}, func(c *config.Config) { c.AllowedClients = prefixes("192.168.88.0/24", "10.1.2.3/32") }},
 		{"denied", []string{"DENIED_CLIENTS", "192.168.88.64/26"}, func(c *config.Config) { c.DeniedClients = prefixes("192.168.88.64/26") }},
-		{"rates", []string{"CLIENT_RATE", "0", "NEW_CLIENT_RATE", "10000"}, func(c *config.Config) { c.ClientRate, c.NewClientRate = 0, 10000 }},
+		{"rates", []string{"CLIENT_RATE", "0", "NEW_CLIENT_RATE", "10000", "CREATE_RATE", "2"}, func(c *config.Config) { c.ClientRate, c.NewClientRate, c.CreateRate = 0, 10000, 2 }},
 		{"ports", []string{"ALLOWED_PORTS", "80, 1024-65535", "DENIED_PORTS", "3389"}, func(c *config.Config) {
 			c.AllowedPorts = []config.PortRange{{First: 80, Last: 80}, {First: 1024, Last: 65535}}
 			c.DeniedPorts = []config.PortRange{{First: 3389, Last: 3389}}

@@ -32,7 +32,15 @@ func TestParseAcceptsWhatTheCoreIsTold(t *testing.T) {
 		{"GATEWAY_DELIVERY", "both", func(c *config.Config) { c.Delivery = nat.DeliverBoth }},
 		{"GATEWAY_SYMMETRIC", "on", func(c *config.Config) { c.Symmetric = true }},
 		{"ZERO_PORT", "External", func(c *config.Config) { c.ZeroPort = true }},
+		{"PCP", "On", func(c *config.Config) { c.PCP = true }},
+		{"PCP", "off", func(*config.Config) {}},
+		{"UPNP", "on", func(c *config.Config) { c.UPnP = netip.MustParseAddrPort("0.0.0.0:5351") }},
+		{"UPNP", "off", func(*config.Config) {}},
+		{"UPNP_ADDR", "192.168.88.2:49000", func(*config.Config) {}},
+		{"PCP_NONCE", "strict", func(c *config.Config) { c.StrictNonce = true }},
+		{"PCP_NONCE", "Lenient", func(*config.Config) {}},
 		{"ZERO_PORT", "refuse", func(*config.Config) {}},
+		{"LEASE_POLICY", "client", func(c *config.Config) { c.LeasePolicy = nat.PolicyClient }},
 		{"LEASE_POLICY", "HOLD", func(c *config.Config) { c.LeasePolicy = nat.PolicyHold }},
 		{"MAX_LIFETIME", "90m", func(c *config.Config) { c.MaxLifetime = 90 * time.Minute }},
 		{"MAX_LIFETIME", "3600", func(c *config.Config) { c.MaxLifetime = time.Hour }},
@@ -134,5 +142,35 @@ func TestHookURL(t *testing.T) {
 		if err == nil || !strings.Contains(err.Error(), reason) || strings.Contains(err.Error(), "s3cret") {
 			t.Errorf("%q: %v, want %q and no secret", text, err, reason)
 		}
+	}
+}
+
+// UPnP is served where NAT-PMP is, unless it has an address of its own, and nowhere else than
+// the status page.
+func TestUPnPAddress(t *testing.T) {
+	t.Parallel()
+	for name, tt := range map[string]struct {
+		listen, at, http string
+		want, fails      string
+	}{
+		"as NAT-PMP":         {listen: "192.168.88.2:15351", want: "192.168.88.2:5351"},
+		"another port":       {listen: "192.168.88.2:5351", at: ":49000", want: "192.168.88.2:49000"},
+		"an address":         {at: "192.168.88.3:49000", want: "192.168.88.3:49000"},
+		"the page elsewhere": {at: ":49000", http: ":8080", want: "0.0.0.0:49000"},
+		"the page's":         {at: "192.168.88.2:8080", http: ":8080", fails: "UPNP_ADDR"},
+		"a socket for it":    {at: ":8080", http: "unix:/run/doublenat.sock", want: "0.0.0.0:8080"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			cfg, err := config.Parse(minimal("UPNP", "on", "LISTEN_ADDR", tt.listen, "UPNP_ADDR", tt.at, "HTTP_ADDR", tt.http), noFile)
+			switch {
+			case tt.fails != "":
+				if err == nil || !strings.Contains(err.Error(), tt.fails) {
+					t.Errorf("error %v", err)
+				}
+			case err != nil || cfg.UPnP.String() != tt.want:
+				t.Errorf("%v, %v, want %s", cfg.UPnP, err, tt.want)
+			}
+		})
 	}
 }

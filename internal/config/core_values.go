@@ -30,25 +30,34 @@ func parseDelivery(s string) (nat.Delivery, error) {
 }
 
 // parseZeroPort says whether requests for internal port 0 are granted.
-func parseZeroPort(s string) (bool, error) {
-	switch strings.ToLower(s) {
-	case "external":
+func parseZeroPort(s string) (bool, error) { return either(s, "external", "refuse") }
+
+// parseSwitch says whether a protocol is spoken that is not by itself.
+func parseSwitch(s string) (bool, error) { return either(s, "on", "off") }
+
+// parseNonce says whether nonces are strict.
+func parseNonce(s string) (bool, error) { return either(s, "strict", "lenient") }
+
+// either says which of two words a value is.
+func either(s, yes, no string) (bool, error) {
+	switch {
+	case strings.EqualFold(s, yes):
 		return true, nil
-	case "refuse":
+	case strings.EqualFold(s, no):
 		return false, nil
 	default:
-		return false, errors.New("is neither refuse nor external")
+		return false, errors.New("is neither " + no + " nor " + yes)
 	}
 }
 
 // parsePolicy reads a [nat.LeasePolicy].
 func parsePolicy(s string) (nat.LeasePolicy, error) {
-	for _, p := range []nat.LeasePolicy{nat.PolicyClient, nat.PolicyHold} {
+	for _, p := range []nat.LeasePolicy{nat.PolicyAuto, nat.PolicyClient, nat.PolicyHold} {
 		if strings.EqualFold(s, p.String()) {
 			return p, nil
 		}
 	}
-	return 0, errors.New("is neither client nor hold")
+	return 0, errors.New("is neither auto nor client nor hold")
 }
 
 // parseLifetime reads a duration as Go writes it, or a number of seconds.

@@ -45,16 +45,37 @@ func parseEndpoint(s string) (Endpoint, error) {
 			return Endpoint{}, err
 		}
 	case strings.ContainsAny(addr.Zone(), "[]%:"):
-		return Endpoint{}, errors.New("has a zone that is no name of an interface")
+		return Endpoint{}, errors.New("has a zone that is not an interface name")
 	case !oneHost(addr):
 		return Endpoint{}, errNoHost
 	}
 	return Endpoint{Host: host, Port: port}, nil
 }
 
+// stunPort is where STUN servers listen (RFC 8489 §18.6).
+const stunPort = 3478
+
+// parseSTUN reads the host and port of a STUN server.
+func parseSTUN(s string) (Endpoint, error) {
+	if scheme, _, ok := strings.Cut(s, ":"); ok && (scheme == "stun" || scheme == "stuns" || scheme == "turn") {
+		return Endpoint{}, fmt.Errorf("has %s: before it: a host, and a port if it is not 3478, are enough", scheme)
+	}
+	server, err := parseEndpoint(s)
+	if err != nil {
+		return Endpoint{}, err
+	}
+	if addr, err := netip.ParseAddr(server.Host); err == nil && !addr.Is4() {
+		return Endpoint{}, errors.New("is IPv6, but the public address is IPv4")
+	}
+	if server.Port == 0 {
+		server.Port = stunPort
+	}
+	return server, nil
+}
+
 // The reasons for what names a host and more, or less.
 var (
-	errUserinfo = errors.New("has a user before an @ in it, which has no place there")
+	errUserinfo = errors.New("has a user name before an @, which is not allowed here")
 	errNoHost   = errors.New("is not the address of one host")
 )
 

@@ -48,6 +48,9 @@ func ParseListenAddress(s string) (ListenAddress, error) {
 		}
 		return ListenAddress{Network: "unix", Address: file}, nil
 	}
+	if _, err := parsePort(s); err == nil {
+		return ListenAddress{}, fmt.Errorf("is a port alone: write :%s for every address of this host, or 127.0.0.1:%s for this host only", s, s)
+	}
 	host, port, err := splitPort(s)
 	if err != nil {
 		return ListenAddress{}, err

@@ -5,11 +5,13 @@ import (
 	"errors"
 	"fmt"
 	"net/netip"
+	"slices"
 	"strings"
 
 	"github.com/caarlos0/env/v11"
 
 	"doublenat/internal/nat"
+	"doublenat/internal/realm"
 )
 
 // The ports of the services api and api-ssl of RouterOS.
@@ -56,8 +58,15 @@ func Parse(environ map[string]string, readFile func(name string) ([]byte, error)
 
 	p := newParser()
 	mode := p.tls(environ, given)
+	to := value(p, "VPN_GATEWAY", given.Gateway, parseGateway)
 	cfg := Config{
-		Gateway:        value(p, "VPN_GATEWAY", given.Gateway, parseGateway),
+		GatewayKind:    to.kind,
+		Gateway:        to.address,
+		Description:    to.description,
+		Pool:           p.pool(given, to, readFile),
+		PoolFile:       given.PoolFile,
+		PublicAddress:  value(p, "PUBLIC_ADDRESS", given.PublicAddress, parseHost),
+		STUNServer:     value(p, "STUN_SERVER", given.STUNServer, parseSTUN),
 		Router:         value(p, "MIKROTIK_API_ADDRESS", given.Router, parseEndpoint),
 		RouterPassword: p.password(environ, given, readFile),
 		RouterUser:     value(p, "MIKROTIK_API_USER", given.User, parseUser),
@@ -70,9 +79,12 @@ func Parse(environ map[string]string, readFile func(name string) ([]byte, error)
 		DeniedClients:  value(p, "DENIED_CLIENTS", given.DeniedClients, parsePrefixes),
 		ClientRate:     value(p, "CLIENT_RATE", given.ClientRate, parseRate),
 		NewClientRate:  value(p, "NEW_CLIENT_RATE", given.NewClientRate, parseRate),
+		CreateRate:     value(p, "CREATE_RATE", given.CreateRate, parseRate),
 		AllowedPorts:   value(p, "ALLOWED_PORTS", given.AllowedPorts, parsePorts),
 		DeniedPorts:    value(p, "DENIED_PORTS", given.DeniedPorts, parsePorts),
 		ZeroPort:       value(p, "ZERO_PORT", given.ZeroPort, parseZeroPort),
+		PCP:            value(p, "PCP", given.PCP, parseSwitch),
+		StrictNonce:    value(p, "PCP_NONCE", given.PCPNonce, parseNonce),
 		Announce:       value(p, "ANNOUNCE", given.Announce, parseAnnounce),
 		GatewayWindow:  value(p, "GATEWAY_WINDOW", given.GatewayWindow, parseWindow),
 		Delivery:       value(p, "GATEWAY_DELIVERY", given.Delivery, parseDelivery),
@@ -96,6 +108,7 @@ func Parse(environ map[string]string, readFile func(name string) ([]byte, error)
 		LogLevel:     value(p, "LOG_LEVEL", given.LogLevel, parseLevel),
 		LogFormat:    value(p, "LOG_FORMAT", given.LogFormat, parseFormat),
 	}
+	cfg.UPnP = p.device(given, cfg.Listen)
 	readOnly, dryRun := value(p, "READ_ONLY", given.ReadOnly, parseBool), value(p, "DRY_RUN", given.DryRun, parseBool)
 	cfg.ReadOnly = readOnly || dryRun
 	if cfg.Router.Port == 0 {
@@ -104,11 +117,16 @@ func Parse(environ map[string]string, readFile func(name string) ([]byte, error)
 			cfg.Router.Port = apiTLSPort
 		}
 	}
+	cfg.InInterface = cmp.Or(cfg.InInterface, to.iface)
 	p.contradictions(environ, given, cfg)
+	p.kindContradictions(given, cfg, to)
+	if to.kind == GatewayPool {
+		p.poolContradictions(environ, given, cfg, to)
+	}
 	if len(p.errs) > 0 {
 		return Config{}, errors.Join(p.errs...)
 	}
-	cfg.Warnings = append(misspelled(environ), exposed(cfg)...)
+	cfg.Warnings = slices.Concat(misspelled(environ), exposed(cfg), idlePool(cfg), suspicious(environ))
 	return cfg, nil
 }
 
@@ -163,7 +181,7 @@ func (p *parser) contradictions(environ map[string]string, given raw, cfg Config
 	if reason := cmp.Or(misdirected(cfg), tooMany(cfg)); reason != "" {
 		p.fail("STATIC_MAPPINGS", given.Static, reason)
 	} else if cfg.Symmetric && severalPorts(cfg.Static) {
-		p.fail("STATIC_MAPPINGS", given.Static, "has more than one port in it, and with GATEWAY_SYMMETRIC the tunnel has one")
+		p.fail("STATIC_MAPPINGS", given.Static, "has more than one port in it, and with GATEWAY_SYMMETRIC the gateway grants one")
 	}
 	if nobodyLeft(cfg) {
 		p.fail("DENIED_CLIENTS", given.DeniedClients, "has all of ALLOWED_CLIENTS in it, so that nobody may ask")
@@ -178,8 +196,7 @@ func exposed(cfg Config) []string {
 		}
 	}
 	addr, err := netip.ParseAddr(cfg.Router.Host)
-	if err != nil || cfg.RouterTLS || addr.IsPrivate() || addr.IsLoopback() || addr.IsLinkLocalUnicast() ||
-		netip.MustParsePrefix("100.64.0.0/10").Contains(addr) {
+	if err != nil || cfg.RouterTLS || !realm.Public(addr) {
 		return nil
 	}
 	return []string{

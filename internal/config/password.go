@@ -29,26 +29,64 @@ func (p *parser) password(environ map[string]string, given raw, readFile func(st
 	if _, ok := environ[inline]; ok {
 		return routeros.NewSecret(given.Password)
 	}
-	if dir := environ[credentials]; dir != "" {
-		return p.passwordIn(filepath.Join(dir, credentialName), file, readFile)
+	if credential, ok := Credential(environ); ok {
+		return p.passwordIn(credential, file, readFile)
 	}
 	p.fail(inline, "", "is not set, nor is "+file)
 	return routeros.Secret{}
+}
+
+// Credential returns the file in which systemd hands the password to the service
+// (LoadCredential=router-password:…), and false where it is not the one that counts: a
+// variable goes before it.
+func Credential(environ map[string]string) (file string, ok bool) {
+	dir := environ[credentials]
+	_, inline := environ["MIKROTIK_API_PASSWORD"]
+	if dir == "" || inline || environ["MIKROTIK_API_PASSWORD_FILE"] != "" {
+		return "", false
+	}
+	return filepath.Join(dir, credentialName), true
 }
 
 // passwordIn reads a file with a password; variable is what named it.
 func (p *parser) passwordIn(name, variable string, readFile func(string) ([]byte, error)) routeros.Secret {
 	content, err := readFile(name)
 	if err != nil {
-		p.fail(variable, name, "cannot be read: "+err.Error())
+		p.fail(variable, name, unreadable(err))
 		return routeros.Secret{}
 	}
-	text := strings.TrimSuffix(strings.TrimSuffix(string(content), "\n"), "\r")
+	// Editors of Windows put a byte order mark before the text.
+	text := strings.TrimPrefix(string(content), "\ufeff")
+	text = strings.TrimSuffix(strings.TrimSuffix(text, "\n"), "\r")
 	switch {
 	case text == "":
 		p.fail(variable, name, "is an empty file")
+	case strings.HasPrefix(text, "\xff\xfe"), strings.HasPrefix(text, "\xfe\xff"):
+		p.fail(variable, name, "is a file in UTF-16: save it as UTF-8 or plain text")
 	case strings.ContainsAny(text, "\r\n\x00"):
 		p.fail(variable, name, "is a file with more than one line")
 	}
 	return routeros.NewSecret(text)
+}
+
+// suspicious warns of a password in the environment that has in it what env files and
+// shells add by mistake: there quotes are taken literally, and a line end stays.
+func suspicious(environ map[string]string) []string {
+	const name = "MIKROTIK_API_PASSWORD"
+	text := environ[name]
+	quoted := false
+	for _, q := range []string{`"`, "'"} {
+		quoted = quoted || len(text) >= 2 && strings.HasPrefix(text, q) && strings.HasSuffix(text, q)
+	}
+	var all []string
+	if quoted {
+		all = append(all, name+" begins and ends with a quote, which is part of the password: leave the quotes out, unless the router's password has them")
+	}
+	if strings.ContainsAny(text, "\r\n") {
+		all = append(all, name+" has a line end in it, which is part of the password: was it read from a file? MIKROTIK_API_PASSWORD_FILE ignores the one at its end")
+	}
+	if strings.HasPrefix(text, "\ufeff") {
+		all = append(all, name+" begins with a byte order mark, which is part of the password: save the file that it comes from as UTF-8 without one")
+	}
+	return all
 }

@@ -43,7 +43,7 @@ func parseRange(s string) (PortRange, error) {
 	return PortRange{First: low, Last: high}, nil
 }
 
-// maxRate bounds CLIENT_RATE and NEW_CLIENT_RATE.
+// maxRate bounds CLIENT_RATE, NEW_CLIENT_RATE and CREATE_RATE.
 const maxRate = 10_000
 
 // parseRate reads a number a second from 0, for no bound, to maxRate.

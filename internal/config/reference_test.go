@@ -5,6 +5,8 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"regexp"
+	"slices"
 	"strings"
 	"testing"
 
@@ -24,7 +26,7 @@ const (
 func TestDocumentsHoldTheReference(t *testing.T) {
 	t.Parallel()
 	for name, content := range map[string]string{
-		"README.md":         table(),
+		"README.md":         table(t),
 		"docs/operation.md": sections(),
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -52,12 +54,29 @@ func TestDocumentsHoldTheReference(t *testing.T) {
 	}
 }
 
-// table is the short form: one row for each variable.
-func table() string {
+// first are the settings that README shows: they keep their names and their meaning
+// whatever else changes. All others are in docs/operation.md.
+var first = []string{
+	"VPN_GATEWAY", "MIKROTIK_API_ADDRESS", "MIKROTIK_API_PASSWORD", "LISTEN_ADDR",
+	"MIKROTIK_API_USER", "MIKROTIK_API_TLS", "MIKROTIK_IN_INTERFACE", "LOG_LEVEL",
+}
+
+// table is the short form: one row for each of the first variables, with what it
+// does in one sentence and a link to the rest.
+func table(t *testing.T) string {
+	t.Helper()
 	var b strings.Builder
-	b.WriteString("| variable | default | what it is for |\n|---|---|---|\n")
-	for _, v := range config.Reference() {
-		fmt.Fprintf(&b, "| `%s` | %s | %s |\n", v.Name, standard(v), v.Help)
+	b.WriteString("| variable | default | example | |\n|---|---|---|---|\n")
+	all := config.Reference()
+	for _, name := range first {
+		i := slices.IndexFunc(all, func(v config.Variable) bool { return v.Name == name })
+		if i < 0 {
+			t.Fatalf("the setting %s is gone", name)
+		}
+		v := all[i]
+		help, _, _ := strings.Cut(v.Help, ". ")
+		fmt.Fprintf(&b, "| [`%s`](docs/operation.md#%s) | %s | `%s` | %s. |\n",
+			v.Name, strings.ToLower(v.Name), standard(v), v.Example, strings.TrimSuffix(help, "."))
 	}
 	return b.String()
 }
@@ -83,6 +102,50 @@ func standard(v config.Variable) string {
 	default:
 		// Room to break the line in a narrow column.
 		return "`" + strings.ReplaceAll(v.Default, ",", "`, `") + "`"
+	}
+}
+
+// TestSettingsAreDescribedOnce: no page has a list or a table of settings of its own, whose words
+// would drift from those of the tags, but the page that a setting's own words lead to.
+func TestSettingsAreDescribedOnce(t *testing.T) {
+	t.Parallel()
+	root := filepath.Join("..", "..")
+	pages, err := filepath.Glob(filepath.Join(root, "*.md"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	more, err := filepath.Glob(filepath.Join(root, "docs", "*.md"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	entry := regexp.MustCompile("^(?:[-*] |\\| *)\\[?`?([A-Z][A-Z_]+)`?(?:\\]\\([^)]*\\))?(?:$|:| *\\| *[^| ])")
+	help := make(map[string]string)
+	for _, v := range config.Reference() {
+		help[v.Name] = v.Help
+	}
+	if found := entry.FindStringSubmatch("- `VPN_GATEWAY`: a box"); found == nil || help[found[1]] == "" {
+		t.Fatal("nothing would be found")
+	}
+	for _, page := range append(pages, more...) {
+		text, err := os.ReadFile(page)
+		if err != nil {
+			t.Fatal(err)
+		}
+		name := filepath.Base(page)
+		if name == "CHANGELOG.md" {
+			continue // it tells what is new about them
+		}
+		before, rest, _ := strings.Cut(string(text), begin)
+		_, after, _ := strings.Cut(rest, end)
+		lines := strings.Split(before+after, "\n")
+		for i, line := range lines {
+			heads := i+1 < len(lines) && strings.HasPrefix(lines[i+1], "|---")
+			found := entry.FindStringSubmatch(line)
+			if found == nil || heads || help[found[1]] == "" || strings.Contains(help[found[1]], "docs/"+name) {
+				continue
+			}
+			t.Errorf("%s describes %s by itself: %s", name, found[1], line)
+		}
 	}
 }
 

@@ -27,7 +27,43 @@ var nonsense = map[string][][2]string{
 		{"10.2.0.1:+1", `port "+1"`},
 		{"10.2.0.1 ", "not an IP address"},
 		{"10.2.0.1:1:2", "host:port"},
-		{"admin:s3cretpw@10.2.0.1", "a user before an @"},
+		{"admin:s3cretpw@10.2.0.1", "a user name before an @"},
+		{"natpmp://gateway", "not an IP address"},
+		{"natpmp://admin:s3cretpw@10.2.0.1", "a user name before an @"},
+		{"upnp://10.2.0.1", `the kind "upnp"`},
+		{"pcp://gateway", "not an IP address"},
+		{"igd://[fd00::1]", "IPv6"},
+		{"igd+http://box.lan/desc.xml", "not an IP address"},
+		{"igd+http://admin:s3cretpw@192.168.1.1/", "a user name before an @"},
+		{"igd+http:///rootDesc.xml", "is not a URL such as"},
+		{"auto://192.168.1.1:1", "has a port"},
+		{"auto://gateway", "not an IP address"},
+		{"auto:192.168.1.1", "has no // between auto: and the address"},
+		{"pool:", "no port in it"},
+		{"pool:0", `"0" in it, which is not a port`},
+		{"pool:1-65536", `"1-65536" in it`},
+		{"pool:80/sctp", "tcp or udp"},
+		{"pool:80:", "two sides of the colon"},
+		{"pool:80-90:8080-8089", "two sides of the colon"},
+		{"pool:80,80/tcp", "a port in it twice"},
+		{"pool:80:1,81:1", "arrive at port 1"},
+		{"pool:1-65535", "more than 16384 ports"},
+		{"pool:80%", "not an interface name"},
+		{"pool:80%\x01", "not an interface name"},
+	},
+	"GATEWAY_POOL_FILE": {{"/no/such/file", "cannot be read"}},
+	"PUBLIC_ADDRESS": {
+		{"x", "not an IP address"},
+		{"2001:db8::1", "IPv6"},
+		{"0.0.0.0", "one host"},
+	},
+	"STUN_SERVER": {
+		{"stun:203.0.113.7", "has stun: before it"},
+		{"203.0.113.7:0", `port "0"`},
+		{"[2001:db8::1]:3478", "is IPv6"},
+		{"0.0.0.0", "one host"},
+		{"me:s3cretpw@203.0.113.7", "a user name before an @"},
+		{"203.0.113", "neither a host name"},
 	},
 	"MIKROTIK_API_ADDRESS": {
 		{"http://192.168.88.1", "URL"},
@@ -52,9 +88,9 @@ var nonsense = map[string][][2]string{
 		{"::", "one host"},
 		{"[ff02::1]:8728", "one host"},
 		{"::ffff:0.0.0.0", "one host"},
-		{"admin:s3cretpw@host", "a user before an @"},
-		{"admin:s3cret:pw@host:8728", "a user before an @"},
-		{"s3cretpw@", "a user before an @"},
+		{"admin:s3cretpw@host", "a user name before an @"},
+		{"admin:s3cret:pw@host:8728", "a user name before an @"},
+		{"s3cretpw@", "a user name before an @"},
 		{"https://admin:s3cretpw@host", "URL"},
 	},
 	"MIKROTIK_API_PASSWORD_FILE": {{"/no/such/file", "cannot be read"}},
@@ -85,7 +121,7 @@ var nonsense = map[string][][2]string{
 		{"[::]:5351", "IPv6"},
 		{"224.0.0.1:5351", "one host"},
 		{"255.255.255.255:5351", "one host"},
-		{"admin:s3cretpw@192.168.88.2:5351", "a user before an @"},
+		{"admin:s3cretpw@192.168.88.2:5351", "a user name before an @"},
 		{"10.2.0.1:5351", "VPN_GATEWAY"},
 	},
 	"ALLOWED_CLIENTS": {
@@ -105,6 +141,7 @@ var nonsense = map[string][][2]string{
 	},
 	"CLIENT_RATE":     {{"-1", "0 to 10000"}, {"10001", "0 to 10000"}, {"50/s", "0 to 10000"}},
 	"NEW_CLIENT_RATE": {{"1.5", "0 to 10000"}},
+	"CREATE_RATE":     {{"ten", "0 to 10000"}},
 	"ALLOWED_PORTS": {
 		{"0", `"0"`},
 		{"65536", `"65536"`},
@@ -118,6 +155,7 @@ var nonsense = map[string][][2]string{
 	"DRY_RUN":      {{"maybe", "neither true nor false"}},
 	"HTTP_ADDR": {
 		{"127.0.0.1", "no port"},
+		{"8080", "is a port alone: write :8080 for every address of this host, or 127.0.0.1:8080 for this host only"},
 		{"127.0.0.1:0", "not from 1 to 65535"},
 		{"nat.lan:8080", "not an IP address and port"},
 		{"unix:run/http.sock", "no absolute path"},
@@ -127,7 +165,7 @@ var nonsense = map[string][][2]string{
 		{"unix:/a\x00b", "zero byte"},
 		{"224.0.0.1:8080", "one host"},
 		{"255.255.255.255:8080", "one host"},
-		{"admin:s3cretpw@127.0.0.1:8080", "a user before an @"},
+		{"admin:s3cretpw@127.0.0.1:8080", "a user name before an @"},
 	},
 	"HTTP_HOSTS": {
 		{"nat lan", `"nat lan"`},
@@ -155,8 +193,12 @@ var nonsense = map[string][][2]string{
 	"GATEWAY_WINDOW":          {{"0", "1 to 256"}, {"257", "1 to 256"}, {"-1", "1 to 256"}, {"16.0", "1 to 256"}, {"many", "1 to 256"}},
 	"GATEWAY_DELIVERY":        {{"outer", "none of internal, external and both"}},
 	"GATEWAY_SYMMETRIC":       {{"port", "neither true nor false"}},
+	"PCP":                     {{"yes", "neither off nor on"}, {"1", "neither off nor on"}},
+	"UPNP":                    {{"igd", "neither off nor on"}},
+	"UPNP_ADDR":               {{"5351", ""}, {":0", "not from 1 to 65535"}, {"[::1]:5351", "IPv6"}, {"239.255.255.250:1900", ""}, {"router:5351", "not an IP address"}},
+	"PCP_NONCE":               {{"off", "neither lenient nor strict"}},
 	"ZERO_PORT":               {{"allow", "neither refuse nor external"}, {"0", "neither refuse nor external"}},
-	"LEASE_POLICY":            {{"keep", "neither client nor hold"}},
+	"LEASE_POLICY":            {{"keep", "neither auto nor client nor hold"}},
 	"MAX_LIFETIME":            {{"59s", "1m to 24h"}, {"25h", "1m to 24h"}, {"1h0.5s", "whole seconds"}, {"-1", "1m to 24h"}, {"two hours", "duration"}, {"99999999999999999999", "duration"}},
 	"COMPANION":               {{"both", "neither true nor false"}},
 	"MAX_MAPPINGS":            {{"0", "1 to 16384"}, {"16385", "1 to 16384"}, {"all", "1 to 16384"}},
@@ -227,6 +269,9 @@ func rejects(t *testing.T, v config.Variable, text, reason string) {
 	environ := minimal(v.Name, text)
 	if v.Name == "MIKROTIK_API_PASSWORD_FILE" {
 		delete(environ, "MIKROTIK_API_PASSWORD")
+	}
+	if v.Name == "GATEWAY_POOL_FILE" {
+		environ["VPN_GATEWAY"] = "pool:%ether1"
 	}
 	got, err := config.Parse(environ, noFile)
 	if err == nil {
@@ -316,7 +361,7 @@ func TestParseReportsAllErrors(t *testing.T) {
 			want = append(want, v.Name)
 		case v.Secret:
 			want = append(want, v.Name) // missing
-		case v.Name == "MIKROTIK_API_PASSWORD_FILE":
+		case v.Name == "MIKROTIK_API_PASSWORD_FILE", v.Name == "GATEWAY_POOL_FILE": // read where they count
 		default:
 			environ[v.Name] = nonsense[v.Name][0][0]
 			want = append(want, v.Name)
@@ -353,7 +398,7 @@ func TestParseRequired(t *testing.T) {
 	for _, environ := range []map[string]string{nil, {}, {"VPN_GATEWAY": "", "MIKROTIK_API_ADDRESS": ""}} {
 		_, err := config.Parse(environ, noFile)
 		want := []string{
-			"VPN_GATEWAY is not set; allowed: IPv4 address, with or without :port; example: VPN_GATEWAY=10.2.0.1",
+			"VPN_GATEWAY is not set; allowed: IPv4 address, with or without natpmp://, pcp://, igd:// or auto:// before it and :port behind it; auto: alone; igd+http:// and the URL of a description; or pool: and a list of ports; example: VPN_GATEWAY=10.2.0.1",
 			"MIKROTIK_API_ADDRESS is not set; allowed: host name or IP address, with or without :port; example: MIKROTIK_API_ADDRESS=192.168.88.1",
 			"MIKROTIK_API_PASSWORD is not set, nor is MIKROTIK_API_PASSWORD_FILE; allowed: text; set and empty for a user without a password; example: MIKROTIK_API_PASSWORD=correct horse",
 		}

@@ -81,7 +81,7 @@ func (p *parser) authorities(name string, readFile func(string) ([]byte, error))
 	}
 	content, err := readFile(name)
 	if err != nil {
-		p.fail(variable, name, "cannot be read: "+err.Error())
+		p.fail(variable, name, unreadable(err))
 		return nil
 	}
 	pool := x509.NewCertPool()

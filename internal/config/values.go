@@ -20,27 +20,6 @@ const (
 	announcePort = 5350
 )
 
-// parseGateway reads a unicast IPv4 address with an optional port.
-func parseGateway(s string) (netip.AddrPort, error) {
-	host, port, err := splitPort(s)
-	if err != nil {
-		return netip.AddrPort{}, err
-	}
-	addr, err := netip.ParseAddr(host)
-	switch {
-	case err != nil:
-		return netip.AddrPort{}, errors.New("is not an IP address")
-	case !addr.Is4():
-		return netip.AddrPort{}, errors.New("is IPv6, which NAT-PMP does not know")
-	case !oneHost(addr):
-		return netip.AddrPort{}, errNoHost
-	}
-	if port == 0 {
-		port = natpmpPort
-	}
-	return netip.AddrPortFrom(addr, port), nil
-}
-
 // parseListen reads "a.b.c.d:port" or ":port".
 func parseListen(s string) (netip.AddrPort, error) {
 	if strings.HasPrefix(s, ":") {
@@ -55,7 +34,7 @@ func parseListen(s string) (netip.AddrPort, error) {
 	case err != nil:
 		return netip.AddrPort{}, errors.New("is not an IP address and port")
 	case !addr.Is4():
-		return netip.AddrPort{}, errors.New("is IPv6, which NAT-PMP does not know")
+		return netip.AddrPort{}, errors.New("is IPv6, which NAT-PMP does not support")
 	case !addr.IsUnspecified() && !oneHost(addr):
 		return netip.AddrPort{}, errNoHost
 	case port == 0:

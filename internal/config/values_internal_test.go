@@ -7,6 +7,8 @@ import (
 	"slices"
 	"strings"
 	"testing"
+
+	"doublenat/internal/nat"
 )
 
 // FuzzValues gives one text to every parser. None may panic, and what one
@@ -20,13 +22,24 @@ func FuzzValues(f *testing.F) {
 	for _, seed := range []string{
 		"", ":", "[", "]", "[]:1", "[::1]:80", "[fe80::1%eth0]:1", "fe80::1%25", "1.2.3.4:65535", "a:1:2", "on:", "on:a,b", "0.0.0.0/0",
 		"10.0.0.0/8, 10.1.2.3", "::ffff:1.2.3.4", "::ffff:1.2.3.4/128", "\xff", "on:\xff",
-		"tcp:1.2.3.4:5=6, udp:1.2.3.4:5", "both:1.2.3.4:5", `/a 'b c' "d\"e" f\ g`, "/a ''",
+		"tcp:1.2.3.4:5=6, udp:1.2.3.4:5", "both:1.2.3.4:5", "pool:51413,6881:51413,20000-20099,27015/udp%ether1", "natpmp://10.2.0.1", "1 2-3\n4:5/tcp # six", `/a 'b c' "d\"e" f\ g`, "/a ''",
 	} {
 		f.Add(seed)
 	}
 	f.Fuzz(func(t *testing.T, text string) {
 		again(t, text, endpointWithPort, Endpoint.String)
-		again(t, text, parseGateway, netip.AddrPort.String)
+		again(t, text, func(s string) (netip.AddrPort, error) { return parseGatewayAddress(s, natpmpPort) }, netip.AddrPort.String)
+		_, _ = parseGateway(text)
+		if list, err := ParsePool(text); err == nil {
+			texts := make([]string, len(list))
+			for i, p := range list {
+				texts[i] = fmt.Sprintf("%d:%d%s", p.External, p.Inner, map[nat.Protocol]string{nat.UDP: "/udp", nat.TCP: "/TCP"}[p.Protocol])
+			}
+			second, err := ParsePool(strings.Join(texts, "\n"))
+			if err != nil || !slices.Equal(list, second) {
+				t.Errorf("%q: %v, then %v (%v)", text, list, second, err)
+			}
+		}
 		again(t, text, parseListen, netip.AddrPort.String)
 		again(t, text, parsePrefix, netip.Prefix.String)
 		if list, err := parsePrefixes(text); err == nil {

@@ -40,6 +40,21 @@ func TestParseWarnings(t *testing.T) {
 		}},
 		{"public with TLS", []string{"MIKROTIK_API_ADDRESS", "8.8.8.8", "MIKROTIK_API_TLS", "1"}, nil},
 		{"shared address", []string{"MIKROTIK_API_ADDRESS", "100.64.0.1"}, nil},
+		{"password in quotes", []string{"MIKROTIK_API_PASSWORD", `"hunter2"`}, []string{
+			"MIKROTIK_API_PASSWORD begins and ends with a quote, which is part of the password: leave the quotes out, unless the router's password has them",
+		}},
+		{"password in single quotes with a line end in it", []string{"MIKROTIK_API_PASSWORD", "'hunter\n2'"}, []string{
+			"MIKROTIK_API_PASSWORD begins and ends with a quote, which is part of the password: leave the quotes out, unless the router's password has them",
+			"MIKROTIK_API_PASSWORD has a line end in it, which is part of the password: was it read from a file? MIKROTIK_API_PASSWORD_FILE ignores the one at its end",
+		}},
+		{"password with a line end", []string{"MIKROTIK_API_PASSWORD", "hunter2\r"}, []string{
+			"MIKROTIK_API_PASSWORD has a line end in it, which is part of the password: was it read from a file? MIKROTIK_API_PASSWORD_FILE ignores the one at its end",
+		}},
+		{"password with a byte order mark", []string{"MIKROTIK_API_PASSWORD", "\ufeffhunter2"}, []string{
+			"MIKROTIK_API_PASSWORD begins with a byte order mark, which is part of the password: save the file that it comes from as UTF-8 without one",
+		}},
+		{"quote as a password", []string{"MIKROTIK_API_PASSWORD", `"`}, nil},
+		{"quote in a password", []string{"MIKROTIK_API_PASSWORD", `"a`}, nil},
 		{"loopback", []string{"MIKROTIK_API_ADDRESS", "::1"}, nil},
 	}
 	for _, tt := range tests {

@@ -74,11 +74,11 @@ func TestAdoptionAfterKill(t *testing.T) {
 	}
 }
 
-// With a lease of a minute the client that does not come back loses its mapping
-// after that minute, and the others keep theirs.
+// With policy client and a lease of a minute the client that does not come back loses its
+// mapping after that minute, and the others keep theirs.
 func TestAdoptionLastsOneLease(t *testing.T) {
 	t.Parallel()
-	onBench(t, lab.BenchConfig{}, func(r *rig) {
+	onBench(t, lab.BenchConfig{Environ: map[string]string{"LEASE_POLICY": "client"}}, func(r *rig) {
 		first := r.mapped(alice, natpmp.OpMapTCP, 6881)
 		r.mapped(bob, natpmp.OpMapTCP, 22)
 		before := r.ids("default")

@@ -174,6 +174,7 @@ func TestUserWithoutRights(t *testing.T) {
 			if err := r.Router.Set("/user/group", "doublenat", routerostest.Row{"policy": policy}); err != nil {
 				r.t.Fatal(err)
 			}
+			r.Router.Disconnect() // rights are those of the login
 		}
 		r.mapped(bob, natpmp.OpMapUDP, 53)
 		rights("read,api,test")

@@ -5,6 +5,9 @@ import (
 	"log/slog"
 	"net"
 	"sync/atomic"
+	"time"
+
+	"golang.org/x/time/rate"
 
 	"doublenat/internal/config"
 	"doublenat/natpmp"
@@ -36,9 +39,9 @@ func (a *announcer) run(ctx context.Context, cfg natpmp.AnnouncerConfig) error {
 	return current.Run(ctx)
 }
 
-// links sends announcements on the links that there are when a series begins: this
-// host's LAN may come up after doublenat, and its address may change. It is used by
-// the announcer's goroutine alone.
+// links finds the links on which announcements are sent: this host's LAN may come up
+// after doublenat, and its address may change. It is used by the announcer's goroutine
+// alone.
 type links struct {
 	// find returns what sends on the present links, or nil and why there is nothing.
 	find func() (natpmp.AnnouncementSender, string)
@@ -46,27 +49,34 @@ type links struct {
 	expected bool
 	log      *slog.Logger
 
-	sender natpmp.AnnouncementSender // nil if there was no link at the last look
-	told   string                    // what the log has about that look
+	found bool   // at the look of which the log was told last
+	told  string // what the log has about that look
+	lines *rate.Limiter
 }
 
-var _ natpmp.AnnouncementSender = (*links)(nil)
+// A link that goes up and down makes so many lines at once, and then one a minute.
+const linkLines = 5
 
-// newLinks returns a sender for the links of this host, on the clients' socket.
+// newLinks returns what finds the links of this host, for the clients' socket.
 func (d *Daemon) newLinks(conn net.PacketConn) *links {
 	return &links{
-		find:     func() (natpmp.AnnouncementSender, string) { return d.net.Announcements(conn, d.cfg) },
+		find: func() (natpmp.AnnouncementSender, string) {
+			return d.net.Announcements(conn, d.cfg.At(d.router.Gateway()))
+		},
 		expected: d.cfg.Announce.Mode == config.AnnounceOn, log: d.log,
+		lines: rate.NewLimiter(rate.Every(time.Minute), linkLines),
 	}
 }
 
-// prepare looks which links there are and says whether there is one. The log hears
-// of it when that is not what it was.
-func (l *links) prepare() bool {
+// look returns the links that there are. The log hears of it when they are not what
+// they were.
+func (l *links) look() []natpmp.AnnouncementLink {
 	sender, how := l.find()
 	found := sender != nil
-	news := found != (l.sender != nil) || how != l.told
-	l.sender, l.told = sender, how
+	news := (found != l.found || how != l.told) && l.lines.Allow()
+	if news {
+		l.found, l.told = found, how
+	}
 	const off = "announcements are off, clients learn of changes when they renew"
 	switch {
 	case !news:
@@ -77,10 +87,19 @@ func (l *links) prepare() bool {
 	default:
 		l.log.Info(off, "reason", how)
 	}
-	return found
+	return linksOf(sender)
 }
 
-// Announce sends the packet on each link.
-func (l *links) Announce(packet []byte) error {
-	return l.sender.Announce(packet)
+// linksOf returns the links of a sender, which is one link itself if it does not know
+// several.
+func linksOf(sender natpmp.AnnouncementSender) []natpmp.AnnouncementLink {
+	if sender == nil {
+		return nil
+	}
+	if several, ok := sender.(interface {
+		Links() []natpmp.AnnouncementLink
+	}); ok {
+		return several.Links()
+	}
+	return []natpmp.AnnouncementLink{{ID: sender, AnnouncementSender: sender}}
 }

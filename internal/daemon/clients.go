@@ -5,11 +5,12 @@ import (
 	"errors"
 	"net/netip"
 	"slices"
+	"time"
 
 	"doublenat/internal/config"
+	"doublenat/internal/datagram"
 	"doublenat/internal/frontend"
 	"doublenat/internal/nat"
-	"doublenat/natpmp"
 )
 
 // minCreateBurst is for clients that may have few mappings at a time.
@@ -18,11 +19,12 @@ const minCreateBurst = 32
 // makeFrontend makes what answers clients: who may ask, for what, and how often.
 func (d *Daemon) makeFrontend(Options) (err error) {
 	d.frontend, err = frontend.New(frontend.Config{
-		Core: d.core(), External: d.gateway.External,
-		Allow: d.cfg.AllowedClients, Deny: d.cfg.DeniedClients, Exclude: d.notAClient,
+		Core: d.core(), External: d.gateway.External, Settled: d.gateway.Settled(),
+		Allow: d.cfg.AllowedClients, Deny: d.cfg.DeniedClients, Exclude: d.notAClient, Relay: d.net.relay(),
 		ClientRate: d.cfg.ClientRate, NewClientRate: d.cfg.NewClientRate, Holds: d.holders.has,
-		CreateBurst: d.createBurst(), Mapped: d.stands,
-		Ports: d.allows, ZeroPort: d.cfg.ZeroPort,
+		CreateBurst: d.createBurst(), CreateRate: d.createRate(), CreateRateBurst: d.cfg.MaxMappings, Mapped: d.stands,
+		Ports: d.allows, ZeroPort: d.cfg.ZeroPort, StrictNonce: d.cfg.StrictNonce,
+		Mappings: d.service.Mappings, Since: func() time.Time { return *d.since.Load() },
 		Logger: d.log.With("component", "frontend"),
 	})
 	if err != nil {
@@ -30,11 +32,7 @@ func (d *Daemon) makeFrontend(Options) (err error) {
 	}
 	listen := d.cfg.Listen.Addr()
 	d.internal = slices.Concat(frontend.DefaultAllow(), d.cfg.AllowedClients, []netip.Prefix{netip.PrefixFrom(listen, listen.BitLen())})
-	d.server, err = natpmp.NewServer(natpmp.ServerConfig{
-		Handler: d.timed(d.frontend), Epoch: d.epoch, Admit: d.admit, Rank: d.rank,
-		Logger: d.log.With("component", "server"),
-	})
-	return err
+	return d.makeServer()
 }
 
 // createBurst is how many new mappings a client may ask for at once: all that it may
@@ -46,35 +44,41 @@ func (d *Daemon) createBurst() int {
 	return max(2*d.cfg.MaxMappingsPerClient, minCreateBurst)
 }
 
-// rank says what a request has to lose by waiting. The public address is known and
-// needs no work; a mapping that is being deleted is not renewed but made anew, once
-// its rule is gone.
-func (d *Daemon) rank(client netip.Addr, req natpmp.Request) natpmp.Rank {
-	if !d.holders.has(client) {
-		return natpmp.RankStranger
+// createRate is how many new mappings all clients may ask for in a second. At once they
+// may have all that there can be: a whole LAN comes back after a power cut.
+func (d *Daemon) createRate() int {
+	if d.notebook != nil {
+		return 0 // As createBurst.
 	}
-	if req.Opcode == natpmp.OpExternalAddress || req.Lifetime != 0 && d.stands(keyOf(client, req)) {
-		return natpmp.RankRenewal
-	}
-	return natpmp.RankHolder
+	return d.cfg.CreateRate
 }
 
-// stands says whether there is a mapping that can be renewed.
+// rank says what a request has to lose by waiting. The public address is known and needs no
+// work; a mapping that is being deleted is not renewed but made anew, once its rule is gone.
+func (d *Daemon) rank(client netip.Addr, about datagram.Subject) datagram.Rank {
+	key := nat.Key{Client: client, Protocol: frontend.ProtocolOf(about.Protocol), InternalPort: about.Port}
+	switch {
+	case !d.holders.has(client):
+		return datagram.RankStranger
+	case about.Effect == datagram.Looks, about.Effect == datagram.Makes && d.stands(key):
+		return datagram.RankRenewal
+	default:
+		return datagram.RankHolder
+	}
+}
+
+// stands says whether there is a mapping that can be renewed. One that is about to be
+// taken down because its time is over is not: a request for it makes another.
 func (d *Daemon) stands(key nat.Key) bool {
 	m, ok := d.service.Mapping(key)
-	return ok && !m.Closing
-}
-
-// keyOf returns the mapping that a request is about.
-func keyOf(client netip.Addr, req natpmp.Request) nat.Key {
-	return nat.Key{Client: client, Protocol: nat.Protocol(req.Opcode), InternalPort: req.InternalPort}
+	return ok && !m.Closing && time.Now().Before(m.Until)
 }
 
 // notAClient says whether nothing must be forwarded to an address: the gateway's,
-// and those of the router, its end of the tunnel among them. A gateway on loopback
+// those of the router, its end of the tunnel among them, and what is no host's. A gateway on loopback
 // is one of a lab, in which all may have the one address.
 func (d *Daemon) notAClient(a netip.Addr) bool {
-	return a == d.cfg.Gateway.Addr() && !a.IsLoopback() || d.router.Owns(a)
+	return a == d.router.Gateway() && !a.IsLoopback() || d.router.Owns(a) || !d.router.Hosts(a)
 }
 
 // errLoopback is what a program meets that asks at 127.0.0.1.
@@ -106,7 +110,7 @@ func has(ranges []config.PortRange, port uint16) bool {
 // client (RFC 6886 §3.3: requests to the external address must not be accepted).
 // Internal is more than the clients' networks: the container that we run in has a
 // network of its own, and our own address may be among those that are denied.
-func (d *Daemon) admit(a natpmp.Arrival) bool {
+func (d *Daemon) admit(a datagram.Arrival) bool {
 	within := func(p netip.Prefix) bool { return p.Contains(a.Destination) }
 	if a.Destination.IsValid() && !slices.ContainsFunc(d.internal, within) {
 		return false

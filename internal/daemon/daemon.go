@@ -8,16 +8,19 @@ import (
 	"net"
 	"net/netip"
 	"sync/atomic"
+	"time"
 
 	"golang.org/x/sync/errgroup"
 
 	"doublenat/internal/config"
+	"doublenat/internal/datagram"
 	"doublenat/internal/frontend"
-	"doublenat/internal/gateway"
+	"doublenat/internal/gateway/pool"
 	"doublenat/internal/hook"
 	"doublenat/internal/nat"
 	"doublenat/internal/ops"
 	"doublenat/internal/readonly"
+	"doublenat/internal/remedy"
 	"doublenat/internal/router"
 	"doublenat/internal/static"
 	"doublenat/natpmp"
@@ -33,6 +36,11 @@ type Options struct {
 	Version string
 	// OnReady is called once clients are answered. Nil is nobody.
 	OnReady func()
+	// Supervise runs beside the daemon until its context ends, and may ask at any time
+	// whether the daemon lives, see [Daemon.Alive]. Nil is nobody.
+	Supervise func(ctx context.Context, alive func() error)
+	// Refresh asks for a look at the router now, with each value. Nil never does.
+	Refresh <-chan struct{}
 	// OnEvent is told of what happens to mappings, see [nat.Config]. Nil is nobody.
 	OnEvent func(nat.Event)
 	// Network is how the world is reached; its zero value is the host's network.
@@ -50,26 +58,38 @@ type Daemon struct {
 	onReady func()
 	net     Network
 
+	supervise func(ctx context.Context, alive func() error)
+	refreshed <-chan struct{}
+	probe     probe
+
 	epoch     *natpmp.Epoch
 	router    *router.Router
-	gateway   *gateway.Gateway
+	gateway   wayOut
+	pool      *pool.Gateway // the gateway, nil if it is of another kind
 	service   *nat.Service
 	static    *static.Keeper
 	hooks     *hook.Notifier
 	frontend  *frontend.Frontend
-	server    *natpmp.Server
+	server    *datagram.Server
+	upnp      *upnpServer // nil unless UPnP is spoken
+	updater   *frontend.Updater
 	announcer *announcer
 	holders   *holders
 	notebook  *readonly.Notebook // nil unless nothing is to be changed
 	monitor   *ops.Monitor
 	pages     *ops.Server
 	observe   func(nat.Event)
+	// reflection asks for the pool's public address, nil unless a STUN server is set.
+	reflection *reflection
 	// stopping is set once everything is taken down.
 	stopping atomic.Bool
 	// internal has the addresses at which clients may ask.
 	internal []netip.Prefix
 	// address is the last public address that was known, nil for none so far.
 	address atomic.Pointer[netip.Addr]
+	// since is when it became what it is, known or not. It is never nil, and keeps the monotonic
+	// clock: somebody may set the other one.
+	since atomic.Pointer[time.Time]
 }
 
 // New makes all parts and connects them. It starts nothing.
@@ -79,10 +99,12 @@ func New(opts Options) (*Daemon, error) {
 	}
 	d := &Daemon{
 		cfg: opts.Config, log: opts.Logger, version: opts.Version, onReady: opts.OnReady,
-		net: opts.Network.withDefaults(opts.Config), epoch: natpmp.NewEpoch(),
+		net: opts.Network.withDefaults(), epoch: natpmp.NewEpoch(),
 		announcer: newAnnouncer(), holders: newHolders(), observe: opts.OnEvent,
+		supervise: opts.Supervise, refreshed: opts.Refresh,
 	}
-	for _, step := range []func(Options) error{d.makeNotebook, d.makeRouter, d.makeGateway, d.makeService, d.makeStatic, d.makeHooks, d.makeFrontend, d.makeOps} {
+	d.sinceNow()
+	for _, step := range []func(Options) error{d.makeNotebook, d.makeRouter, d.makeGateway, d.makeService, d.makeStatic, d.makeHooks, d.makeFrontend, d.makeUPnP, d.makeOps} {
 		if err := step(opts); err != nil {
 			return nil, err
 		}
@@ -95,24 +117,17 @@ func (d *Daemon) makeRouter(opts Options) (err error) {
 	api.Dial, api.Random = d.net.DialRouter, opts.Random
 	d.router, err = router.New(router.Config{
 		API:      api,
-		Instance: d.cfg.Instance, InInterface: d.cfg.InInterface, Gateway: d.cfg.Gateway.Addr(),
+		Instance: d.cfg.Instance, InInterface: d.cfg.InInterface, Gateway: d.cfg.Gateway.Addr(), Place: Place(d.cfg),
 		// The first look at the router is the reconciler's own.
-		OnReady: func() { d.service.Reconcile() },
-		Observe: d.took(ops.HopRouter),
-		Logger:  d.log,
-	})
-	return err
-}
-
-func (d *Daemon) makeGateway(Options) (err error) {
-	d.gateway, err = gateway.New(gateway.Config{
-		Dial: d.net.DialGateway, Window: d.cfg.GatewayWindow, Symmetric: d.cfg.Symmetric,
-		Address: d.cfg.Gateway.Addr(), ListenAnnouncements: d.net.ListenAnnouncements,
-		OnStateLost:     func() { d.service.GatewayLost() },
-		OnBack:          func() { d.service.GatewayBack() },
-		OnAddressChange: d.addressChanged,
-		Observe:         d.took(ops.HopGateway),
-		Logger:          d.log.With("component", "gateway"),
+		OnReady:   func() { d.service.RouterBack(); d.monitor.Changed() },
+		OnLost:    func() { d.monitor.Changed() },
+		OnDoubt:   func() { d.service.Reconcile() },
+		OnRemoved: func() { d.service.RulesGone() },
+		OnMove:    func(from, to string) { d.monitor.RouteMoved(from, to) },
+		OnGateway: func() { d.gatewayMoved() },
+		ReadOnly:  d.notebook != nil,
+		Observe:   d.took(ops.HopRouter),
+		Logger:    d.log,
 	})
 	return err
 }
@@ -120,13 +135,13 @@ func (d *Daemon) makeGateway(Options) (err error) {
 func (d *Daemon) makeService(opts Options) (err error) {
 	onRouter, onGateway := d.layers()
 	d.service, err = nat.New(nat.Config{
-		Router: onRouter, Gateway: onGateway,
+		Router: onRouter, Gateway: onGateway, Instance: d.cfg.Instance,
 		Logger: d.log.With("component", "nat"), OnEvent: d.mappingChanged,
-		Delivery: d.cfg.Delivery, Symmetric: d.cfg.Symmetric, Policy: d.cfg.LeasePolicy, Companion: d.cfg.Companion,
+		Pool: d.cfg.Pool, Delivery: d.cfg.Delivery, Symmetric: d.cfg.Symmetric, Policy: d.cfg.LeasePolicy, Companion: d.cfg.Companion,
 		ZeroPort: d.cfg.ZeroPort, TargetPorts: d.allows,
 		MaxLifetime: d.cfg.MaxLifetime, MaxMappings: d.cfg.MaxMappings, MaxMappingsPerClient: d.cfg.MaxMappingsPerClient,
-		KeepOnShutdown: d.cfg.Shutdown == config.ShutdownKeep,
-		Random:         opts.Random,
+		KeepOnShutdown: d.cfg.Shutdown == config.ShutdownKeep, Contested: remedy.Contested(d.cfg.Instance),
+		Random: opts.Random,
 	})
 	return err
 }
@@ -137,11 +152,19 @@ func (d *Daemon) makeService(opts Options) (err error) {
 func (d *Daemon) addressChanged(before, now netip.Addr) {
 	if now.IsValid() {
 		if last := d.address.Swap(&now); last != nil && *last != now {
-			d.epoch.Reset()
+			d.monitor.AddressChanged(*last, now)
+			d.stateLost()
 		}
 	}
+	d.sinceNow()
 	d.hooks.Address(before, now)
 	d.announcer.Announce()
+}
+
+// sinceNow notes that the public address became what it is, known or not.
+func (d *Daemon) sinceNow() {
+	now := time.Now()
+	d.since.Store(&now)
 }
 
 // mappingChanged is told by the core. A port that changed behind its client's back,
@@ -150,10 +173,12 @@ func (d *Daemon) addressChanged(before, now netip.Addr) {
 func (d *Daemon) mappingChanged(ev nat.Event) {
 	d.holders.observe(ev)
 	d.static.Observe(ev)
+	d.frontend.Observe(ev)
+	d.updater.Observe(ev)
 	d.hooks.Mapping(ev)
 	d.monitor.Event(ev)
 	if ev.Kind == nat.EventLost || ev.Kind == nat.EventPortChanged && ev.Untold {
-		d.epoch.Reset()
+		d.stateLost()
 		d.announcer.Announce()
 	}
 	if d.observe != nil {
@@ -172,12 +197,17 @@ func (d *Daemon) Run(ctx context.Context) error {
 	}
 	// It is closed last: to many programs a closed port is a failure for hours.
 	defer conn.Close()
-	pages, err := d.listenHTTP(ctx)
+	device, err := d.listenUPnP(ctx)
 	if err != nil {
 		return err
 	}
+	pages, err := d.listenHTTP(ctx)
+	if err != nil {
+		device.close()
+		return err
+	}
 	d.log.InfoContext(ctx, "starting", "version", d.version, "listen", d.cfg.Listen.String(),
-		"gateway", d.cfg.Gateway.String(), "router", d.cfg.Router.String())
+		"gateway", upstream(d.cfg, d.cfg.Pool), "router", d.cfg.Router.String())
 
 	// The hops are needed until the last rule and lease are gone, and the hooks
 	// tell of that.
@@ -187,13 +217,27 @@ func (d *Daemon) Run(ctx context.Context) error {
 	below.Go(func() error { return wrap("router", d.router.Run(hops)) })
 	below.Go(func() error { return wrap("gateway", d.gateway.Run(hops)) })
 	below.Go(func() error { return wrap("hooks", d.hooks.Run(hops)) })
+	if d.reflection != nil {
+		below.Go(func() error { return wrap("stun", d.reflection.Run(hops)) })
+	}
+
+	if d.supervise != nil {
+		below.Go(func() error { d.supervise(hops, d.Alive); return nil })
+	}
 
 	above, ctx := errgroup.WithContext(ctx)
 	running := ctx
 	below.Go(func() error { d.showStatus(hops, running, pages); return nil })
 	above.Go(func() error { return wrap("server", d.server.Serve(ctx, conn)) })
 	above.Go(func() error { return wrap("announcements", d.announce(ctx, conn)) })
+	above.Go(func() error { d.updater.Run(ctx); return nil })
 	above.Go(func() error { d.profile(ctx); return nil })
+	above.Go(func() error { d.adopted(ctx); return nil })
+	if d.upnp != nil {
+		above.Go(func() error { d.upnp.run(ctx, device); return nil })
+		above.Go(func() error { d.absence().Run(ctx); return nil })
+	}
+	above.Go(func() error { d.refresh(ctx, d.refreshed); return nil })
 	above.Go(func() error { return wrap("static mappings", d.static.Run(ctx)) })
 	above.Go(func() error { return wrap("shutdown", d.service.Run(ctx)) })
 	if d.onReady != nil {
@@ -203,7 +247,7 @@ func (d *Daemon) Run(ctx context.Context) error {
 	stopHops()
 	err = errors.Join(err, below.Wait())
 	d.log.InfoContext(hops, "stopped", "clean", err == nil)
-	return err
+	return err // the process says it as its last word
 }
 
 func wrap(what string, err error) error {
@@ -217,11 +261,11 @@ func wrap(what string, err error) error {
 func (d *Daemon) announce(ctx context.Context, conn net.PacketConn) error {
 	to := d.newLinks(conn)
 	if d.cfg.Announce.Mode == config.AnnounceOff {
-		to.prepare() // It says so.
+		to.look() // It says so.
 		return nil
 	}
 	return d.announcer.run(ctx, natpmp.AnnouncerConfig{
-		Sender: to, Prepare: to.prepare, Epoch: d.epoch, Address: d.gateway.External, Logger: d.log.With("component", "announcer"),
+		Links: d.inAllWords(to.look), Epoch: d.epoch, Address: d.gateway.External, Logger: d.log.With("component", "announcer"),
 	})
 }
 

@@ -77,9 +77,25 @@ func TestFloodOnASocket(t *testing.T) { //nolint:paralleltest // see above
 // RFC 6886 §3.1 has it.
 func honestClient(t *testing.T, from netip.Addr, to netip.AddrPort) (*natpmp.Client, func() natpmp.Mapping) {
 	t.Helper()
-	client, err := natpmp.NewClient(natpmp.ClientConfig{Dial: func(context.Context) (net.Conn, error) {
+	client := clientBy(t, func() (net.Conn, error) {
 		return net.DialUDP("udp4", net.UDPAddrFromAddrPort(netip.AddrPortFrom(from, 0)), net.UDPAddrFromAddrPort(to))
-	}})
+	})
+	req := natpmp.MapRequest{Opcode: natpmp.OpMapTCP, InternalPort: 6881, Lifetime: 3600}
+	return client, func() natpmp.Mapping {
+		t.Helper()
+		m, err := client.Map(t.Context(), req)
+		if err != nil {
+			t.Fatalf("the honest client: %v", err)
+		}
+		req.SuggestedExternalPort = m.ExternalPort
+		return m
+	}
+}
+
+// clientBy returns a client over a socket of its own, which runs until the test ends.
+func clientBy(t *testing.T, dial func() (net.Conn, error)) *natpmp.Client {
+	t.Helper()
+	client, err := natpmp.NewClient(natpmp.ClientConfig{Dial: func(context.Context) (net.Conn, error) { return dial() }})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -92,16 +108,7 @@ func honestClient(t *testing.T, from netip.Addr, to netip.AddrPort) (*natpmp.Cli
 			t.Errorf("Run: %v", err)
 		}
 	})
-	req := natpmp.MapRequest{Opcode: natpmp.OpMapTCP, InternalPort: 6881, Lifetime: 3600}
-	return client, func() natpmp.Mapping {
-		t.Helper()
-		m, err := client.Map(t.Context(), req)
-		if err != nil {
-			t.Fatalf("the honest client: %v", err)
-		}
-		req.SuggestedExternalPort = m.ExternalPort
-		return m
-	}
+	return client
 }
 
 // floodSocket sends from each source in turn, as fast as the senders can.

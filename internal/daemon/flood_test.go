@@ -18,8 +18,7 @@ import (
 // The flood, and what is promised under it.
 const (
 	floodSources  = 100_000
-	floodPackets  = 1_000_000
-	floodLasts    = 10 * time.Second
+	floodRate     = 100_000  // packets a second
 	floodMemory   = 16 << 20 // bytes of heap more than before
 	floodRoutines = 600      // goroutines more than before
 	renewalBudget = 250 * time.Millisecond
@@ -32,6 +31,14 @@ const (
 	newASecond  = 50
 	maxMappings = 1024
 )
+
+// shorter is what a long test takes: less of it with -short.
+func shorter(whole, short time.Duration) time.Duration {
+	if testing.Short() {
+		return short
+	}
+	return whole
+}
 
 // watch measures the most memory and goroutines that were in use at any look.
 type watch struct {
@@ -67,6 +74,7 @@ func TestFlood(t *testing.T) { //nolint:paralleltest // see above
 	}
 	cfg.Profile.ReplyDelay = 30 * time.Millisecond
 	onBench(t, cfg, func(r *rig) {
+		lasts := shorter(10*time.Second, 3*time.Second)
 		granted := r.mapped(alice, natpmp.OpMapTCP, 6881)
 		mark, asked, lines := r.Router.Mark(), r.requests(), strings.Count(log.String(), "\n")
 		var w watch
@@ -74,10 +82,10 @@ func TestFlood(t *testing.T) { //nolint:paralleltest // see above
 		done := make(chan struct{})
 		go func() {
 			defer close(done)
-			r.flood(floodPackets)
+			r.flood(lasts)
 		}()
 		worst := time.Duration(0)
-		for renewal := range int(floodLasts / (500 * time.Millisecond)) {
+		for renewal := range int(lasts / (500 * time.Millisecond)) {
 			time.Sleep(500*time.Millisecond - worst%time.Millisecond)
 			began := time.Now()
 			again := r.ask(alice, natpmp.OpMapTCP, 6881, granted.ExternalPort)
@@ -99,11 +107,12 @@ func TestFlood(t *testing.T) { //nolint:paralleltest // see above
 			hosts[m.Key.Client] = true
 		}
 		requests, writes := r.requests()-asked, r.Router.StatsSince(mark).Writes
-		newcomers := newAtOnce + newASecond*int(floodLasts/time.Second)
-		perSource := floodPackets / floodSources
+		newcomers := newAtOnce + newASecond*int(lasts/time.Second)
+		packets := floodRate * int(lasts/time.Second)
+		perSource := packets / floodSources
 		r.t.Logf("%d packets from %d sources in %v: worst renewal %v; heap +%d KiB, goroutines +%d; "+
 			"%d forged clients let in, %d router writes, %d gateway requests, %d log lines",
-			floodPackets, floodSources, floodLasts, worst, w.mostMemory>>10, w.mostRoutines,
+			packets, floodSources, lasts, worst, w.mostMemory>>10, w.mostRoutines,
 			len(hosts)-1, writes, requests, strings.Count(log.String(), "\n")-lines)
 		for _, bound := range []struct {
 			what      string
@@ -140,7 +149,7 @@ func TestFloodWhenTheRouterHangs(t *testing.T) {
 		done := make(chan struct{})
 		go func() {
 			defer close(done)
-			r.flood(floodPackets / 5)
+			r.flood(2 * time.Second)
 		}()
 		for range 8 {
 			time.Sleep(250 * time.Millisecond)
@@ -240,17 +249,17 @@ func (r *rig) press(hosts []netip.Addr, lasts time.Duration) {
 	}
 }
 
-// flood sends so many packets, a hundred in a millisecond.
-func (r *rig) flood(packets int) {
-	const batch = 100
+// flood sends packets for as long, a hundred in a millisecond.
+func (r *rig) flood(lasts time.Duration) {
+	const batch = floodRate / 1000
 	to := netip.MustParseAddrPort(routerostest.LANAddress + ":5351")
-	for i := range packets {
+	for i := range floodRate * int(lasts/time.Second) {
 		source := i % floodSources
 		from := netip.AddrPortFrom(netip.AddrFrom4([4]byte{10, byte(100 + source>>16), byte(source >> 8), byte(source)}), uint16(1024+i%60000))
 		req := natpmp.Request{Opcode: natpmp.OpMapTCP, InternalPort: uint16(1 + i/floodSources), Lifetime: 7200}
 		r.Net.Inject(from, to, req.Append(nil))
 		if i%batch == batch-1 {
-			time.Sleep(floodLasts / (floodPackets / batch))
+			time.Sleep(time.Millisecond)
 		}
 	}
 	synctest.Wait()

@@ -32,7 +32,7 @@ func (h *holders) observe(ev nat.Event) {
 			h.keys[key] = struct{}{}
 			h.count[key.Client]++
 		}
-	case nat.EventDeleted, nat.EventExpired, nat.EventLost, nat.EventShutdown:
+	case nat.EventDeleted, nat.EventExpired, nat.EventLost, nat.EventEvicted, nat.EventShutdown:
 		if known {
 			delete(h.keys, key)
 			if h.count[key.Client]--; h.count[key.Client] == 0 {

@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"net"
-	"net/netip"
 	"os"
 	"syscall"
 	"time"
@@ -21,14 +20,14 @@ import (
 func (d *Daemon) makeOps(Options) (err error) {
 	about := ops.About{
 		Version: d.version, Instance: d.cfg.Instance,
-		Listen: d.cfg.Listen.String(), Gateway: d.cfg.Gateway.String(), Router: d.cfg.Router.String(),
-		ReadOnly: d.cfg.ReadOnly, Static: make(map[nat.Key]bool),
+		Listen: d.cfg.Listen.String(), Gateway: upstream(d.cfg, d.cfg.Pool), Router: d.cfg.Router.String(),
+		ReadOnly: d.cfg.ReadOnly, MaxMappings: d.cfg.MaxMappings, Static: make(map[nat.Key]bool),
 	}
 	for _, m := range d.cfg.Static {
 		about.Static[m.Key] = true
 	}
 	log := d.log.With("component", "http")
-	if d.monitor, err = ops.NewMonitor(ops.MonitorConfig{About: about, Parts: d.parts, Logger: log}); err != nil {
+	if d.monitor, err = ops.NewMonitor(ops.MonitorConfig{About: about, Parts: d.parts, Outline: d.outline, Alive: d.Alive, Logger: log}); err != nil {
 		return err
 	}
 	d.pages, err = ops.NewServer(ops.ServerConfig{Monitor: d.monitor, Hosts: d.cfg.HTTPHosts, Logger: log})
@@ -37,10 +36,21 @@ func (d *Daemon) makeOps(Options) (err error) {
 
 // parts asks the parts how they are. None of them waits for the network.
 func (d *Daemon) parts() ops.Parts {
-	return ops.Parts{
-		Router: d.router.Status(), Gateway: d.gateway.Stats(), Core: d.service.Status(), Mappings: d.service.Mappings(),
+	p := d.outline()
+	p.Mappings = d.service.Mappings()
+	return p
+}
+
+// outline is parts without the mappings.
+func (d *Daemon) outline() ops.Parts {
+	p := ops.Parts{
+		Router: d.router.Status(), Gateway: d.gateway.Stats(), Core: d.service.Status(),
 		Frontend: d.frontend.Stats(), Server: d.server.Stats(), Stopping: d.stopping.Load(),
 	}
+	if d.upnp != nil {
+		p.UPnP = d.upnp.server.Stats()
+	}
+	return p
 }
 
 // took returns what takes in how long a hop took.
@@ -50,12 +60,20 @@ func (d *Daemon) took(hop ops.Hop) func(time.Duration) {
 
 // timed is a handler that tells how long clients wait for their answer.
 func (d *Daemon) timed(h natpmp.Handler) natpmp.Handler {
-	return natpmp.HandlerFunc(func(ctx context.Context, client netip.AddrPort, req natpmp.Request) natpmp.Reply {
-		start := time.Now()
-		reply := h.ServeNATPMP(ctx, client, req)
-		d.monitor.Observe(ops.HopLAN, time.Since(start))
+	return natpmp.HandlerFunc(func(ctx context.Context, from natpmp.Arrival, req natpmp.Request) natpmp.Reply {
+		reply := h.ServeNATPMP(ctx, from, req)
+		d.monitor.Observe(ops.HopLAN, time.Since(from.At))
 		return reply
 	})
+}
+
+// atOnce is the frontend's, and tells the same.
+func (d *Daemon) atOnce(from natpmp.Arrival, req natpmp.Request) (natpmp.Reply, bool) {
+	reply, ok := d.frontend.AtOnce(from, req)
+	if ok {
+		d.monitor.Observe(ops.HopLAN, time.Since(from.At))
+	}
+	return reply, ok
 }
 
 // Status returns how the daemon is doing, as the status page shows it.
@@ -68,9 +86,9 @@ func (d *Daemon) listenHTTP(ctx context.Context) (net.Listener, error) {
 	}
 	l, err := d.net.ListenHTTP(ctx, d.cfg.HTTP)
 	if err != nil {
-		return nil, fmt.Errorf("opening HTTP_ADDR %s: %w", d.cfg.HTTP, err)
+		return nil, fmt.Errorf("opening HTTP_ADDR %s%s: %w", d.cfg.HTTP, closedHint(d.cfg.HTTP, err), err)
 	}
-	d.log.InfoContext(ctx, "showing status", "http", d.cfg.HTTP.String())
+	d.log.InfoContext(ctx, "serving the status page", "http", d.cfg.HTTP.String())
 	return l, nil
 }
 
@@ -92,10 +110,32 @@ func (d *Daemon) showStatus(ctx, running context.Context, l net.Listener) {
 		_ = d.monitor.Run(ctx) // it returns nil
 	}()
 	if err := d.pages.Serve(ctx, l); err != nil {
-		d.log.ErrorContext(ctx, "status is not shown any more", "error", err)
+		d.log.ErrorContext(ctx, "status page is no longer served", "error", err)
 	}
 	cancel()
 	<-done
+}
+
+// closedHint says what to do where the page cannot be shown, "" where only the error can.
+func closedHint(at config.ListenAddress, err error) string {
+	unix := at.Network == "unix"
+	switch {
+	case errors.Is(err, syscall.EADDRINUSE) && unix && !isSocket(at.Address):
+		return " (something else than a socket is there: give the socket a path of its own)"
+	case errors.Is(err, syscall.EADDRINUSE) && unix:
+		return " (another doublenat shows its page there: give this one a path of its own)"
+	case errors.Is(err, syscall.EADDRINUSE):
+		return " (another program has this port: set HTTP_ADDR to a free one, or find the program with ss -ltnp)"
+	case errors.Is(err, syscall.EADDRNOTAVAIL):
+		return " (this host does not have that address: ip -brief address lists those it has, and a port alone, such as :8080, means all)"
+	case errors.Is(err, syscall.EACCES) && !unix:
+		return " (ports below 1024 are for root: take a higher one, such as 8080)"
+	case errors.Is(err, syscall.ENOENT) && unix:
+		return " (its folder does not exist: make it, or let systemd make /run/doublenat by RuntimeDirectory=doublenat)"
+	case errors.Is(err, syscall.EACCES), errors.Is(err, syscall.EROFS):
+		return " (the user that doublenat runs as may not write to its folder)"
+	}
+	return ""
 }
 
 // listenStream opens a TCP or unix socket. A unix socket of a run that was killed is
@@ -111,11 +151,17 @@ func listenStream(ctx context.Context, at config.ListenAddress) (net.Listener, e
 	if dialErr == nil {
 		return nil, errors.Join(err, conn.Close())
 	}
-	if info, statErr := os.Lstat(at.Address); statErr != nil || info.Mode().Type() != os.ModeSocket || !errors.Is(dialErr, syscall.ECONNREFUSED) {
+	if !isSocket(at.Address) || !errors.Is(dialErr, syscall.ECONNREFUSED) {
 		return nil, err
 	}
 	if err := os.Remove(at.Address); err != nil {
 		return nil, err
 	}
 	return lc.Listen(ctx, at.Network, at.Address)
+}
+
+// isSocket says whether a socket is at the path.
+func isSocket(path string) bool {
+	info, err := os.Lstat(path)
+	return err == nil && info.Mode().Type() == os.ModeSocket
 }

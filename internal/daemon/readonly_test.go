@@ -57,7 +57,7 @@ func TestReadOnly(t *testing.T) {
 			t.Errorf("%d leases, were %d", got, leases)
 		}
 		for _, mapping := range []string{"internal_port=80", "internal_port=81"} {
-			would := `would="lease a port on the gateway and add a rule on the router" client=192.168.88.10 proto=tcp ` + mapping + " "
+			would := `would="get a public port and add a rule on the router" client=192.168.88.10 proto=tcp ` + mapping + " "
 			if n := strings.Count(log.String(), would); n != 1 {
 				t.Errorf("%s was said %d times, want once:\n%s", mapping, n, log.String())
 			}

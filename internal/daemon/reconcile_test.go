@@ -55,9 +55,15 @@ func TestReconcile(t *testing.T) {
 			})
 			return errors.Join(err, r.Router.Move(natPath, id, rule[".id"]))
 		}, false},
-		{"comment made useless", func(r *rig, rule routerostest.Row) error {
-			defer r.AcceptOthers() // It is the administrator's from now on.
-			return r.Router.Set(natPath, rule[".id"], routerostest.Row{"comment": "mine!", "disabled": "true"})
+		{"comment made useless", set(routerostest.Row{"comment": "mine!"}), true},
+		{"comment made useless and switched off", set(routerostest.Row{"comment": "mine!", "disabled": "true"}), false},
+		{"comment removed", set(routerostest.Row{"comment": ""}), true},
+		{"on another interface", set(routerostest.Row{"in-interface": routerostest.WANInterface}), true},
+		{"on a deleted interface", set(routerostest.Row{"in-interface": "*C"}), true},
+		{"comment and interface", set(routerostest.Row{"comment": "mine!", "in-interface": routerostest.WANInterface}), true},
+		{"made the administrator's", func(r *rig, rule routerostest.Row) error {
+			defer r.AcceptOthers() // Nothing of it is as we made it.
+			return r.Router.Set(natPath, rule[".id"], routerostest.Row{"comment": "mine!", "to-addresses": "192.168.88.77", "dst-port": "8080"})
 		}, false},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
@@ -68,7 +74,7 @@ func TestReconcile(t *testing.T) {
 				if err := tt.harm(r, r.OurRules("default")[0]); err != nil {
 					r.t.Fatal(err)
 				}
-				time.Sleep(65 * time.Second)
+				time.Sleep(61 * time.Second)
 				r.agree()
 				if same := cmp.Equal(before, r.ids("default")); same != tt.same {
 					r.t.Errorf("rules %v before, %v after, want the same: %v", before, r.ids("default"), tt.same)

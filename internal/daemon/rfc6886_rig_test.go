@@ -27,6 +27,14 @@ import (
 // suggested is granted and replies can be written down beforehand.
 func asRFC() lab.BenchConfig { return lab.BenchConfig{Profile: natpmptest.RFC(), Capture: 4096} }
 
+// beside returns the bench of a test that asks by NAT-PMP, with PCP off and with PCP on: the
+// answers are the same but for those to other versions.
+func beside(cfg lab.BenchConfig) map[string]lab.BenchConfig {
+	on := cfg
+	on.Environ = map[string]string{"PCP": "on"}
+	return map[string]lab.BenchConfig{"": cfg, ", beside PCP": on}
+}
+
 // unhex reads a packet; blanks between its fields are for people.
 func unhex(tb testing.TB, s string) []byte {
 	tb.Helper()

@@ -226,10 +226,11 @@ func TestRFC6886ForgedReply(t *testing.T) {
 	}
 	// The daemon asks at once, and again after 250 ms. On loopback a packet has
 	// arrived when it is sent, and the forged one is before the client's in time.
+	// Until the gateway itself has answered, a client waits.
 	answer(forger)
 	for range 5 {
-		if got, _ := exchange(t, client, daemonAt, "0000", 10*time.Second); !strings.HasPrefix(got, "0080 0003") {
-			t.Fatalf("after a forged reply: %q, want result 3", got)
+		if got, _ := exchange(t, client, daemonAt, "0000", 100*time.Millisecond); got != "" {
+			t.Fatalf("after a forged reply: %q, want none", got)
 		}
 	}
 	answer(gateway)

@@ -33,20 +33,25 @@ func TestRFC6886Packets(t *testing.T) {
 		{"opcode 127", "007f 01", "00ff 0005 00000005"},
 		{"longest packet", "0000" + strings.Repeat("00", 1098), "0080 0000 00000005 05060708"},
 	} {
-		t.Run(tt.name, func(t *testing.T) {
-			t.Parallel()
-			onBench(t, asRFC(), func(r *rig) {
-				began := time.Now()
-				r.expect(alice, tt.packet, tt.want)
-				mapped := 0
-				if strings.HasPrefix(tt.name, "map") || tt.name == "reserved field" {
-					mapped = 1
-				}
-				if n, m := len(r.asked(began)), len(r.rules()); n != mapped || m != mapped {
-					r.t.Errorf("%d packets to the gateway and %d rules, want %d of each", n, m, mapped)
-				}
+		for mode, cfg := range beside(asRFC()) {
+			if mode != "" && !strings.HasPrefix(tt.packet, "00") {
+				continue // PCP answers it ([TestVersionsOnOneSocket]).
+			}
+			t.Run(tt.name+mode, func(t *testing.T) {
+				t.Parallel()
+				onBench(t, cfg, func(r *rig) {
+					began := time.Now()
+					r.expect(alice, tt.packet, tt.want)
+					mapped := 0
+					if strings.HasPrefix(tt.name, "map") || tt.name == "reserved field" {
+						mapped = 1
+					}
+					if n, m := len(r.asked(began)), len(r.rules()); n != mapped || m != mapped {
+						r.t.Errorf("%d packets to the gateway and %d rules, want %d of each", n, m, mapped)
+					}
+				})
 			})
-		})
+		}
 	}
 }
 
@@ -64,13 +69,15 @@ func TestRFC6886Silence(t *testing.T) {
 		{"too long", "0000" + strings.Repeat("00", 1099)},
 		{"far too long", "0001 0000 1234 5678 00000304" + strings.Repeat("00", 1988)},
 	} {
-		t.Run(tt.name, func(t *testing.T) {
-			t.Parallel()
-			onBench(t, asRFC(), func(r *rig) {
-				r.expect(alice, tt.packet, "")
-				r.empty()
+		for mode, cfg := range beside(asRFC()) {
+			t.Run(tt.name+mode, func(t *testing.T) {
+				t.Parallel()
+				onBench(t, cfg, func(r *rig) {
+					r.expect(alice, tt.packet, "")
+					r.empty()
+				})
 			})
-		})
+		}
 	}
 }
 
@@ -107,30 +114,31 @@ func TestRFC6886Failures(t *testing.T) {
 		}, "0003 0000000d"},
 	} {
 		for _, op := range []string{"01", "02"} {
-			t.Run(tt.name+"/opcode "+op, func(t *testing.T) {
-				t.Parallel()
-				onBench(t, asRFC(), func(r *rig) {
-					r.expect(bob, "0001 0000 0009 9999 00000304", "0081 0000 00000005 0009 9999 00000304")
-					tt.harm(r.Bench)
-					got := r.say(alice, "00"+op+" 0000 1234 5678 00000304")
-					if want := "008" + op[1:] + " " + tt.want + " 1234 0000 00000000"; got != want {
-						t.Errorf("\n got %q\nwant %q", got, want)
-					}
-					r.mend()
-					if diff := cmp.Diff([]string{"udp → 192.168.88.11:9"}, r.rules()); diff != "" {
-						t.Errorf("rules afterwards (-want +got):\n%s", diff)
-					}
-					r.agree()
+			for mode, cfg := range beside(asRFC()) {
+				t.Run(tt.name+"/opcode "+op+mode, func(t *testing.T) {
+					t.Parallel()
+					onBench(t, cfg, func(r *rig) {
+						r.expect(bob, "0001 0000 0009 9999 00000304", "0081 0000 00000005 0009 9999 00000304")
+						tt.harm(r.Bench)
+						got := r.say(alice, "00"+op+" 0000 1234 5678 00000304")
+						if want := "008" + op[1:] + " " + tt.want + " 1234 0000 00000000"; got != want {
+							t.Errorf("\n got %q\nwant %q", got, want)
+						}
+						r.mend()
+						if diff := cmp.Diff([]string{"udp → 192.168.88.11:9"}, r.rules()); diff != "" {
+							t.Errorf("rules afterwards (-want +got):\n%s", diff)
+						}
+						r.agree()
+					})
 				})
-			})
+			}
 		}
 	}
 	t.Run("opcode 0", func(t *testing.T) {
 		t.Parallel()
 		for name, profile := range map[string]natpmptest.Profile{
-			"no address":     natpmptest.NoAddress(),
-			"denied":         natpmptest.Unauthorized(),
-			"never heard of": {Name: "silent", Silent: true},
+			"no address": natpmptest.NoAddress(),
+			"denied":     natpmptest.Unauthorized(),
 		} {
 			t.Run(name, func(t *testing.T) {
 				t.Parallel()
@@ -139,5 +147,25 @@ func TestRFC6886Failures(t *testing.T) {
 				})
 			})
 		}
+	})
+}
+
+// TestRFC6886GatewayThatIsNotThereYet: until the gateway has answered once, for ten minutes at
+// most, requests that depend on it get silence, in which programs repeat them (D13). Then
+// they are answered as if it had gone away.
+func TestRFC6886GatewayThatIsNotThereYet(t *testing.T) {
+	t.Parallel()
+	onBench(t, lab.BenchConfig{Profile: natpmptest.Profile{Name: "silent", Silent: true}}, func(r *rig) {
+		r.expect(alice, "0000", "")
+		r.expect(alice, "0001 0000 1234 5678 00000304", "")
+		r.expect(bob, "0200", "0080 0001 00000023") // What needs no gateway is answered.
+		time.Sleep(10 * time.Minute)
+		r.expect(alice, "0000", "0080 0003 0000027b 00000000")
+		if got := r.say(alice, "0001 0000 1234 5678 00000304"); !strings.HasPrefix(got, "0081 0003") {
+			t.Errorf("a map request was answered with %q, want result 3", got)
+		}
+		r.Gateway.Adjust(func(p *natpmptest.Profile) { p.Silent = false })
+		time.Sleep(5 * time.Minute) // what may have been granted is given back
+		r.empty()
 	})
 }

@@ -27,11 +27,18 @@ type rig struct {
 // onBench runs a test in virtual time.
 func onBench(t *testing.T, cfg lab.BenchConfig, test func(r *rig)) {
 	t.Helper()
+	onBenchWith(t, cfg, func(*lab.Bench) func() { return func() {} }, test)
+}
+
+// onBenchWith is onBench with something more in the world, which begins before the daemon.
+func onBenchWith(t *testing.T, cfg lab.BenchConfig, more func(*lab.Bench) (stop func()), test func(r *rig)) {
+	t.Helper()
 	synctest.Test(t, func(t *testing.T) {
 		b, err := lab.NewBench(cfg)
 		if err != nil {
 			t.Fatal(err)
 		}
+		defer more(b)()
 		r := &rig{Bench: b, t: t}
 		defer func() {
 			if err := b.Close(); err != nil {

@@ -54,7 +54,7 @@ func TestShutdownWithDeadHops(t *testing.T) {
 // What a shutdown could not take down, the next start adopts and takes down in time.
 func TestStartAfterDirtyShutdown(t *testing.T) {
 	t.Parallel()
-	onBench(t, lab.BenchConfig{}, func(r *rig) {
+	onBench(t, lab.BenchConfig{Environ: map[string]string{"LEASE_POLICY": "client"}}, func(r *rig) {
 		r.mapped(alice, natpmp.OpMapTCP, 6881)
 		r.Router.Inject(routerostest.Fault{Kind: routerostest.FaultTrap, Command: natRemove, Times: -1})
 		if err := r.Stop(); err == nil {

@@ -58,7 +58,11 @@ func (s *slots) full(ctx context.Context, key nat.Key, err *nat.Error) {
 	s.told, s.kept = time.Now(), 0
 	s.mu.Unlock()
 	advice := remedy.Limit()
-	if err.Hop == nat.HopGateway {
+	taken, isTaken := errors.AsType[*nat.TakenError](err)
+	switch {
+	case isTaken:
+		advice = remedy.Taken(taken.Rule)
+	case err.Hop == nat.HopGateway:
 		advice = remedy.ForResult(natpmp.ResultOutOfResources)
 	}
 	s.log.WarnContext(ctx, "no room for another mapping", "client", key.Client.String(), "proto", key.Protocol.String(),

@@ -183,8 +183,8 @@ func TestSymmetricModeRefused(t *testing.T) {
 					r.t.Errorf("got %+v", got)
 				}
 			}
-			// Once for internal port 0, then by name.
-			if n := len(r.asked(began)); n != 3 || r.Router.StatsSince(mark).Writes != 0 {
+			// Once for internal port 0, then by name; once more with a suggestion.
+			if n := len(r.asked(began)); n != 4 || r.Router.StatsSince(mark).Writes != 0 {
 				r.t.Errorf("asked %v; router written to %d times", r.asked(began), r.Router.StatsSince(mark).Writes)
 			}
 		})

@@ -3,10 +3,11 @@ package daemon
 import (
 	"crypto/sha256"
 	"crypto/tls"
+	"encoding/hex"
 	"errors"
-	"fmt"
 
 	"doublenat/internal/config"
+	"doublenat/routeros"
 )
 
 // tlsFor returns how TLS is spoken with the router; nil for not at all.
@@ -37,7 +38,7 @@ func pinned(want config.Fingerprint) func(tls.ConnectionState) error {
 		}
 		got := config.Fingerprint(sha256.Sum256(s.PeerCertificates[0].RawSubjectPublicKeyInfo))
 		if got != want {
-			return fmt.Errorf("the router's key has the fingerprint %x, and not the one of MIKROTIK_API_TLS_FINGERPRINT", got)
+			return &routeros.PinError{Got: hex.EncodeToString(got[:])}
 		}
 		return nil
 	}

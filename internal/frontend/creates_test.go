@@ -18,7 +18,7 @@ import (
 func asks(t *testing.T, f *frontend.Frontend, client netip.Addr, port uint16, lifetime uint32) natpmp.ResultCode {
 	t.Helper()
 	before := f.Stats().Answers
-	f.ServeNATPMP(t.Context(), netip.AddrPortFrom(client, 40000), natpmp.Request{Opcode: natpmp.OpMapTCP, InternalPort: port, Lifetime: lifetime})
+	f.ServeNATPMP(t.Context(), natpmp.Arrival{Client: netip.AddrPortFrom(client, 40000)}, natpmp.Request{Opcode: natpmp.OpMapTCP, InternalPort: port, Lifetime: lifetime})
 	for answer, n := range f.Stats().Answers {
 		if n > before[answer] {
 			return answer.Result

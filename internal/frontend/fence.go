@@ -5,13 +5,14 @@ import (
 	"slices"
 	"time"
 
-	"doublenat/natpmp"
+	"doublenat/internal/datagram"
 )
 
 // fence says who may ask.
 type fence struct {
 	allow, deny []netip.Prefix
 	exclude     func(netip.Addr) bool
+	relay       func(netip.Addr) bool
 }
 
 // verdict is what the fence says about an address.
@@ -42,15 +43,22 @@ func (f *fence) judge(a netip.Addr) verdict {
 	}
 }
 
-// Admit is for [natpmp.ServerConfig]: it drops in silence, version errors
+// Admit is for [datagram.Config]: it drops in silence, version errors
 // included, whatever does not come from a client or comes too fast, and counts it.
 // Every packet passes here once, before any work is done for it.
-func (f *Frontend) Admit(a natpmp.Arrival) bool {
+func (f *Frontend) Admit(a datagram.Arrival) bool {
 	client := a.Client.Addr()
-	now := time.Now()
+	now := a.At
+	if now.IsZero() {
+		now = time.Now()
+	}
 	v := f.fence.judge(client)
 	if v == admitted {
-		f.alarms.served()
+		if f.fence.relay(client) {
+			f.alarms.relayed(client, now)
+		} else {
+			f.alarms.served()
+		}
 		v = f.gate.pass(client, now)
 	}
 	f.note(v)

@@ -251,7 +251,7 @@ func TestDifferentWork(t *testing.T) {
 			a.send(packet)
 		}
 		b.send(mapTCP)
-		time.Sleep(time.Second)
+		time.Sleep(5 * time.Second) // a deletion waits for the mappings before it, and holds up those behind it
 		if n, m := len(a.replies()), len(b.replies()); n != 7 || m != 1 {
 			t.Errorf("%d and %d replies, want 7 and 1", n, m)
 		}
@@ -425,5 +425,31 @@ func TestNewChecks(t *testing.T) {
 		if _, err := frontend.New(cfg); err == nil {
 			t.Errorf("%s: no error", name)
 		}
+	}
+}
+
+// TestAtOnce: the public address is told without any work as long as it is known; all
+// else is for those who may wait.
+func TestAtOnce(t *testing.T) {
+	t.Parallel()
+	public, known := netip.MustParseAddr("5.6.7.8"), true
+	f, err := frontend.New(frontend.Config{Core: &fakeCore{}, External: func() (netip.Addr, bool) { return public, known }})
+	if err != nil {
+		t.Fatal(err)
+	}
+	client := natpmp.Arrival{Client: netip.MustParseAddrPort("192.168.88.10:4000")}
+	if reply, ok := f.AtOnce(client, natpmp.Request{}); !ok || reply != natpmp.Address(public) {
+		t.Errorf("got %+v, %v", reply, ok)
+	}
+	if _, ok := f.AtOnce(client, natpmp.Request{Opcode: natpmp.OpMapUDP, InternalPort: 1, Lifetime: 1}); ok {
+		t.Error("a mapping was made at once")
+	}
+	known = false
+	if _, ok := f.AtOnce(client, natpmp.Request{}); ok {
+		t.Error("an address was told that is not known")
+	}
+	want := map[frontend.Answer]uint64{{Opcode: natpmp.OpExternalAddress}: 1}
+	if diff := cmp.Diff(want, f.Stats().Answers); diff != "" {
+		t.Errorf("answers (-want +got):\n%s", diff)
 	}
 }

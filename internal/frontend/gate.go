@@ -18,6 +18,9 @@ const (
 	// at once may do so again. It is less than rememberFor, so that to be forgotten is
 	// no advantage.
 	createRefill = 4 * time.Minute
+	// keptForHolders is which part of what all clients may create at once is kept for
+	// those that have a mapping: strangers in any number leave it to them.
+	keptForHolders = 4
 	// maxVisitors is how many clients are remembered. Each takes some 400 bytes.
 	maxVisitors = 4096
 	// rememberFor is for how long a client that says nothing is not new when it
@@ -26,7 +29,7 @@ const (
 )
 
 // gate bounds how much is let in: of each client, and of clients that are new; and
-// how many of a client's requests may make a mapping that was not there.
+// how many requests of a client, and of all, may make a mapping that was not there.
 // Without the second bound one host with forged source addresses would be as many
 // clients as it likes, each within its own.
 type gate struct {
@@ -36,6 +39,8 @@ type gate struct {
 	newcomers *rate.Limiter
 	// creates is how many new mappings of a client come at once, 0 for no bound.
 	creates int
+	// creations is the bucket for the new mappings of all clients, nil for no bound.
+	creations *bucket
 	// holds says whether a client has a mapping.
 	holds func(netip.Addr) bool
 
@@ -44,6 +49,8 @@ type gate struct {
 	visitors map[netip.Addr]*list.Element
 	// recent has a visitor in each element, the one seen last in front.
 	recent list.List
+	// latest is the latest time that a bucket of this gate was asked at.
+	latest time.Time
 }
 
 // visitor is a client that was let in lately.
@@ -55,12 +62,15 @@ type visitor struct {
 	seen    time.Time
 }
 
-// newGate returns a gate for so many requests and clients a second, and new mappings
-// of a client at once.
-func newGate(perClient, newClients, creates int, holds func(netip.Addr) bool) *gate {
-	g := &gate{rate: rate.Limit(perClient), creates: creates, holds: holds, visitors: make(map[netip.Addr]*list.Element)}
-	if newClients > 0 {
-		g.newcomers = rate.NewLimiter(rate.Limit(newClients), burst*newClients)
+// newGate returns a gate with the bounds of the configuration.
+func newGate(cfg *Config) *gate {
+	g := &gate{
+		rate: rate.Limit(cfg.ClientRate), creates: cfg.CreateBurst,
+		creations: newBucket(cfg.CreateRate, cfg.CreateRateBurst),
+		holds:     cfg.Holds, visitors: make(map[netip.Addr]*list.Element),
+	}
+	if cfg.NewClientRate > 0 {
+		g.newcomers = rate.NewLimiter(rate.Limit(cfg.NewClientRate), burst*cfg.NewClientRate)
 	}
 	return g
 }
@@ -72,6 +82,7 @@ func (g *gate) pass(client netip.Addr, now time.Time) verdict {
 	}
 	g.mu.Lock()
 	defer g.mu.Unlock()
+	now = g.orderLocked(now)
 	g.forgetLocked(now)
 	if g.visitors[client] == nil && g.newcomers != nil && !g.holds(client) && !g.newcomers.AllowN(now, 1) {
 		return tooManyNew // It leaves no trace, or forgers would fill the map.
@@ -83,13 +94,45 @@ func (g *gate) pass(client netip.Addr, now time.Time) verdict {
 	return admitted
 }
 
-// mayCreate says whether the client, which was let in, may make one more mapping now.
+// createVerdict is what the gate says about one more mapping.
+type createVerdict uint8
+
+const (
+	createAllowed createVerdict = iota
+	createHasty                 // this client makes too many
+	createCrowded               // all clients together do
+)
+
+// create says whether the client, which was let in, may make one more mapping now. If so,
+// the place is taken; give frees it.
+func (g *gate) create(client netip.Addr, now time.Time) createVerdict {
+	if !g.mayCreate(client, now) {
+		return createHasty
+	}
+	keep := 0.0
+	if g.creations != nil && !g.holds(client) {
+		keep = g.creations.size / keptForHolders
+	}
+	if !g.creations.take(keep, now) {
+		return createCrowded
+	}
+	return createAllowed
+}
+
+// give frees the place that create took.
+func (g *gate) give() { g.creations.give() }
+
+// charge counts a mapping that was made.
+func (g *gate) charge(now time.Time) { g.creations.charge(now) }
+
+// mayCreate says whether the client has not made too many mappings of late.
 func (g *gate) mayCreate(client netip.Addr, now time.Time) bool {
 	if g.creates == 0 {
 		return true
 	}
 	g.mu.Lock()
 	defer g.mu.Unlock()
+	now = g.orderLocked(now)
 	return g.createsLocked(client, now).TokensAt(now) >= 1
 }
 
@@ -101,7 +144,18 @@ func (g *gate) created(client netip.Addr, now time.Time) {
 	}
 	g.mu.Lock()
 	defer g.mu.Unlock()
+	now = g.orderLocked(now)
 	g.createsLocked(client, now).ReserveN(now, 1)
+}
+
+// orderLocked returns the time to ask a bucket at. A [rate.Limiter] that is asked at an
+// earlier time than before counts the time in between twice, and of many that looked at
+// the clock not the first one comes first.
+func (g *gate) orderLocked(now time.Time) time.Time {
+	if now.After(g.latest) {
+		g.latest = now
+	}
+	return g.latest
 }
 
 // createsLocked returns the client's bucket for new mappings.

@@ -142,7 +142,7 @@ func TestFloodIsLoggedOnceAMinute(t *testing.T) {
 			knock(f, clientB, 100)
 			time.Sleep(time.Second)
 		}
-		const message = "requests come too fast and are dropped"
+		const message = "requests come too fast, dropping some"
 		if got := strings.Count(log.String(), message); got != 3 {
 			t.Errorf("%d lines in 150 seconds, want 3:\n%s", got, log.String())
 		}
@@ -194,6 +194,35 @@ func masqueraded(t *testing.T, f *frontend.Frontend, log *bytes.Buffer) {
 	if got := f.Stats().Excluded; got != 1004 {
 		t.Errorf("%d counted, want 1004", got)
 	}
+}
+
+// Requests that all come from a bridge's or a container network's address are served,
+// and it is told that clients cannot be told apart. One among others is a client.
+func TestHiddenClientsAreTold(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		relay := netip.MustParseAddr("172.17.0.1")
+		var log bytes.Buffer
+		f := gated(t, frontend.Config{
+			Relay: func(a netip.Addr) bool { return a == relay || a == clientB }, Logger: slog.New(slog.NewTextHandler(&log, nil)),
+		})
+		told := func() int { return strings.Count(log.String(), "all requests come from the address of a bridge") }
+		for range 5 {
+			knock(f, relay, 2)
+			knock(f, clientA, 1)
+			knock(f, relay, 1)
+			knock(f, clientB, 1)
+		}
+		if told() != 0 {
+			t.Errorf("told although others ask too:\n%s", log.String())
+		}
+		if knock(f, relay, 50); told() != 1 || !strings.Contains(log.String(), "network_mode: host") {
+			t.Errorf("told %d times, want once:\n%s", told(), log.String())
+		}
+		if got := f.Stats().Excluded; got != 0 {
+			t.Errorf("%d are dropped", got)
+		}
+	})
 }
 
 // A port that the operator keeps back is refused, and may still be given up.

@@ -1,6 +1,7 @@
 package frontend_test
 
 import (
+	"cmp"
 	"context"
 	"encoding/hex"
 	"net"
@@ -60,7 +61,11 @@ func (c *fakeCore) wait(ctx context.Context) {
 }
 
 func (c *fakeCore) Map(ctx context.Context, req nat.MapRequest) (nat.Grant, error) {
-	c.note("map " + req.Key.String() + " for " + req.Lifetime.String())
+	said := "map " + req.Key.String() + " for " + req.Lifetime.String()
+	if req.Filter != (nat.Filter{}) {
+		said += []string{"", " and from ", " from "}[req.Filter.Op] + cmp.Or(req.Filter.Remote.String(), "everybody")
+	}
+	c.note(said)
 	c.wait(ctx)
 	if c.panics {
 		panic("a bug")

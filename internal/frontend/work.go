@@ -4,14 +4,15 @@ import (
 	"context"
 	"net/netip"
 
-	"doublenat/natpmp"
+	"doublenat/internal/datagram"
+	"doublenat/internal/nat"
 )
 
 // task is a piece of work: the same request of the same client is the same work,
 // from whatever port it comes. It is comparable.
 type task struct {
 	client netip.Addr
-	req    natpmp.Request
+	req    request
 }
 
 // work is a task that somebody is at.
@@ -27,8 +28,8 @@ type work struct {
 // false when a request from the same address and port, which is a copy
 // (RFC 6886 §3.3), is waiting already: that one gets the reply. Clients exist that
 // take a second one for the answer to their next request.
-func (f *Frontend) share(ctx context.Context, client netip.AddrPort, req natpmp.Request) (outcome, bool) {
-	t := task{client: client.Addr(), req: req}
+func (f *Frontend) share(ctx context.Context, from datagram.Arrival, req request) (outcome, bool) {
+	t := task{client: from.Client.Addr(), req: req}
 	f.mu.Lock()
 	f.supersedeLocked(t)
 	w, joined := f.works[t]
@@ -36,13 +37,16 @@ func (f *Frontend) share(ctx context.Context, client netip.AddrPort, req natpmp.
 		w = &work{
 			done: make(chan struct{}),
 			// What a panic leaves; it goes on to the server, which logs it.
-			out:     outcome{result: natpmp.ResultNetworkFailure},
+			out:     outcome{err: errNoOutcome},
 			sources: make(map[uint16]struct{}, 1),
 		}
 		f.works[t] = w
+		if t.ends() {
+			f.deletions++
+		}
 	}
-	_, copied := w.sources[client.Port()]
-	w.sources[client.Port()] = struct{}{}
+	_, copied := w.sources[from.Client.Port()]
+	w.sources[from.Client.Port()] = struct{}{}
 	f.mu.Unlock()
 
 	switch {
@@ -53,36 +57,57 @@ func (f *Frontend) share(ctx context.Context, client netip.AddrPort, req natpmp.
 		return w.wait(ctx), true
 	}
 	defer f.finish(t, w)
-	w.out = f.perform(ctx, t.client, req)
+	w.out = f.perform(ctx, from, req)
 	return w.out, true
 }
 
 // supersedeLocked ends the sharing of work that the new task contradicts: a request for
 // a mapping after a deletion, or the other way round, is none of the copies of what was
-// asked before. Some clients map, delete and map again within a moment.
+// asked before, and neither is one after another filter. Some clients map, delete and map
+// again within a moment.
 func (f *Frontend) supersedeLocked(t task) {
+	if !t.ends() && f.deletions == 0 && t.req.filter.Op == nat.FilterKeep {
+		return // nothing is ended, as nearly always
+	}
 	for other := range f.works {
 		if other.contradicts(t) {
-			delete(f.works, other)
+			f.dropLocked(other)
 		}
 	}
 }
 
-// contradicts says whether one of two tasks asks for a mapping that the other ends.
-func (t task) contradicts(other task) bool {
-	mapping, deletion := t, other
-	if t.req.Lifetime == 0 {
-		mapping, deletion = other, t
+// dropLocked forgets a task that is in works.
+func (f *Frontend) dropLocked(t task) {
+	delete(f.works, t)
+	if t.ends() {
+		f.deletions--
 	}
-	return t.client == other.client && t.req.Opcode == other.req.Opcode && mapping.req.Lifetime != 0 && deletion.req.Lifetime == 0 &&
-		(deletion.req.InternalPort == mapping.req.InternalPort || deletion.req.InternalPort == 0)
+}
+
+// ends says whether a task ends mappings.
+func (t task) ends() bool { return t.req.want == wantEnd }
+
+// contradicts says whether one of two tasks asks for a mapping that the other ends, or for
+// another filter of it.
+func (t task) contradicts(other task) bool {
+	if t.req.want == wantMapping && other.req.want == wantMapping {
+		return t.req.key(t.client) == other.req.key(other.client) && t.req.filter != other.req.filter &&
+			t.req.filter.Op != nat.FilterKeep && other.req.filter.Op != nat.FilterKeep
+	}
+	makes, ends := t.req, other.req
+	if t.ends() {
+		makes, ends = ends, makes
+	}
+	return t.client == other.client && makes.want == wantMapping && ends.want == wantEnd &&
+		(ends.protocol == makes.protocol || ends.protocol == 0) &&
+		(ends.internalPort == makes.internalPort || ends.internalPort == 0)
 }
 
 // finish forgets the work and tells those who wait.
 func (f *Frontend) finish(t task, w *work) {
 	f.mu.Lock()
 	if f.works[t] == w {
-		delete(f.works, t)
+		f.dropLocked(t)
 	}
 	f.mu.Unlock()
 	close(w.done)
@@ -94,6 +119,6 @@ func (w *work) wait(ctx context.Context) outcome {
 	case <-w.done:
 		return w.out
 	case <-ctx.Done():
-		return outcome{result: natpmp.ResultNetworkFailure}
+		return outcome{err: errNoOutcome}
 	}
 }

@@ -4,6 +4,8 @@ import (
 	"context"
 	"net/netip"
 	"time"
+
+	"doublenat/internal/realm"
 )
 
 const (
@@ -12,6 +14,9 @@ const (
 	// retryAfter is the wait after a failed look. It does not grow: as long as the
 	// gateway is thought to be away, mappings that it took away lead nowhere.
 	retryAfter = 5 * time.Second
+	// bootRetryAfter is that wait until the gateway has answered once: programs that started
+	// before it wait for its first answer.
+	bootRetryAfter = time.Second
 	// lookPause is the least time between two looks, whatever they are for. Anybody may
 	// send announcements, and a gateway with a broken epoch gives a reason in each reply.
 	lookPause = time.Second
@@ -28,14 +33,39 @@ func (g *Gateway) External() (netip.Addr, bool) {
 	return g.address, true
 }
 
+// Settled returns a channel that is closed once the gateway has said, since New, whether it
+// has a public address: it told one, or answered with a failure.
+func (g *Gateway) Settled() <-chan struct{} { return g.settled }
+
 // setAddress notes what the gateway said.
-func (g *Gateway) setAddress(now netip.Addr, at time.Time) {
-	if now.IsUnspecified() {
+func (g *Gateway) setAddress(said netip.Addr, at time.Time) {
+	now := said
+	if !realm.Tellable(said, g.cfg.Address) {
 		now = netip.Addr{} // 0.0.0.0 is a gateway's way to say that it has none
 	}
 	g.mu.Lock()
-	before := g.address
-	g.address, g.addressAt = now, at
+	news := g.nonsense != said && !now.IsValid()
+	g.address, g.addressAt, g.nonsense = now, at, said
+	g.mu.Unlock()
+	if news && !said.IsUnspecified() {
+		g.log.Warn("gateway reports an address that cannot be public: clients get none", "external_address", said)
+	}
+	g.tellAddress(now)
+}
+
+// ageAddress takes back an address that was not confirmed for too long: clients are not
+// told it any more, so whoever was told it has to hear of that, and again when it is back.
+func (g *Gateway) ageAddress() {
+	if _, ok := g.External(); !ok {
+		g.tellAddress(netip.Addr{})
+	}
+}
+
+// tellAddress tells of the address unless it was the last that was told.
+func (g *Gateway) tellAddress(now netip.Addr) {
+	g.mu.Lock()
+	before := g.told
+	g.told = now
 	if before != now {
 		g.count.addressChanges++
 	}
@@ -62,11 +92,22 @@ func (g *Gateway) keepAddress(ctx context.Context) {
 		began := time.Now()
 		wait := g.cfg.Refresh
 		if !g.look(ctx) {
-			wait = retryAfter
+			wait = g.retryAfter()
+			g.ageAddress()
 		}
 		if sleep(ctx, wait, g.poke) {
 			sleep(ctx, time.Until(began.Add(lookPause)), nil)
 		}
+	}
+}
+
+// retryAfter returns the wait after a failed look.
+func (g *Gateway) retryAfter() time.Duration {
+	select {
+	case <-g.settled:
+		return retryAfter
+	default:
+		return bootRetryAfter
 	}
 }
 

@@ -27,7 +27,7 @@ func (g *Gateway) hearAnnouncements(ctx context.Context) {
 			return
 		}
 		if g.setDeaf(true) {
-			g.log.WarnContext(ctx, "not hearing the gateway's announcements", "error", err)
+			g.log.WarnContext(ctx, "cannot receive the gateway's announcements", "error", err)
 		}
 		if time.Since(began) >= steadyAfter {
 			wait = openFirst
@@ -56,12 +56,12 @@ func (g *Gateway) serveAnnouncements(ctx context.Context) error {
 	defer conn.Close()
 	steady := time.AfterFunc(steadyAfter, func() {
 		if g.setDeaf(false) {
-			g.log.InfoContext(ctx, "hearing the gateway's announcements again")
+			g.log.InfoContext(ctx, "receiving the gateway's announcements again")
 		}
 	})
 	defer steady.Stop()
 	l, err := natpmp.NewListener(natpmp.ListenerConfig{
-		Gateway: g.cfg.Address, OnAnnouncement: g.announced, Logger: g.log,
+		Gateway: g.cfg.Address, OnAnnouncement: g.announced, OnOther: g.heardOther, Logger: g.log,
 	})
 	if err != nil {
 		return err
@@ -71,18 +71,13 @@ func (g *Gateway) serveAnnouncements(ctx context.Context) error {
 
 // announced takes an announcement as a reason to look, not as the truth: anybody
 // on the link can send one with the gateway's address (RFC 6886 §5). Its epoch is
-// not taken in either; that of the reply will tell.
+// not taken in either; that of the reply will tell. Looks keep their own pause.
 func (g *Gateway) announced(resp natpmp.Response, at time.Time) {
 	g.mu.Lock()
 	g.count.announcements++
 	news := resp.Address != g.address
-	due := at.Sub(g.announcedAt) >= lookPause
 	g.mu.Unlock()
-	if !due || !news && !g.epoch.Suspect(resp.Epoch, at) {
-		return
+	if news || g.epoch.Suspect(resp.Epoch, at) {
+		g.lookNow()
 	}
-	g.mu.Lock()
-	g.announcedAt = at
-	g.mu.Unlock()
-	g.lookNow()
 }

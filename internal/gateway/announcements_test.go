@@ -62,13 +62,13 @@ func TestAnnouncementsAreHeardAgain(t *testing.T) {
 		}
 		told := func(lost, again int) {
 			t.Helper()
-			if l, a := r.logged("not hearing the gateway's announcements"), r.logged("hearing the gateway's announcements again"); l != lost || a != again {
+			if l, a := r.logged("cannot receive the gateway's announcements"), r.logged("receiving the gateway's announcements again"); l != lost || a != again {
 				t.Errorf("told %d times that they are not heard and %d that they are, want %d and %d:\n%s", l, a, lost, again, r.logs.String())
 			}
 		}
 		time.Sleep(time.Hour)
-		if n := opened.Load(); n < 10 || n > 30 {
-			t.Errorf("%d tries in an hour", n)
+		if n := opened.Load(); n < 15 || n > 25 { // 1, 2, 4 s and so on, then every five minutes
+			t.Errorf("%d tries in an hour, want 15 to 25", n)
 		}
 		told(1, 0)
 
@@ -84,5 +84,50 @@ func TestAnnouncementsAreHeardAgain(t *testing.T) {
 		time.Sleep(10 * time.Minute)
 		heard(2)
 		told(2, 2)
+	})
+}
+
+// An announcement just after a look is a reason to look again, but not at once.
+func TestLooksKeepAPause(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		group := netip.MustParseAddrPort("224.0.0.1:5350")
+		r := newRig(t, natpmptest.RFC(), func(r *rig, cfg *gateway.Config) {
+			cfg.Address = gatewayAddr.Addr()
+			cfg.ListenAnnouncements = func() (net.PacketConn, error) { return r.network.Listen(group) }
+		})
+		time.Sleep(100 * time.Millisecond)
+		r.network.Inject(gatewayAddr, group, natpmp.Response{Address: netip.MustParseAddr("9.9.9.9")}.Append(nil))
+		time.Sleep(5 * time.Second)
+		if at := r.asked(natpmp.OpExternalAddress); len(at) != 2 || at[1]-at[0] != time.Second {
+			t.Errorf("looked at %v, want two looks a second apart", at)
+		}
+	})
+}
+
+// An announcement with the known address and an epoch that began anew is a reason to look:
+// the gateway may have lost its leases. One with an epoch that runs on is none.
+func TestAnnouncementOfAnotherEpoch(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		group := netip.MustParseAddrPort("224.0.0.1:5350")
+		r := newRig(t, natpmptest.RFC(), func(r *rig, cfg *gateway.Config) {
+			cfg.Address = gatewayAddr.Addr()
+			cfg.ListenAnnouncements = func() (net.PacketConn, error) { return r.network.Listen(group) }
+		})
+		time.Sleep(10*time.Minute + 5*time.Second)
+		address, _ := r.External()
+		looks := func(epoch uint32) int {
+			before := len(r.asked(natpmp.OpExternalAddress))
+			r.network.Inject(gatewayAddr, group, natpmp.Response{Address: address, Epoch: epoch}.Append(nil))
+			time.Sleep(time.Second)
+			return len(r.asked(natpmp.OpExternalAddress)) - before
+		}
+		if n := looks(605); n != 0 {
+			t.Errorf("%d looks because of an epoch that runs on", n)
+		}
+		if n := looks(0); n != 1 {
+			t.Errorf("%d looks because of an epoch that began anew, want 1", n)
+		}
 	})
 }

@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"doublenat/internal/nat"
+	"doublenat/internal/remedy"
 	"doublenat/natpmp"
 )
 
@@ -20,14 +21,14 @@ type Config struct {
 	// Dial connects a UDP socket to the gateway's NAT-PMP port, see
 	// [natpmp.ClientConfig]. Required.
 	Dial func(ctx context.Context) (net.Conn, error)
-	// Window is how many requests may be in flight; 0 means [natpmp.DefaultWindow],
-	// 1 the strict order of RFC 6886 §3.1.
+	// Window is how many requests may be in flight at first, see [natpmp.ClientConfig];
+	// 0 means [natpmp.DefaultWindow], 1 the strict order of RFC 6886 §3.1.
 	Window int
 	// Symmetric asks for the one mapping of each tunnel and protocol that has the same
 	// port on both sides, whatever inner port the core names, until the gateway says
 	// that it has no such mapping.
 	Symmetric bool
-	// Refresh is the time between two looks at the public address; 0 means a minute.
+	// Refresh is the time between two looks at the public address; 0 means 20 seconds.
 	Refresh time.Duration
 	// MaxAge is how long the public address is good for when the gateway does not
 	// confirm it any more; 0 means ten minutes.
@@ -45,13 +46,20 @@ type Config struct {
 	// (RFC 6886 §3.6), by whichever goroutine saw the packet. It must not block.
 	// Nil is nobody.
 	OnStateLost func()
+	// Link returns the router's way to the gateway, for what an operator is told. Nil: it is
+	// never known.
+	Link func() remedy.Link
+	// OnClockStood is called when more time has passed for the gateway than for us
+	// (RFC 6887 §8.5), as OnStateLost is: leases may be over that we think stand. Nil is
+	// nobody.
+	OnClockStood func()
 	// OnBack is called when the gateway does what it is asked again, after it had
 	// refused, been silent, or failed to map: what was asked in vain is worth asking
 	// again now. It must not block. Nil is nobody.
 	OnBack func()
-	// OnAddressChange is called when the public address becomes known, changes, or
-	// is taken away by the gateway; the zero Addr stands for none. It must not
-	// block. Nil is nobody.
+	// OnAddressChange is called when the public address becomes known, changes, is
+	// taken away by the gateway, or was not confirmed for MaxAge; the zero Addr stands
+	// for none. It must not block. Nil is nobody.
 	OnAddressChange func(before, now netip.Addr)
 	// Observe is told how long each request took that the gateway answered, with a
 	// failure or without, repetitions included. It must not block. Nil is nobody.
@@ -60,18 +68,45 @@ type Config struct {
 	Logger *slog.Logger
 }
 
+// client asks the gateway, by NAT-PMP or in its terms: those are what the core thinks in,
+// and what operators are told about.
+type client interface {
+	// Run connects and reads until the context ends.
+	Run(ctx context.Context) error
+	// ExternalAddress asks for the public address; the zero Addr if the gateway is well
+	// and does not tell.
+	ExternalAddress(ctx context.Context) (netip.Addr, error)
+	// Map asks for a mapping or for the renewal of one.
+	Map(ctx context.Context, r natpmp.MapRequest) (natpmp.Mapping, error)
+	// Unmap ends a mapping.
+	Unmap(ctx context.Context, op natpmp.Opcode, internalPort uint16) error
+	// Stats counts packets.
+	Stats() natpmp.ClientStats
+}
+
+var _ client = (*natpmp.Client)(nil)
+
 // Gateway is one VPN gateway. Its methods may be called at the same time from
 // several goroutines; leases wait until Run has connected.
 type Gateway struct {
 	cfg    Config
-	client *natpmp.Client
+	client client
 	log    *slog.Logger
 	epoch  natpmp.EpochWatch
+	// heardOther takes in announcements of another version than NAT-PMP's; nil drops them.
+	heardOther func(packet []byte, at time.Time)
+	// byPCP is set if the gateway is asked by PCP, for what an operator is told.
+	byPCP bool
 	// poke asks for a look at the public address before its time.
 	poke chan struct{}
+	// settled is closed by settle, once.
+	settled chan struct{}
+	settle  sync.Once
 	// named is set once ports are asked for by name: from the start without
 	// Config.Symmetric, else when the gateway refuses internal port 0.
 	named atomic.Bool
+	// any knows how to ask for any port.
+	any anyPort
 
 	mu sync.Mutex
 	// record is what requests told about the gateway. Guarded by mu.
@@ -80,8 +115,12 @@ type Gateway struct {
 	// is none. Guarded by mu.
 	address   netip.Addr
 	addressAt time.Time
-	// announcedAt is when an announcement last made us look; zero for never. Guarded by mu.
-	announcedAt time.Time
+	// told is what OnAddressChange was told last. Guarded by mu.
+	told netip.Addr
+	// odd has what the log was told of odd replies. Guarded by mu.
+	odd map[natpmp.Oddity]oddLine
+	// nonsense is what it said last as its address, whatever that is. Guarded by mu.
+	nonsense netip.Addr
 	// deaf is set while announcements cannot be heard. Guarded by mu.
 	deaf bool
 	// heard is when the latest packet of the gateway came. Guarded by mu.
@@ -95,8 +134,24 @@ type Gateway struct {
 
 var _ nat.Gateway = (*Gateway)(nil)
 
-// New checks the configuration and returns a gateway. It starts nothing.
+// New checks the configuration and returns a gateway that is asked by NAT-PMP. It starts
+// nothing.
 func New(cfg Config) (*Gateway, error) {
+	g, err := newGateway(cfg)
+	if err != nil {
+		return nil, err
+	}
+	g.client, err = natpmp.NewClient(natpmp.ClientConfig{
+		Dial: cfg.Dial, Window: cfg.Window, OnPacket: g.receive, OnStray: g.unasked, OnOdd: g.replied, Logger: g.log,
+	})
+	if err != nil {
+		return nil, fmt.Errorf("gateway: %w", err)
+	}
+	return g, nil
+}
+
+// newGateway returns a gateway that has nobody yet who asks it.
+func newGateway(cfg Config) (*Gateway, error) {
 	if cfg.ListenAnnouncements != nil && !cfg.Address.Is4() {
 		return nil, errors.New("gateway: announcements need the gateway's IPv4 address to be checked against")
 	}
@@ -104,13 +159,16 @@ func New(cfg Config) (*Gateway, error) {
 		return nil, errors.New("gateway: times are negative")
 	}
 	if cfg.Refresh == 0 {
-		cfg.Refresh = time.Minute
+		cfg.Refresh = 20 * time.Second
 	}
 	if cfg.MaxAge == 0 {
 		cfg.MaxAge = 10 * time.Minute
 	}
 	if cfg.OnStateLost == nil {
 		cfg.OnStateLost = func() {}
+	}
+	if cfg.OnClockStood == nil {
+		cfg.OnClockStood = func() {}
 	}
 	if cfg.OnBack == nil {
 		cfg.OnBack = func() {}
@@ -121,15 +179,8 @@ func New(cfg Config) (*Gateway, error) {
 	if cfg.Logger == nil {
 		cfg.Logger = slog.New(slog.DiscardHandler)
 	}
-	g := &Gateway{cfg: cfg, log: cfg.Logger, poke: make(chan struct{}, 1)}
+	g := &Gateway{cfg: cfg, log: cfg.Logger, poke: make(chan struct{}, 1), settled: make(chan struct{}), odd: make(map[natpmp.Oddity]oddLine)}
 	g.named.Store(!cfg.Symmetric)
-	client, err := natpmp.NewClient(natpmp.ClientConfig{
-		Dial: cfg.Dial, Window: cfg.Window, OnPacket: g.receive, OnStray: g.unasked, Logger: cfg.Logger,
-	})
-	if err != nil {
-		return nil, fmt.Errorf("gateway: %w", err)
-	}
-	g.client = client
 	return g, nil
 }
 
@@ -173,16 +224,3 @@ func (g *Gateway) hear(at time.Time) {
 // unasked sees every other reply. Most are late ones, which show that the gateway
 // lives. A look because of one would give whoever forges it the next reply to forge.
 func (g *Gateway) unasked(_ natpmp.Response, at time.Time) { g.hear(at) }
-
-// checkEpoch notices when the gateway lost its state.
-func (g *Gateway) checkEpoch(epoch uint32, at time.Time) {
-	if !g.epoch.Observe(epoch, at) {
-		return
-	}
-	g.mu.Lock()
-	g.count.stateLosses++
-	g.mu.Unlock()
-	g.log.Warn("gateway lost its mappings", "epoch", epoch)
-	g.lookNow()
-	g.cfg.OnStateLost()
-}

@@ -68,15 +68,15 @@ func TestExternalAddress(t *testing.T) {
 	})
 }
 
-// TestAddressIsKept: one packet a minute while all is well, and every five seconds
+// TestAddressIsKept: three packets a minute while all is well, and every five seconds
 // while the gateway refuses, for ever.
 func TestAddressIsKept(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		r := newRig(t, natpmptest.RFC(), nil)
 		time.Sleep(10*time.Minute + time.Second)
-		if n := len(r.asked(natpmp.OpExternalAddress)); n != 11 {
-			t.Errorf("%d packets in ten minutes, want 11", n)
+		if n := len(r.asked(natpmp.OpExternalAddress)); n != 31 {
+			t.Errorf("%d packets in ten minutes, want 31", n)
 		}
 		r.remote.Refuse(true)
 		time.Sleep(9 * time.Minute)
@@ -87,7 +87,7 @@ func TestAddressIsKept(t *testing.T) {
 		if got := r.external(); got != "unknown" {
 			t.Errorf("after eleven minutes without the gateway: %s", got)
 		}
-		gaps := r.asked(natpmp.OpExternalAddress)[11:]
+		gaps := r.asked(natpmp.OpExternalAddress)[31:]
 		var got []time.Duration
 		for i := range gaps[:5] {
 			got = append(got, (gaps[i+1] - gaps[i]).Round(time.Second))
@@ -191,7 +191,7 @@ func TestAnnouncementsThatCannotBeHeard(t *testing.T) {
 			cfg.ListenAnnouncements = func() (net.PacketConn, error) { return nil, net.ErrClosed }
 		})
 		time.Sleep(time.Second)
-		if r.logged("not hearing the gateway's announcements") != 1 || r.external() == "unknown" {
+		if r.logged("cannot receive the gateway's announcements") != 1 || r.external() == "unknown" {
 			t.Errorf("address %s, log:\n%s", r.external(), r.logs.String())
 		}
 	})
@@ -208,8 +208,8 @@ func TestHealth(t *testing.T) {
 			time.Sleep(10 * time.Minute)
 			_, _ = r.lease(t, request(), 8*time.Second)
 			got := r.Stats()
-			if got.State != want || !strings.Contains(got.Remedy, remedy) || got.Remedy != "" && remedy == "" {
-				t.Errorf("state %v, remedy %q; want %v, %q", got.State, got.Remedy, want, remedy)
+			if got.State != want || !strings.Contains(got.Advice.String(), remedy) || got.Advice.String() != "" && remedy == "" {
+				t.Errorf("state %v, remedy %q; want %v, %q", got.State, got.Advice.String(), want, remedy)
 			}
 			if n := r.logged("msg=" + line); n != 1 {
 				t.Errorf("%d lines %s, want 1", n, line)
@@ -217,7 +217,7 @@ func TestHealth(t *testing.T) {
 		}
 		check(gateway.StateOK, `"gateway answers"`, "")
 		r.remote.Refuse(true)
-		check(gateway.StateRefused, `"gateway refuses nat-pmp"`, "NAT-PMP is off")
+		check(gateway.StateRefused, `"gateway refuses nat-pmp"`, "NAT-PMP (port forwarding) enabled")
 		if n := back.Load(); n != 0 {
 			t.Errorf("back %d times before it was away", n)
 		}
@@ -230,7 +230,7 @@ func TestHealth(t *testing.T) {
 		check(gateway.StateSilent, `"gateway is silent"`, "route")
 		r.swallow(false)
 		r.remote.Adjust(func(p *natpmptest.Profile) { p.Result = natpmp.ResultUnsupportedOpcode })
-		check(gateway.StateFailing, `"gateway answers with a failure"`, "speaks NAT-PMP")
+		check(gateway.StateFailing, `"gateway answers with a failure"`, "what VPN_GATEWAY says")
 		if got := r.Stats().Result; got != natpmp.ResultUnsupportedOpcode {
 			t.Errorf("result %v", got)
 		}

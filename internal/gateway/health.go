@@ -8,6 +8,7 @@ import (
 
 	"doublenat/internal/remedy"
 	"doublenat/natpmp"
+	"doublenat/pcp"
 )
 
 // State is how the gateway is doing.
@@ -51,16 +52,27 @@ type health struct {
 	state State
 	// result is the gateway's answer, with [StateFailing].
 	result natpmp.ResultCode
+	// version is the version of that answer, 0 for NAT-PMP.
+	version uint8
+	// odd is what is wrong with the replies, with [StateFailing] and no result.
+	odd natpmp.Oddity
 }
 
-// advice says what an operator can do about it, nothing if all is well.
-func (h health) advice() remedy.Advice {
+// advice says what an operator can do about it, nothing if all is well. By is the
+// router's way to the gateway.
+func (h health) advice(by remedy.Link) remedy.Advice {
 	switch h.state {
 	case StateRefused:
-		return remedy.Refused()
+		return remedy.Refused(by)
 	case StateSilent:
-		return remedy.Silent()
+		return remedy.Silent(by)
 	case StateFailing:
+		switch {
+		case h.odd != natpmp.OddNone:
+			return remedy.ForOddity(h.odd)
+		case h.version != natpmp.Version:
+			return remedy.PCPOnly()
+		}
 		return remedy.ForResult(h.result)
 	case StateUnknown, StateOK:
 		return remedy.Advice{}
@@ -78,6 +90,9 @@ func (g *Gateway) judge(ctx context.Context, p purpose, err error, start time.Ti
 	outcome, known := g.diagnose(err, start)
 	if !known {
 		return
+	}
+	if p == forAddress && (outcome.state == StateOK || outcome.state == StateFailing) {
+		g.settle.Do(func() { close(g.settled) })
 	}
 	g.mu.Lock()
 	before, looked := g.record.health(), g.record.look
@@ -105,17 +120,32 @@ func (g *Gateway) judge(ctx context.Context, p purpose, err error, start time.Ti
 	g.cfg.OnBack()
 }
 
+// link returns the router's way to the gateway, the zero Link if it is not known.
+func (g *Gateway) link() remedy.Link {
+	if g.cfg.Link == nil {
+		return remedy.Link{}
+	}
+	return g.cfg.Link()
+}
+
 // tell logs how the gateway is doing now.
 func (g *Gateway) tell(ctx context.Context, now health, err error) {
 	switch now.state {
 	case StateOK:
 		g.log.InfoContext(ctx, "gateway answers")
 	case StateRefused:
-		g.log.WarnContext(ctx, "gateway refuses nat-pmp", "remedy", now.advice())
+		if g.byPCP {
+			g.log.WarnContext(ctx, "gateway refuses pcp", "remedy", now.advice(g.link()))
+			return
+		}
+		g.log.WarnContext(ctx, "gateway refuses nat-pmp", "remedy", now.advice(g.link()))
 	case StateSilent:
-		g.log.WarnContext(ctx, "gateway is silent", "remedy", now.advice(), "error", err)
+		g.log.WarnContext(ctx, "gateway is silent", "remedy", now.advice(g.link()), "error", err)
 	case StateFailing:
-		g.log.WarnContext(ctx, "gateway answers with a failure", "result", now.result, "remedy", now.advice())
+		if now.odd != natpmp.OddNone {
+			return // The replies were told of when they came.
+		}
+		g.log.WarnContext(ctx, "gateway answers with a failure", "result", now.result, "remedy", now.advice(g.link()))
 	case StateUnknown:
 	}
 }
@@ -125,9 +155,9 @@ func (g *Gateway) tell(ctx context.Context, now health, err error) {
 func (g *Gateway) tellOfLook(ctx context.Context, before, now health) {
 	switch {
 	case now.state == StateFailing:
-		g.log.WarnContext(ctx, "gateway maps ports and does not tell its address", "result", now.result, "remedy", now.advice())
+		g.log.WarnContext(ctx, "gateway maps ports but does not report its address", "result", now.result, "remedy", now.advice(g.link()))
 	case before.state == StateFailing:
-		g.log.InfoContext(ctx, "gateway tells its address again")
+		g.log.InfoContext(ctx, "gateway reports its address again")
 	}
 }
 
@@ -144,6 +174,8 @@ func (g *Gateway) diagnose(err error, start time.Time) (health, bool) {
 		return health{state: StateOK}, true
 	case errors.Is(err, context.Canceled):
 		return health{}, false // the caller lost patience, not the gateway
+	case errors.Is(err, pcp.ErrNoAddress):
+		return health{}, false // it was not asked
 	case errors.As(err, &result):
 		switch {
 		case result.Opcode == natpmp.OpExternalAddress:
@@ -151,9 +183,11 @@ func (g *Gateway) diagnose(err error, start time.Time) (health, bool) {
 			// A verdict about one mapping comes from a gateway that works.
 			return health{state: StateOK}, true
 		}
-		return health{state: StateFailing, result: result.Result}, true
+		return health{state: StateFailing, result: result.Result, version: result.Version}, true
 	case errors.As(err, &refused):
 		return health{state: StateRefused}, true
+	case errors.As(err, &timeout) && timeout.Odd != natpmp.OddNone && timeout.Odd != natpmp.OddOther:
+		return health{state: StateFailing, odd: timeout.Odd}, true
 	case errors.As(err, &timeout):
 		// One lost packet is no silence, and neither is a reply to somebody else.
 		silent := (timeout.Tries > 1 || timeout.Send != nil) && !g.heardSince(start)

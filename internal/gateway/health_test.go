@@ -45,7 +45,7 @@ func TestHealthWithoutAnAddress(t *testing.T) {
 		}
 		r.remote.SetAddress(publicAddr)
 		time.Sleep(time.Minute)
-		if n := r.logged("gateway tells its address again"); n != 1 {
+		if n := r.logged("gateway reports its address again"); n != 1 {
 			t.Errorf("told %d times that the address is there again", n)
 		}
 	})

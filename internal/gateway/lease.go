@@ -38,7 +38,7 @@ func (g *Gateway) Lease(ctx context.Context, req nat.LeaseRequest) (nat.Lease, e
 	for {
 		start := time.Now()
 		r := g.request(req)
-		m, err := g.client.Map(ctx, r)
+		m, err := g.ask(ctx, r)
 		g.judge(ctx, forLease, err, start)
 		lost = unanswered(err, lost)
 		if r.Symmetric && g.unsymmetric(ctx, err) {
@@ -75,21 +75,6 @@ func (g *Gateway) Release(ctx context.Context, p nat.Protocol, innerPort uint16)
 		return fault(err, unanswered(err, false))
 	}
 	return nil
-}
-
-// request returns what is sent for a lease.
-func (g *Gateway) request(req nat.LeaseRequest) natpmp.MapRequest {
-	r := natpmp.MapRequest{
-		Opcode:                natpmp.Opcode(req.Protocol),
-		InternalPort:          req.InnerPort,
-		SuggestedExternalPort: req.ExternalPort,
-		Lifetime:              seconds(req.Lifetime),
-		Renewal:               req.Renewal,
-	}
-	if !g.named.Load() {
-		r.Symmetric, r.InternalPort, r.SuggestedExternalPort = true, 0, 0
-	}
-	return r
 }
 
 // unsymmetric says whether the gateway refuses internal port 0, as all do that have no
@@ -129,7 +114,7 @@ func transient(err error) bool {
 		timeout *natpmp.TimeoutError
 	)
 	if errors.As(err, &result) {
-		return result.Result == natpmp.ResultNetworkFailure
+		return result.Result == natpmp.ResultNetworkFailure && !held(err)
 	}
 	return errors.As(err, &refused) || errors.As(err, &timeout)
 }
@@ -175,12 +160,12 @@ func fault(err error, ambiguous bool) *nat.Error {
 	}
 	switch result.Result {
 	case natpmp.ResultNotAuthorized:
-		e.Reason = nat.ReasonDenied
+		e.Reason, e.Taken = nat.ReasonDenied, othersLease(err)
 	case natpmp.ResultOutOfResources:
 		e.Reason = nat.ReasonResources
 	case natpmp.ResultNetworkFailure:
 	case natpmp.ResultUnsupportedVersion, natpmp.ResultUnsupportedOpcode:
-		e.Err = fmt.Errorf("gateway does not speak NAT-PMP: %w", err)
+		e.Err = fmt.Errorf("gateway does not speak %s: %w", spoken(err), err)
 	default:
 		e.Err = fmt.Errorf("gateway answered what RFC 6886 does not know: %w", err)
 	}

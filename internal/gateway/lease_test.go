@@ -111,7 +111,7 @@ func TestLeaseFailures(t *testing.T) {
 		},
 		{
 			name: "answers for another port", profile: natpmptest.WrongInternal(), request: request(), took: 8 * time.Second,
-			want: nat.Error{Hop: nat.HopGateway, Reason: nat.ReasonUnreachable, Ambiguous: true}, text: "no reply",
+			want: nat.Error{Hop: nat.HopGateway, Reason: nat.ReasonUnreachable, Ambiguous: true}, text: "another port than it was asked for",
 		},
 		{
 			name: "lifetime 0", profile: natpmptest.Short(0), request: request(), took: 20 * time.Millisecond,

@@ -43,21 +43,13 @@ type rig struct {
 // A packet takes 10 ms.
 func newRig(t *testing.T, profile natpmptest.Profile, configure func(r *rig, cfg *gateway.Config)) *rig {
 	t.Helper()
-	r := &rig{
-		start:   time.Now(),
-		network: natpmptest.NewNetwork(natpmptest.NetworkConfig{Latency: 10 * time.Millisecond, Capture: 10000}),
-	}
+	r := newNetwork()
 	remote, err := natpmptest.New(natpmptest.Config{Profile: profile, Journal: 10000})
 	if err != nil {
 		t.Fatal(err)
 	}
 	r.remote = remote
-	cfg := gateway.Config{
-		Dial:            func(context.Context) (net.Conn, error) { return r.network.Dial(tunnelAddr, gatewayAddr) },
-		OnStateLost:     r.stateLost,
-		OnAddressChange: r.addressChanged,
-		Logger:          slog.New(slog.NewTextHandler(r, nil)),
-	}
+	cfg := r.config()
 	if configure != nil {
 		configure(r, &cfg)
 	}
@@ -65,8 +57,32 @@ func newRig(t *testing.T, profile natpmptest.Profile, configure func(r *rig, cfg
 	if err != nil {
 		t.Fatal(err)
 	}
-	r.Gateway = g
+	r.run(t, g)
+	return r
+}
 
+// newNetwork returns a rig that has nobody on its network yet.
+func newNetwork() *rig {
+	return &rig{
+		start:   time.Now(),
+		network: natpmptest.NewNetwork(natpmptest.NetworkConfig{Latency: 10 * time.Millisecond, Capture: 10000}),
+	}
+}
+
+// config returns what a gateway of the rig is made from.
+func (r *rig) config() gateway.Config {
+	return gateway.Config{
+		Dial:            func(context.Context) (net.Conn, error) { return r.network.Dial(tunnelAddr, gatewayAddr) },
+		OnStateLost:     r.stateLost,
+		OnAddressChange: r.addressChanged,
+		Logger:          slog.New(slog.NewTextHandler(r, nil)),
+	}
+}
+
+// run starts the test gateway and ours, and ends them with the test.
+func (r *rig) run(t *testing.T, g *gateway.Gateway) {
+	t.Helper()
+	r.Gateway = g
 	ctx, cancel := context.WithCancel(t.Context())
 	done := make(chan error, 2)
 	listens := make(chan struct{})
@@ -90,7 +106,6 @@ func newRig(t *testing.T, profile natpmptest.Profile, configure func(r *rig, cfg
 			t.Error(err)
 		}
 	})
-	return r
 }
 
 func (r *rig) stateLost() {

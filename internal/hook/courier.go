@@ -4,39 +4,49 @@ import (
 	"context"
 	"errors"
 	"log/slog"
+	"net/netip"
 	"sync"
 	"time"
 )
 
-// courier takes events to one receiver, one after the other.
+// courier takes events to one receiver.
 type courier struct {
 	queue *queue
 	log   *slog.Logger
 	// deliver takes one event there. An error that wraps errFinal is not tried again.
 	deliver func(context.Context, Event) error
-	random  func() float64
+	// external returns the public address of now.
+	external func() (netip.Addr, bool)
+	random   func() float64
+	// once is set for a receiver that gets an event once, whether that works or not.
+	once bool
+	// told is the address that the receiver heard of last as news; the zero Addr is
+	// none. It belongs to run.
+	told netip.Addr
+	// tried is the address of the last delivery, if that failed: the receiver may have
+	// read it all the same. Nil after a success. It belongs to run.
+	tried *netip.Addr
 
 	mu        sync.Mutex
 	delivered uint64 // guarded by mu, as what follows
 	failed    uint64
-	lost      uint64 // events that were given up
 	lastError string // what was logged last; empty after a success
 }
 
-// errFinal is a failure that another try would not mend.
+// errFinal is wrapped by a failure after which the same event is not tried again.
 var errFinal = errors.New("not tried again")
 
 const (
 	// retryFirst and retryMax bound the wait after a failed delivery, which doubles.
 	retryFirst, retryMax = time.Second, time.Minute
-	// patience is how long an event is tried before it is given up.
+	// patience is how long an event is tried before it is given up for now.
 	patience = time.Hour
-	// drainTimeout bounds what is still delivered when the daemon stops.
-	drainTimeout = 2 * time.Second
+	// drainTimeout bounds what is still delivered when the daemon stops, and drainTry one
+	// delivery of it: one that hangs must not cost all others their turn.
+	drainTimeout, drainTry = 2 * time.Second, time.Second
 )
 
-// run delivers until ctx ends, and then for a moment what still waits, so that the
-// end of the mappings is told too.
+// run delivers until ctx ends, then what waits, within drainTimeout.
 func (c *courier) run(ctx context.Context) {
 	work, cancel := outlive(ctx, drainTimeout)
 	defer cancel()
@@ -50,22 +60,17 @@ func (c *courier) run(ctx context.Context) {
 			}
 			continue
 		}
-		err := c.deliver(work, it.event)
-		switch {
-		case ctx.Err() != nil && err != nil:
-			c.queue.again(it)
-		case c.note(ctx, it, err):
+		if c.note(ctx, it, c.send(work, it.event)) {
 			failures++
 			sleep(ctx, c.backoff(failures))
-		default:
+		} else {
 			failures = 0
 		}
 	}
-	c.drain(work)
+	c.drain(context.WithoutCancel(ctx), work)
 }
 
-// outlive returns a context that ends some time after ctx does, so that a delivery
-// under way is not cut off.
+// outlive returns a context that ends some time after ctx.
 func outlive(ctx context.Context, more time.Duration) (context.Context, context.CancelFunc) {
 	work, cancel := context.WithCancel(context.WithoutCancel(ctx))
 	stop := context.AfterFunc(ctx, func() {
@@ -78,12 +83,36 @@ func outlive(ctx context.Context, more time.Duration) (context.Context, context.
 	}
 }
 
-// note counts and logs the outcome of a delivery, and says whether to wait: the
-// receiver may be better soon, and the event goes back into the queue unless it has
-// become too old.
+// send delivers an event with the address that is true now. That the address is the
+// one which the receiver heard of last is no news, and is not sent; unless another one
+// may have arrived since, whose reply got lost.
+func (c *courier) send(ctx context.Context, ev Event) error {
+	now, _ := c.external()
+	if !ev.ofAddress() {
+		ev.ExternalAddress = now
+		return c.deliver(ctx, ev)
+	}
+	switch {
+	case !c.told.IsValid():
+	case c.told != now:
+		ev.OldExternalAddress = c.told
+	case c.tried == nil:
+		return nil
+	default:
+		ev.OldExternalAddress = *c.tried
+	}
+	ev.ExternalAddress, ev.Active = now, now.IsValid()
+	if err := c.deliver(ctx, ev); err != nil {
+		c.tried = &now
+		return err
+	}
+	c.told, c.tried = now, nil
+	return nil
+}
+
+// note takes in how a delivery went, and says whether to wait before the next one.
 func (c *courier) note(ctx context.Context, it item, err error) bool {
 	final := errors.Is(err, errFinal)
-	tooOld := time.Since(it.since) >= patience
 	c.mu.Lock()
 	before := c.lastError
 	c.lastError = ""
@@ -92,9 +121,6 @@ func (c *courier) note(ctx context.Context, it item, err error) bool {
 	} else {
 		c.lastError = err.Error()
 		c.failed++
-		if final || tooOld {
-			c.lost++
-		}
 	}
 	now := c.lastError
 	c.mu.Unlock()
@@ -105,54 +131,74 @@ func (c *courier) note(ctx context.Context, it item, err error) bool {
 	case now == "" && before != "":
 		c.log.InfoContext(ctx, "events are delivered again")
 	}
-	if err == nil || final {
+	switch {
+	case err == nil:
+		c.queue.resume()
 		return false
-	}
-	if !tooOld {
+	case final && c.once:
+		c.queue.drop()
+	case final:
+		it.rejected++
+		c.queue.park(it)
+	case time.Since(it.since) >= patience:
+		c.queue.park(it)
+	default:
 		c.queue.again(it)
 	}
-	return true
+	return !final
 }
 
-// backoff returns the wait after so many failures in a row, shortened by up to a
-// tenth at random.
+// backoff returns how long to wait after so many failures in a row.
 func (c *courier) backoff(failures int) time.Duration {
 	d := min(retryFirst<<min(failures-1, 10), retryMax)
 	return d - time.Duration(c.random()*float64(d)/10)
 }
 
-// drain tries once to deliver what still waits, until ctx ends.
-func (c *courier) drain(ctx context.Context) {
-	for ctx.Err() == nil {
+// drain delivers what waits, each event once, until there is nothing left or the work's
+// time is up. What was not delivered is one line.
+func (c *courier) drain(ctx, work context.Context) {
+	var first error
+	undelivered := 0
+	for {
 		it, ok := c.queue.take()
 		if !ok {
-			return
+			break
 		}
-		err := c.deliver(ctx, it.event)
+		err := work.Err()
+		if err == nil {
+			try, cancel := context.WithTimeout(work, drainTry)
+			err = c.send(try, it.event)
+			cancel()
+		}
 		c.mu.Lock()
 		if err == nil {
 			c.delivered++
 		} else {
 			c.failed++
-			c.lost++
 		}
 		c.mu.Unlock()
 		if err != nil {
-			c.log.WarnContext(ctx, "event could not be delivered before the end", "event", it.event.Kind, "error", err)
-			return // The others would meet the same.
+			c.queue.drop()
+			undelivered++
+			if first == nil {
+				first = err
+			}
 		}
+	}
+	if undelivered > 0 {
+		c.log.WarnContext(ctx, "events not delivered before the stop", "events", undelivered, "error", first)
 	}
 }
 
 // stats returns how the receiver is doing.
 func (c *courier) stats() Stats {
-	waiting, dropped := c.queue.state()
+	waiting, lost := c.queue.state()
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	return Stats{Waiting: waiting, Delivered: c.delivered, Failed: c.failed, Lost: c.lost + dropped}
+	return Stats{Waiting: waiting, Delivered: c.delivered, Failed: c.failed, Lost: lost}
 }
 
-// sleep waits until the time is over or ctx ends.
+// sleep waits, at most until ctx ends.
 func sleep(ctx context.Context, d time.Duration) {
 	timer := time.NewTimer(d)
 	defer timer.Stop()

@@ -45,6 +45,12 @@ type Event struct {
 	// ExternalPort is the port at the public address; for a mapping that ended, the
 	// one that it had.
 	ExternalPort uint16 `json:"external_port,omitempty"`
+	// By is the protocol in which the client asked: natpmp, pcp or igd (UPnP). It is left
+	// out where that is not known: with static mappings, and after a restart.
+	By string `json:"by,omitempty"`
+	// Description is a text that a client of UPnP gave the mapping, 64 bytes at most
+	// and without control characters. A host of the LAN wrote it.
+	Description string `json:"description,omitempty"`
 	// OldExternalPort is the port that a receiver may know from before, with
 	// port_changed only.
 	OldExternalPort uint16 `json:"old_external_port,omitempty"`
@@ -55,12 +61,12 @@ type Event struct {
 
 // mappingEvent returns what receivers are told of an event of the core, and false
 // if it is none of their business.
-func mappingEvent(ev nat.Event, instance string, external netip.Addr) (Event, bool) {
+func mappingEvent(ev nat.Event, instance string) (Event, bool) {
 	active := false
 	switch ev.Kind {
 	case nat.EventCreated, nat.EventAdopted, nat.EventPortChanged:
 		active = true
-	case nat.EventDeleted, nat.EventExpired, nat.EventLost, nat.EventShutdown:
+	case nat.EventDeleted, nat.EventExpired, nat.EventLost, nat.EventEvicted, nat.EventShutdown:
 	case nat.EventRuleRestored:
 		return Event{}, false // Neither port nor address changed.
 	default:
@@ -70,7 +76,7 @@ func mappingEvent(ev nat.Event, instance string, external netip.Addr) (Event, bo
 	return Event{
 		Version: formatVersion, Kind: ev.Kind.String(), Time: ev.At.UTC(), Instance: instance, Active: active,
 		Protocol: m.Key.Protocol.String(), Client: m.Key.Client, InternalPort: m.Key.InternalPort,
-		ExternalAddress: external, ExternalPort: m.ExternalPort, OldExternalPort: ev.OldPort,
+		ExternalPort: m.ExternalPort, OldExternalPort: ev.OldPort, By: m.By.String(), Description: m.Description,
 		key: m.Key,
 	}, true
 }
@@ -83,11 +89,14 @@ func addressEvent(before, now netip.Addr, instance string) Event {
 	}
 }
 
+// ofAddress says whether the event is about the external address and no mapping.
+func (e Event) ofAddress() bool { return e.key == (nat.Key{}) }
+
 // supersedes returns the event as it is told in place of an older one that was
 // never delivered: what it calls old is what the receiver may know.
 func (e Event) supersedes(older Event) Event {
 	switch {
-	case e.key == (nat.Key{}):
+	case e.ofAddress():
 		e.OldExternalAddress = older.OldExternalAddress
 	case e.OldExternalPort != 0:
 		e.OldExternalPort = older.OldExternalPort
@@ -112,6 +121,8 @@ func (e Event) environ() []string {
 		"DOUBLENAT_PROTOCOL=" + e.Protocol,
 		"DOUBLENAT_CLIENT=" + address(e.Client),
 		"DOUBLENAT_INTERNAL_PORT=" + port(e.InternalPort),
+		"DOUBLENAT_BY=" + e.By,
+		"DOUBLENAT_DESCRIPTION=" + e.Description,
 		"DOUBLENAT_EXTERNAL_ADDRESS=" + address(e.ExternalAddress),
 		"DOUBLENAT_OLD_EXTERNAL_ADDRESS=" + address(e.OldExternalAddress),
 		"DOUBLENAT_EXTERNAL_PORT=" + port(e.ExternalPort),

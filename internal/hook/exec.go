@@ -34,6 +34,7 @@ func (r *runner) deliver(ctx context.Context, ev Event) error {
 	if err != nil {
 		return fmt.Errorf("encoding the event: %w: %w", errFinal, err)
 	}
+	stopping := ctx
 	ctx, cancel := context.WithTimeout(ctx, r.timeout)
 	defer cancel()
 	out := &tail{limit: maxOutput}
@@ -48,6 +49,8 @@ func (r *runner) deliver(ctx context.Context, ev Event) error {
 	switch {
 	case err == nil, errors.Is(err, exec.ErrWaitDelay):
 		return nil // A child that goes on in the background is the program's business.
+	case stopping.Err() != nil:
+		return fmt.Errorf("the program was cut off because doublenat stops, %w", errFinal)
 	case ctx.Err() != nil:
 		return fmt.Errorf("the program was killed after %v, %w", r.timeout, errFinal)
 	default:

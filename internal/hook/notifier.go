@@ -7,6 +7,7 @@ import (
 	"math/rand/v2"
 	"net"
 	"net/netip"
+	"os"
 	"path/filepath"
 	"sync"
 	"time"
@@ -26,7 +27,8 @@ type Config struct {
 	// Version is the program's version, for the User-Agent header.
 	Version string
 	// External returns the public address from memory, or false while it is not
-	// known. It must not block. Nil means that it is never known.
+	// known. It must not block, and has the new address before [Notifier.Address] is
+	// called. Nil means that it is never known.
 	External func() (netip.Addr, bool)
 
 	// Queue is how many events may wait for each receiver; 0 means 1024.
@@ -53,7 +55,8 @@ type Stats struct {
 	Delivered uint64
 	// Failed counts tries that failed.
 	Failed uint64
-	// Lost counts events that never arrived and are not tried any more.
+	// Lost counts events that did not arrive and were given up. A receiver that takes
+	// events again gets those of the last ones that are still true, and there are less.
 	Lost uint64
 }
 
@@ -96,21 +99,21 @@ func New(cfg Config) (*Notifier, error) {
 		}
 		r := runner{argv: cfg.Exec, timeout: cfg.ExecTimeout}
 		n.exec = n.courier("hook_exec", cfg.Exec[0], r.deliver)
+		n.exec.once = true
 	}
 	return n, nil
 }
 
 func (n *Notifier) courier(kind, target string, deliver func(context.Context, Event) error) *courier {
 	return &courier{
-		queue: newQueue(n.cfg.Queue), deliver: deliver, random: n.cfg.Random,
+		queue: newQueue(n.cfg.Queue), deliver: deliver, external: n.cfg.External, random: n.cfg.Random,
 		log: n.cfg.Logger.With("receiver", kind, "target", target),
 	}
 }
 
 // Mapping tells of an event of the core. It does not block.
 func (n *Notifier) Mapping(ev nat.Event) {
-	external, _ := n.cfg.External()
-	if told, ok := mappingEvent(ev, n.cfg.Instance, external); ok {
+	if told, ok := mappingEvent(ev, n.cfg.Instance); ok {
 		n.put(told)
 	}
 }
@@ -144,9 +147,22 @@ func (n *Notifier) Run(ctx context.Context) error {
 	for _, c := range n.couriers() {
 		all.Go(func() { c.run(ctx) })
 	}
+	n.look(ctx)
 	<-ctx.Done()
 	all.Wait()
 	return nil
+}
+
+// look says at the start that the program does not exist, which would else be known
+// with the first event only.
+func (n *Notifier) look(ctx context.Context) {
+	if n.exec == nil {
+		return
+	}
+	if _, err := os.Stat(n.cfg.Exec[0]); err != nil {
+		n.exec.log.WarnContext(ctx, "ON_CHANGE_EXEC program not found", "error", err,
+			"remedy", "correct its path; doublenat's container image has no programs: use ON_CHANGE_URL there")
+	}
 }
 
 // Stats returns how the receivers are doing, by name: hook_url, hook_exec. One that

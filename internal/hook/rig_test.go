@@ -32,13 +32,15 @@ func happened(kind nat.EventKind, key nat.Key, external, old uint16) nat.Event {
 
 // receiver is an HTTP server in memory.
 type receiver struct {
-	mu     sync.Mutex
-	bodies []string
-	seen   []*http.Request
-	status int           // of replies; 0 is 204
-	delay  time.Duration // before replies
-	down   bool          // refuses connections
-	conns  chan net.Conn
+	mu      sync.Mutex
+	bodies  []string
+	seen    []*http.Request
+	status  int           // of replies; 0 is 204
+	delay   time.Duration // before replies
+	down    bool          // refuses connections
+	hangs   int           // requests that are never answered
+	refuses string        // answers 400 to bodies with this text in them, if it is not empty
+	conns   chan net.Conn
 }
 
 func (r *receiver) ServeHTTP(w http.ResponseWriter, req *http.Request) {
@@ -50,6 +52,13 @@ func (r *receiver) ServeHTTP(w http.ResponseWriter, req *http.Request) {
 	r.bodies = append(r.bodies, string(body))
 	r.seen = append(r.seen, req)
 	status, delay := r.status, r.delay
+	if r.refuses != "" && strings.Contains(string(body), r.refuses) {
+		status = http.StatusBadRequest
+	}
+	if r.hangs > 0 {
+		r.hangs--
+		delay = time.Hour
+	}
 	r.mu.Unlock()
 	select {
 	case <-time.After(delay):
@@ -70,6 +79,9 @@ func (r *receiver) set(change func(*receiver)) {
 	defer r.mu.Unlock()
 	change(r)
 }
+
+// refuse makes it answer 400 to bodies with the text in them.
+func (r *receiver) refuse(text string) { r.set(func(r *receiver) { r.refuses = text }) }
 
 // got returns the bodies that came since the last call.
 func (r *receiver) got() []string {
@@ -117,6 +129,22 @@ type rig struct {
 	to   *receiver
 	log  *bytes.Buffer
 	stop func()
+
+	mu       sync.Mutex
+	external netip.Addr // what the gateway says now; guarded by mu
+}
+
+// now sets the address that the gateway says, and tells nobody.
+func (r *rig) now(address netip.Addr) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.external = address
+}
+
+// Address has the gateway say another address, of which the notifier is told.
+func (r *rig) Address(before, now netip.Addr) {
+	r.now(now)
+	r.Notifier.Address(before, now)
 }
 
 // posting runs a test in virtual time with a notifier that posts.
@@ -134,10 +162,15 @@ func posting(t *testing.T, change func(*hook.Config), test func(r *rig)) {
 		}()
 
 		var log bytes.Buffer
+		r := &rig{t: t, to: to, log: &log, external: public}
 		cfg := hook.Config{
 			URL: "http://user:s3cret@receiver.lan/s3cret?token=s3cret", Instance: "default", Version: "v1", Dial: to.dial,
-			External: func() (netip.Addr, bool) { return public, true },
-			Random:   func() float64 { return 0 }, Logger: slog.New(slog.NewTextHandler(&log, nil)),
+			External: func() (netip.Addr, bool) {
+				r.mu.Lock()
+				defer r.mu.Unlock()
+				return r.external, r.external.IsValid()
+			},
+			Random: func() float64 { return 0 }, Logger: slog.New(slog.NewTextHandler(&log, nil)),
 		}
 		if change != nil {
 			change(&cfg)
@@ -153,10 +186,11 @@ func posting(t *testing.T, change func(*hook.Config), test func(r *rig)) {
 				t.Errorf("running: %v", err)
 			}
 		})
-		r := &rig{Notifier: n, t: t, to: to, log: &log, stop: func() {
+		r.Notifier = n
+		r.stop = func() {
 			cancel()
 			running.Wait()
-		}}
+		}
 		defer r.stop()
 		test(r)
 	})
@@ -173,3 +207,23 @@ func decode(t *testing.T, body string) hook.Event {
 	}
 	return ev
 }
+
+// safeLog is a log that may be read while it is written.
+type safeLog struct {
+	mu  sync.Mutex
+	buf bytes.Buffer
+}
+
+func (l *safeLog) Write(p []byte) (int, error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.buf.Write(p)
+}
+
+func (l *safeLog) String() string {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.buf.String()
+}
+
+func (l *safeLog) logger() *slog.Logger { return slog.New(slog.NewTextHandler(l, nil)) }

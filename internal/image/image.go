@@ -29,15 +29,14 @@ type Contents struct {
 	Certificates []byte
 }
 
-// Write writes the image. Its platform, its version and its date are those of the
-// program. It is an error if the program would not run in there.
-func Write(w io.Writer, c Contents) error {
-	about, err := aboutProgram(c.Program)
+// layer packs the one layer of an image. It is an error if the program would not run in there.
+func (c Contents) layer() (about, []byte, error) {
+	a, err := aboutProgram(c.Program)
 	if err != nil {
-		return fmt.Errorf("reading the program: %w", err)
+		return about{}, nil, fmt.Errorf("reading the program: %w", err)
 	}
 	if !x509.NewCertPool().AppendCertsFromPEM(c.Certificates) {
-		return errors.New("reading the certificates: there are none")
+		return about{}, nil, errors.New("reading the certificates: there are none")
 	}
 	layer, err := pack([]file{
 		{name: "etc/"},
@@ -47,7 +46,17 @@ func Write(w io.Writer, c Contents) error {
 		{name: programPath, mode: 0o755, data: c.Program},
 	})
 	if err != nil {
-		return fmt.Errorf("packing the layer: %w", err)
+		return about{}, nil, fmt.Errorf("packing the layer: %w", err)
+	}
+	return a, layer, nil
+}
+
+// Write writes the image. Its platform, its version and its date are those of the
+// program. It is an error if the program would not run in there.
+func Write(w io.Writer, c Contents) error {
+	about, layer, err := c.layer()
+	if err != nil {
+		return err
 	}
 	config, err := json.Marshal(about.config(digest(layer)))
 	if err != nil {

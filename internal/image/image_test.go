@@ -20,6 +20,7 @@ import (
 	"path/filepath"
 	"runtime"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -139,16 +140,26 @@ type failing struct{ err error }
 
 func (f failing) Write([]byte) (int, error) { return 0, f.err }
 
-// buildDoublenat builds doublenat for this machine's processor, as `make binary` does.
+// built is doublenat for this machine's processor, as `make binary` builds it, once for all tests.
+var built = sync.OnceValues(func() ([]byte, error) {
+	dir, err := os.MkdirTemp("", "image")
+	if err != nil {
+		return nil, err
+	}
+	defer os.RemoveAll(dir)
+	path := filepath.Join(dir, "doublenat")
+	cmd := exec.Command("make", "-C", "../..", "binary", "OS=linux", "OUT="+path)
+	cmd.Env = append(cmd.Environ(), "GOFLAGS=", "MAKEFLAGS=")
+	if out, err := cmd.CombinedOutput(); err != nil {
+		return nil, fmt.Errorf("building: %w\n%s", err, out)
+	}
+	return os.ReadFile(path)
+})
+
+// buildDoublenat returns doublenat for this machine's processor.
 func buildDoublenat(t *testing.T) []byte {
 	t.Helper()
-	path := filepath.Join(t.TempDir(), "doublenat")
-	cmd := exec.CommandContext(t.Context(), "go", "build", "-trimpath", "-buildvcs=false", "-ldflags", "-s -w", "-o", path, "doublenat/cmd/doublenat")
-	cmd.Env = append(cmd.Environ(), "CGO_ENABLED=0", "GOOS=linux", "GOFLAGS=")
-	if out, err := cmd.CombinedOutput(); err != nil {
-		t.Fatalf("building: %v\n%s", err, out)
-	}
-	program, err := os.ReadFile(path)
+	program, err := built()
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -1,27 +1,24 @@
 package lab
 
 import (
-	"bytes"
 	"context"
 	"errors"
-	"fmt"
 	"io"
 	"log/slog"
 	"maps"
 	"net"
 	"net/netip"
 	"os"
-	"regexp"
-	"slices"
-	"strings"
 	"sync"
 	"time"
 
+	"doublenat/igd/igdtest"
 	"doublenat/internal/config"
 	"doublenat/internal/daemon"
 	"doublenat/internal/nat"
 	"doublenat/natpmp"
 	"doublenat/natpmp/natpmptest"
+	"doublenat/pcp/pcptest"
 	"doublenat/routeros/routerostest"
 )
 
@@ -31,11 +28,22 @@ import (
 type Bench struct {
 	// Net carries NAT-PMP in both directions. Its faults are the test's to set.
 	Net *natpmptest.Network
-	// Gateway and Router are the two layers.
+	// Gateway and Router are the two layers. Gateway is nil where another bench's daemon is
+	// the gateway ([NewCascade]). What is beyond the router is PCP or Box instead, where they
+	// are not nil: the first is about Gateway's leases, and Place is where the second is
+	// reached.
 	Gateway *natpmptest.Gateway
+	PCP     *pcptest.Gateway
+	Box     *igdtest.Gateway
+	Place   *igdtest.Place
 	Router  *routerostest.Router
 
+	mu       sync.Mutex        // guards what follows
+	forwards []nat.PoolPort    // what a provider forwards
+	control  *igdtest.Listener // where the daemon is controlled by UPnP, nil if it is not
+
 	cfg     BenchConfig
+	spot    spot
 	others  []byte // the router's rules of other people, as they were at first
 	serving sync.WaitGroup
 	stop    context.CancelFunc
@@ -50,6 +58,15 @@ type BenchConfig struct {
 	Environ map[string]string
 	// Profile is how the gateway behaves; the zero value means [natpmptest.Proton].
 	Profile natpmptest.Profile
+	// Beyond is what is beyond the router, if it is not a gateway that speaks NAT-PMP.
+	Beyond Beyond
+	// OnPass is called after the ports that lead to the router changed, before the answer to
+	// the request that changed them. It may call the bench and should not block. Nil is
+	// nobody.
+	OnPass func()
+	// MakeGateway makes the gateway, for one that speaks something else. Nil means what
+	// Beyond says.
+	MakeGateway func(natpmptest.Config) (*natpmptest.Gateway, error)
 	// Router is the router.
 	Router routerostest.Config
 	// Latency is what each NAT-PMP packet takes on its way. Replays need some.
@@ -66,12 +83,26 @@ type BenchConfig struct {
 	Prepare func(*routerostest.Router)
 }
 
-// Addresses of the bench beside those of routerostest.
-var (
-	benchGateway = netip.MustParseAddrPort("10.2.0.1:5351")
-	benchTunnel  = netip.MustParseAddr("10.2.0.2")
-	benchListen  = netip.MustParseAddrPort("192.168.88.1:5351")
-)
+// spot is where a bench's daemon stands, between those who ask it and whom it asks.
+type spot struct {
+	// listen is where clients ask, gateway is who is asked.
+	listen, gateway netip.AddrPort
+	// self and in are the router's address and interface towards the gateway.
+	self netip.Addr
+	in   string
+	// upstream is the bench whose daemon is the gateway; nil for a gateway of the bench's own.
+	upstream *Bench
+	// prepare changes the router so that it stands there. Nil is a router as it comes.
+	prepare func(*routerostest.Router) error
+}
+
+// inTunnel is the spot of a bench that stands alone.
+func inTunnel() spot {
+	return spot{
+		listen: netip.MustParseAddrPort("192.168.88.1:5351"), gateway: netip.MustParseAddrPort("10.2.0.1:5351"),
+		self: netip.MustParseAddr("10.2.0.2"), in: routerostest.TunnelInterface,
+	}
+}
 
 // incarnation is one run of the daemon.
 type incarnation struct {
@@ -88,18 +119,18 @@ type incarnation struct {
 var errKilled = errors.New("the process was killed")
 
 // NewBench builds the world and starts gateway and router, but no daemon.
-func NewBench(cfg BenchConfig) (*Bench, error) {
-	if cfg.Profile.Name == "" {
-		cfg.Profile = natpmptest.Proton()
-	}
-	gateway, err := natpmptest.New(natpmptest.Config{Profile: cfg.Profile, Seed: cfg.Seed})
-	if err != nil {
-		return nil, err
-	}
+func NewBench(cfg BenchConfig) (*Bench, error) { return newBench(cfg, inTunnel()) }
+
+func newBench(cfg BenchConfig, at spot) (*Bench, error) {
 	cfg.Router.Seed = cfg.Seed
 	router, err := routerostest.New(cfg.Router)
 	if err != nil {
 		return nil, err
+	}
+	if at.prepare != nil {
+		if err := at.prepare(router); err != nil {
+			return nil, err
+		}
 	}
 	if cfg.Prepare != nil {
 		cfg.Prepare(router)
@@ -108,22 +139,39 @@ func NewBench(cfg BenchConfig) (*Bench, error) {
 		Net: natpmptest.NewNetwork(natpmptest.NetworkConfig{
 			Seed: cfg.Seed, Latency: cfg.Latency, Queue: 4096, Capture: cfg.Capture,
 		}),
-		Gateway: gateway, Router: router, cfg: cfg,
+		Router: router, cfg: cfg, spot: at, stop: func() {},
 	}
 	b.others = b.OtherRules()
+	if at.upstream != nil {
+		return b, nil
+	}
+	if err := b.serveGateway(); err != nil {
+		return nil, err
+	}
+	return b, nil
+}
+
+// serveGateway makes the bench's own gateway and starts it.
+func (b *Bench) serveGateway() error {
+	if err := errors.Join(b.makeGateway(), b.makeBeyond()); err != nil {
+		return err
+	}
 	ctx, stop := context.WithCancel(context.Background())
 	b.stop = stop
 	listens := make(chan struct{})
 	begun := sync.OnceFunc(func() { close(listens) })
 	b.serving.Go(func() {
 		// Its end is the bench's; a failure shows in every test.
-		_ = gateway.ListenAndServe(ctx, func(context.Context) (net.PacketConn, error) {
+		_ = b.Gateway.ListenAndServe(ctx, func(context.Context) (net.PacketConn, error) {
 			defer begun()
-			return b.Net.Listen(benchGateway)
+			return b.Net.Listen(b.spot.gateway)
 		})
 	})
 	<-listens // else a daemon that starts at once may find it refusing
-	return b, nil
+	if b.Place != nil {
+		b.serving.Go(func() { _ = b.Place.Run(ctx) })
+	}
+	return nil
 }
 
 // Start runs a daemon until [Bench.Stop] or [Bench.Kill], with more variables that
@@ -150,10 +198,11 @@ func (b *Bench) Start(more map[string]string) error {
 
 func (b *Bench) config(more map[string]string) (config.Config, error) {
 	environ := map[string]string{
-		"VPN_GATEWAY": benchGateway.Addr().String(), "LISTEN_ADDR": benchListen.String(),
+		"LISTEN_ADDR":          b.spot.listen.String(),
 		"MIKROTIK_API_ADDRESS": routerostest.LANAddress, "MIKROTIK_API_USER": routerostest.LeastUser,
 		"MIKROTIK_API_PASSWORD": routerostest.LeastPassword,
 	}
+	maps.Copy(environ, b.cfg.Beyond.environ(b.spot))
 	maps.Copy(environ, b.cfg.Environ)
 	maps.Copy(environ, more)
 	return config.Parse(environ, os.ReadFile)
@@ -166,9 +215,25 @@ func (b *Bench) network(p *incarnation) daemon.Network {
 			conn, err := b.Net.Listen(at)
 			return track(p, conn, err)
 		},
-		DialGateway: func(context.Context) (net.Conn, error) {
-			conn, err := b.Net.Dial(netip.AddrPortFrom(benchTunnel, 0), benchGateway)
+		DialGateway: func(_ context.Context, to netip.AddrPort) (net.Conn, error) {
+			conn, err := b.towardsGateway().Dial(netip.AddrPortFrom(b.masqueraded(to.Addr()), 0), to)
 			return track(p, conn, err)
+		},
+		DialDevice: func(ctx context.Context, to netip.AddrPort) (net.Conn, error) {
+			conn, err := b.dialDevice(ctx, to)
+			return track(p, conn, err)
+		},
+		ListenSearch: func(ctx context.Context) (net.PacketConn, error) {
+			conn, err := b.listenSearch(ctx)
+			return track(p, conn, err)
+		},
+		ListenSearches: func(ctx context.Context, at netip.Addr) (net.PacketConn, error) {
+			conn, err := b.listenSearches(ctx, at)
+			return track(p, conn, err)
+		},
+		ListenDevice: func(ctx context.Context, at netip.AddrPort) (net.Listener, error) {
+			l, err := b.listenDevice(ctx, at)
+			return track(p, l, err)
 		},
 		DialRouter: func(ctx context.Context) (net.Conn, error) {
 			conn, err := b.Router.Dial(ctx)
@@ -181,6 +246,25 @@ func (b *Bench) network(p *incarnation) daemon.Network {
 			return nil, "no multicast on the bench"
 		},
 	}
+}
+
+// towardsGateway is the network in which the gateway is.
+func (b *Bench) towardsGateway() *natpmptest.Network {
+	if b.spot.upstream != nil {
+		return b.spot.upstream.Net
+	}
+	return b.Net
+}
+
+// masqueraded returns the address from which the router sends what goes to a host: its own
+// in the network of that, else the one in the tunnel.
+func (b *Bench) masqueraded(to netip.Addr) netip.Addr {
+	for _, row := range b.Router.Rows("/ip/address") {
+		if own, err := netip.ParsePrefix(row["address"]); err == nil && own.Contains(to) {
+			return own.Addr()
+		}
+	}
+	return b.spot.self
 }
 
 // track remembers a socket so that it can be cut.
@@ -246,133 +330,4 @@ func (b *Bench) Close() error {
 	b.stop()
 	b.serving.Wait()
 	return errors.Join(err, b.Net.Close(), b.Router.Close())
-}
-
-// Ask sends a packet from a client's address, from a port of its own, and returns
-// the reply, or nil if none came in time.
-func (b *Bench) Ask(client netip.Addr, packet []byte, wait time.Duration) []byte {
-	conn, err := b.Net.Dial(netip.AddrPortFrom(client, 0), benchListen)
-	if err != nil {
-		return nil
-	}
-	defer conn.Close()
-	if _, err := conn.Write(packet); err != nil {
-		return nil
-	}
-	if err := conn.SetReadDeadline(time.Now().Add(wait)); err != nil {
-		return nil
-	}
-	reply := make([]byte, natpmp.MaxPacket)
-	n, err := conn.Read(reply)
-	if err != nil {
-		return nil
-	}
-	return reply[:n]
-}
-
-// Request asks for a client as RFC 6886 §3.1 wants it, with repetitions for 12 s,
-// and returns the reply.
-func (b *Bench) Request(client netip.Addr, req natpmp.Request) (natpmp.Response, error) {
-	conn, err := b.Net.Dial(netip.AddrPortFrom(client, 0), benchListen)
-	if err != nil {
-		return natpmp.Response{}, err
-	}
-	defer conn.Close()
-	packet, reply := req.Append(nil), make([]byte, natpmp.MaxPacket)
-	end := time.Now().Add(12 * time.Second)
-	for gap := 250 * time.Millisecond; time.Now().Before(end); gap *= 2 {
-		if _, err := conn.Write(packet); err != nil {
-			return natpmp.Response{}, err
-		}
-		if err := conn.SetReadDeadline(earlier(time.Now().Add(gap), end)); err != nil {
-			return natpmp.Response{}, err
-		}
-		n, err := conn.Read(reply)
-		if err == nil {
-			return natpmp.ParseResponse(reply[:n])
-		}
-		if !errors.Is(err, os.ErrDeadlineExceeded) {
-			return natpmp.Response{}, err
-		}
-	}
-	return natpmp.Response{}, os.ErrDeadlineExceeded
-}
-
-func earlier(a, b time.Time) time.Time {
-	if b.Before(a) {
-		return b
-	}
-	return a
-}
-
-// OurRules returns the router's rules that carry the mark of the given instance.
-func (b *Bench) OurRules(instance string) []routerostest.Row {
-	return slices.DeleteFunc(b.Router.Rows("/ip/firewall/nat"), func(r routerostest.Row) bool { return !ours(r, instance) })
-}
-
-// ours says whether a row carries our mark. It knows the mark's form by itself, so
-// that a mistake of the daemon's in it shows.
-func ours(r routerostest.Row, instance string) bool {
-	rest, ok := strings.CutPrefix(r["comment"], "doublenat:"+instance+" ")
-	return ok && ownMark.MatchString(rest) && r["in-interface"] == routerostest.TunnelInterface
-}
-
-var ownMark = regexp.MustCompile(`^(tcp|udp) [0-9.]+:[0-9]+ inner=[0-9]+ ext=[0-9]+ life=[0-9]+$`)
-
-// OtherRules returns all lasting rules that are not the daemon's, in bytes that can
-// be compared.
-func (b *Bench) OtherRules() []byte {
-	return b.Router.Fingerprint("/ip/firewall/nat", func(r routerostest.Row) bool {
-		return ours(r, "default") || r["dynamic"] == "true"
-	})
-}
-
-// AcceptOthers takes other people's rules as they are now for what they should be,
-// after the test itself has changed them.
-func (b *Bench) AcceptOthers() { b.others = b.OtherRules() }
-
-// OthersUntouched says whether other people's rules are what they were.
-func (b *Bench) OthersUntouched() bool { return bytes.Equal(b.OtherRules(), b.others) }
-
-// Disagreements compares the daemon's table with the rules on the router and the
-// leases on the gateway, and other people's rules with what they were. It returns
-// what does not fit, nothing if all does. Mappings that are being closed do not count.
-func (b *Bench) Disagreements() []string {
-	var wrong []string
-	rules, leases := make(map[string]bool), make(map[string]bool)
-	for _, r := range b.OurRules("default") {
-		rule := fmt.Sprintf("%s %s:%s inner %s", r["protocol"], r["to-addresses"], r["to-ports"], r["dst-port"])
-		if rules[rule] {
-			wrong = append(wrong, "two rules "+rule)
-		}
-		rules[rule] = true
-	}
-	for _, m := range b.Gateway.Mappings() {
-		leases[fmt.Sprintf("%s inner %d external %d", nat.Protocol(m.Protocol), m.InternalPort, m.ExternalPort)] = true
-	}
-	if d := b.Daemon(); d != nil {
-		for _, m := range d.Mappings() {
-			to := netip.AddrPortFrom(m.Key.Client, nat.Rule{Key: m.Key, ExternalPort: m.ExternalPort}.Target())
-			rule := fmt.Sprintf("%s %s inner %d", m.Key.Protocol, to, m.InnerPort)
-			lease := fmt.Sprintf("%s inner %d external %d", m.Key.Protocol, m.InnerPort, m.ExternalPort)
-			if !rules[rule] {
-				wrong = append(wrong, "no rule "+rule)
-			}
-			if !leases[lease] {
-				wrong = append(wrong, "no lease "+lease)
-			}
-			delete(rules, rule)
-			delete(leases, lease)
-		}
-	}
-	for _, rule := range slices.Sorted(maps.Keys(rules)) {
-		wrong = append(wrong, "rule without mapping: "+rule)
-	}
-	for _, lease := range slices.Sorted(maps.Keys(leases)) {
-		wrong = append(wrong, "lease without mapping: "+lease)
-	}
-	if !b.OthersUntouched() {
-		wrong = append(wrong, "other people's rules were changed")
-	}
-	return wrong
 }

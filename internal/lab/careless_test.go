@@ -59,7 +59,9 @@ func (c *careless) run(ctx context.Context, o daemon.Options) error {
 	defer c.stop(nil)
 	c.rules = make(map[ask]string)
 	var err error
-	if c.gateway, err = natpmp.NewClient(natpmp.ClientConfig{Dial: o.Network.DialGateway}); err != nil {
+	if c.gateway, err = natpmp.NewClient(natpmp.ClientConfig{
+		Dial: func(ctx context.Context) (net.Conn, error) { return o.Network.DialGateway(ctx, cfg.Gateway) },
+	}); err != nil {
 		return err
 	}
 	if c.router, err = routeros.New(routeros.Config{Address: cfg.Router.String(), User: cfg.RouterUser, Password: cfg.RouterPassword}); err != nil {
@@ -92,8 +94,8 @@ func (c *careless) run(ctx context.Context, o daemon.Options) error {
 }
 
 // answer does what a client asks for.
-func (c *careless) answer(ctx context.Context, client netip.AddrPort, req natpmp.Request) natpmp.Reply {
-	reply, err := c.decide(ctx, client, req)
+func (c *careless) answer(ctx context.Context, from natpmp.Arrival, req natpmp.Request) natpmp.Reply {
+	reply, err := c.decide(ctx, from.Client, req)
 	if err != nil {
 		return natpmp.Failure(natpmp.ResultNetworkFailure)
 	}

@@ -10,18 +10,22 @@ import (
 	"sync"
 	"time"
 
+	"doublenat/igd"
 	"doublenat/natpmp"
+	"doublenat/pcp"
 )
 
 // page is what the client's web server has to say.
 const page = "Hello from a LAN host behind two NATs.\n"
 
-// host is the LAN client: a web server, the same port over UDP, and the NAT-PMP
-// client of a program that wants to be reached.
+// host is the LAN client: a web server, the same port over UDP, a game at another port, and
+// what programs that want to be reached ask with, in each language.
 type host struct {
-	web  net.Listener
-	echo *net.UDPConn
-	asks *natpmp.Client
+	web, game net.Listener
+	echo      *net.UDPConn
+	asks      *natpmp.Client
+	young     *pcp.Client
+	controls  *igd.Client
 }
 
 // newHost opens the client's sockets.
@@ -31,26 +35,55 @@ func newHost(ctx context.Context, p Places) (*host, error) {
 	if err != nil {
 		return nil, taken("the client's web server", "client", err)
 	}
+	game, err := config.Listen(ctx, "tcp4", p.game().String())
+	if err != nil {
+		return nil, errors.Join(taken("the client's game", "client", err), web.Close())
+	}
 	echo, err := listenUDP(ctx, p.Client)
 	if err != nil {
-		return nil, errors.Join(taken("the client's UDP service", "client", err), web.Close())
+		return nil, errors.Join(taken("the client's UDP service", "client", err), game.Close(), web.Close())
 	}
-	asks, err := natpmp.NewClient(natpmp.ClientConfig{Dial: func(ctx context.Context) (net.Conn, error) {
-		dialer := net.Dialer{LocalAddr: net.UDPAddrFromAddrPort(netip.AddrPortFrom(p.Client.Addr(), 0))}
+	h := &host{web: web, game: game, echo: echo}
+	if err := h.learn(p); err != nil {
+		return nil, errors.Join(err, echo.Close(), game.Close(), web.Close())
+	}
+	return h, nil
+}
+
+// learn makes what the client asks with.
+func (h *host) learn(p Places) (err error) {
+	own := netip.AddrPortFrom(p.Client.Addr(), 0)
+	dial := func(ctx context.Context) (net.Conn, error) {
+		dialer := net.Dialer{LocalAddr: net.UDPAddrFromAddrPort(own)}
 		return dialer.DialContext(ctx, "udp4", p.Listen.String())
-	}})
-	if err != nil {
-		return nil, errors.Join(err, echo.Close(), web.Close())
 	}
-	return &host{web: web, echo: echo, asks: asks}, nil
+	if h.asks, err = natpmp.NewClient(natpmp.ClientConfig{Dial: dial}); err != nil {
+		return err
+	}
+	if h.young, err = pcp.NewClient(pcp.ClientConfig{Dial: dial, Address: own.Addr}); err != nil {
+		return err
+	}
+	h.controls, err = igd.NewClient(igd.Config{
+		Gateway: p.Listen.Addr(),
+		Dial: func(ctx context.Context, to netip.AddrPort) (net.Conn, error) {
+			dialer := net.Dialer{LocalAddr: net.TCPAddrFromAddrPort(own)}
+			return dialer.DialContext(ctx, "tcp4", to.String())
+		},
+		ListenSearch: func(ctx context.Context) (net.PacketConn, error) {
+			return new(net.ListenConfig).ListenPacket(ctx, "udp4", own.String())
+		},
+	})
+	return err
 }
 
 // run serves until ctx ends. The sockets are closed when it returns.
 func (h *host) run(ctx context.Context) error {
 	var (
-		working sync.WaitGroup
-		asking  error
+		working       sync.WaitGroup
+		asking, young error
+		playing       error
 	)
+	defer h.controls.Close()
 	server := &http.Server{
 		ReadHeaderTimeout: 5 * time.Second,
 		Handler: http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
@@ -66,12 +99,19 @@ func (h *host) run(ctx context.Context) error {
 	defer stop()
 	working.Go(func() { h.serveEcho(ctx) })
 	working.Go(func() { asking = h.asks.Run(ctx) })
-	err := server.Serve(h.web)
+	working.Go(func() { young = h.young.Run(ctx) })
+	working.Go(func() { playing = served(server.Serve(h.game)) })
+	err := served(server.Serve(h.web))
 	working.Wait()
+	return errors.Join(err, playing, asking, young)
+}
+
+// served returns nil for a server that was closed.
+func served(err error) error {
 	if errors.Is(err, http.ErrServerClosed) {
-		err = nil
+		return nil
 	}
-	return errors.Join(err, asking)
+	return err
 }
 
 // serveEcho answers each datagram with the text that it had and its sender.

@@ -1,16 +1,30 @@
 package lab
 
 import (
+	"doublenat/igd/igdtest"
 	"doublenat/natpmp/natpmptest"
 	"doublenat/routeros/routerostest"
 )
 
-// AdjustProfile changes how the gateway behaves, before the lab runs.
-func (l *Lab) AdjustProfile(change func(*natpmptest.Profile)) { change(&l.profile) }
-
 // Meddle has a test lay hands on gateway and router before the lab runs.
 func (l *Lab) Meddle(f func(*natpmptest.Gateway, *routerostest.Router)) {
-	l.meddle = func(w *world) { f(w.gateway, w.router) }
+	l.meddle = func(w *world) {
+		packets, _ := w.box.(*packetBox)
+		f(packets.Gateway, w.router)
+	}
+}
+
+// MeddleWithBox does so with one that speaks UPnP.
+func (l *Lab) MeddleWithBox(f func(*igdtest.Gateway)) {
+	l.meddle = func(w *world) {
+		box, _ := w.box.(*upnpBox)
+		f(box.Gateway)
+	}
+}
+
+// MeddleWithRouter does so with the router alone, whatever the gateway is.
+func (l *Lab) MeddleWithRouter(f func(*routerostest.Router)) {
+	l.meddle = func(w *world) { f(w.router) }
 }
 
 // SharedPlaces has one address for all roles.

@@ -8,6 +8,7 @@ import (
 	"net"
 	"net/http"
 	"net/netip"
+	"net/url"
 	"strings"
 	"syscall"
 	"time"
@@ -42,8 +43,11 @@ func (i internet) fetch(ctx context.Context, at netip.AddrPort) (fetched, error)
 		return fetched{}, err
 	}
 	response, err := client.Do(request)
+	if failure, ok := errors.AsType[*url.Error](err); ok {
+		err = failure.Err // which says where, too
+	}
 	if err != nil {
-		return fetched{}, err
+		return fetched{}, fmt.Errorf("fetching http://%v/: %w", at, err)
 	}
 	defer response.Body.Close()
 	body, err := io.ReadAll(io.LimitReader(response.Body, 1<<16))

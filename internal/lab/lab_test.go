@@ -3,6 +3,7 @@ package lab_test
 import (
 	"bytes"
 	"context"
+	"flag"
 	"fmt"
 	"net"
 	"net/netip"
@@ -13,15 +14,30 @@ import (
 	"testing"
 	"time"
 
+	"github.com/google/go-cmp/cmp"
 	"go.uber.org/goleak"
 
+	"doublenat/igd/igdtest"
 	"doublenat/internal/daemon"
 	"doublenat/internal/lab"
 	"doublenat/natpmp/natpmptest"
+	"doublenat/pcp/pcptest"
 	"doublenat/routeros/routerostest"
 )
 
-func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+// TestMain has eight tests run side by side, whatever the number of cores: most of their time
+// they wait for a gateway that does not answer.
+func TestMain(m *testing.M) {
+	flag.Parse()
+	given := false
+	flag.Visit(func(f *flag.Flag) { given = given || f.Name == "test.parallel" })
+	if !given {
+		if err := flag.Set("test.parallel", "8"); err != nil {
+			panic(err)
+		}
+	}
+	goleak.VerifyTestMain(m)
+}
 
 var (
 	publicOne = netip.MustParseAddr("5.6.7.8")
@@ -39,10 +55,10 @@ func places(t *testing.T) lab.Places {
 	if p.Internet == p.Public {
 		t.Skip("this system has one loopback address, which one lab takes")
 	}
-	pid := os.Getpid()
-	n := neighborhood.Add(1)
-	address := func(role uint32) netip.Addr {
-		return netip.AddrFrom4([4]byte{127, byte(100 + pid>>8%100), byte(pid), byte(n*8 + role)})
+	const labs = 31 // in one street
+	pid, n := os.Getpid(), int(neighborhood.Add(1))
+	address := func(role int) netip.Addr {
+		return netip.AddrFrom4([4]byte{127, byte(100 + (pid>>8+50*(n/labs))%100), byte(pid), byte(n%labs*8 + role)})
 	}
 	return lab.Places{
 		Gateway:  netip.AddrPortFrom(address(0), 5351),
@@ -62,9 +78,6 @@ func demo(t *testing.T, o lab.Options, meddle ...func(*natpmptest.Gateway, *rout
 	t.Helper()
 	var out bytes.Buffer
 	o.Out = &out
-	if o.Profile == "" {
-		o.Profile = lab.DefaultProfile
-	}
 	if !o.Places.Public.IsValid() {
 		o.Places = places(t)
 	}
@@ -94,7 +107,7 @@ func TestDemoNotices(t *testing.T) {
 		{"router written at a renewal", &careless{writesAtRenewal: true}, "the renewal wrote to the router 1 times"},
 		{"rule kept after the deletion", &careless{keepsRule: true}, "the router still has the rule"},
 		{"lease kept after the deletion", &careless{keepsLease: true}, "the gateway still has the lease"},
-		{"mapping left at the end", &careless{leavesAll: true}, "1 leases are left on the gateway"},
+		{"mapping left at the end", &careless{leavesAll: true}, "left on the gateway, as lease: [udp "},
 		{"rule left at the end", &careless{leavesRules: true}, "the router's NAT table is not what it was"},
 		{"false address", &careless{wrongAddress: true}, "the answer is 9.9.9.9 and not the gateway's public address"},
 		{"daemon that ends", &careless{ends: true}, "doublenat ended by itself: had enough"},
@@ -102,7 +115,7 @@ func TestDemoNotices(t *testing.T) {
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
 			t.Parallel()
-			out, err := demo(t, lab.Options{Daemon: tt.daemon.run})
+			out, err := demo(t, lab.Options{Daemon: tt.daemon.run, Languages: lab.NATPMPAlone})
 			if err == nil || !strings.Contains(err.Error(), tt.want) {
 				t.Errorf("got %v, want %q; printed:\n%s", err, tt.want, out)
 			}
@@ -116,7 +129,7 @@ func TestDemoNotices(t *testing.T) {
 // TestDemoPasses shows that TestDemoNotices finds what it changes and nothing else.
 func TestDemoPasses(t *testing.T) {
 	t.Parallel()
-	if out, err := demo(t, lab.Options{Daemon: (&careless{}).run}); err != nil {
+	if out, err := demo(t, lab.Options{Daemon: (&careless{}).run, Languages: lab.NATPMPAlone}); err != nil {
 		t.Fatalf("%v; printed:\n%s", err, out)
 	}
 }
@@ -125,7 +138,7 @@ func TestDemoPasses(t *testing.T) {
 // grant what they are asked for, each in its own way.
 func TestDemoOfDoublenat(t *testing.T) {
 	t.Parallel()
-	for _, profile := range []string{"proton", "proton-rotate", "rfc", "miniupnpd", "split", "liar"} {
+	for _, profile := range []string{"proton", "proton-ext", "proton-rotate", "rfc", "miniupnpd", "split", "liar"} {
 		t.Run(profile, func(t *testing.T) {
 			t.Parallel()
 			out, err := demo(t, lab.Options{Daemon: doublenat, Profile: profile})
@@ -136,7 +149,7 @@ func TestDemoOfDoublenat(t *testing.T) {
 			if profile == "proton-rotate" {
 				cost = "0 s more, for " // The port moves, and the other protocol's lease may be asked for meanwhile.
 			}
-			for _, want := range []string{"Hello from a LAN host behind two NATs.", "You said: hello", cost, "All 7 steps went well"} {
+			for _, want := range []string{"Hello from a LAN host behind two NATs.", "You said: hello", cost, "All 8 steps went well"} {
 				if !strings.Contains(out, want) {
 					t.Errorf("%q is not in\n%s", want, out)
 				}
@@ -184,42 +197,103 @@ func doublenat(ctx context.Context, o daemon.Options) error {
 // interface has no more.
 func TestDemoOnOneAddress(t *testing.T) {
 	t.Parallel()
-	p, shared := places(t), lab.SharedPlaces()
-	one := p.Public
+	for _, kind := range []string{"natpmp", "pcp", "pool"} {
+		t.Run(kind, func(t *testing.T) {
+			t.Parallel()
+			if out, err := demo(t, lab.Options{Daemon: doublenat, Kind: kind, Places: sharedPlaces(t)}); err != nil {
+				t.Errorf("%v; printed:\n%s", err, out)
+			}
+		})
+	}
+}
+
+// sharedPlaces returns places that share an address that no other lab has.
+func sharedPlaces(t *testing.T) lab.Places {
+	t.Helper()
+	one, shared := places(t).Public, lab.SharedPlaces()
 	shared.Gateway = netip.AddrPortFrom(one, shared.Gateway.Port())
 	shared.Router = netip.AddrPortFrom(one, shared.Router.Port())
 	shared.Listen = netip.AddrPortFrom(one, shared.Listen.Port())
 	shared.Client = netip.AddrPortFrom(one, shared.Client.Port())
 	shared.Page = netip.AddrPortFrom(one, shared.Page.Port())
 	shared.Public, shared.Tunnel, shared.Internet = one, one, one
-	if out, err := demo(t, lab.Options{Daemon: doublenat, Places: shared}); err != nil {
-		t.Errorf("%v; printed:\n%s", err, out)
+	return shared
+}
+
+// TestDemoOfClosedGateways runs the demo with the real daemon and gateways that open no port,
+// which is what it shows.
+func TestDemoOfClosedGateways(t *testing.T) {
+	t.Parallel()
+	for _, kind := range lab.Kinds() {
+		for _, profile := range lab.Profiles(kind) {
+			if profile.Shows == "" {
+				continue
+			}
+			t.Run(kind+" "+profile.Name, func(t *testing.T) {
+				t.Parallel()
+				out, err := demo(t, lab.Options{Daemon: doublenat, Kind: kind, Profile: profile.Name, Patience: time.Second})
+				if err != nil {
+					t.Errorf("%v; printed:\n%s", err, out)
+				}
+				for _, want := range []string{profile.Name + ": " + profile.Means, "as expected: " + profile.Shows, "As expected, a gateway like " + profile.Name} {
+					if !strings.Contains(out, want) {
+						t.Errorf("%q is not in\n%s", want, out)
+					}
+				}
+			})
+		}
 	}
 }
 
-// TestDemoFailsWhenTheGatewayDoes runs the demo with gateways that refuse.
-func TestDemoFailsWhenTheGatewayDoes(t *testing.T) {
+// TestClosedGatewayThatOpens has a gateway grant a port although it is one that does not.
+func TestClosedGatewayThatOpens(t *testing.T) {
 	t.Parallel()
-	for _, profile := range []string{"unauth", "noaddr"} {
-		t.Run(profile, func(t *testing.T) {
-			t.Parallel()
-			out, err := demo(t, lab.Options{Daemon: (&careless{}).run, Profile: profile, Patience: time.Second})
-			if err == nil || !strings.Contains(err.Error(), "step 1") {
-				t.Errorf("got %v; printed:\n%s", err, out)
+	out, err := demo(t, lab.Options{Daemon: (&careless{}).run, Profile: "noaddr"}, func(g *natpmptest.Gateway, _ *routerostest.Router) {
+		g.Adjust(func(p *natpmptest.Profile) { *p = natpmptest.RFC() })
+	})
+	if err == nil || !strings.Contains(err.Error(), "a gateway like noaddr opens no port, but this one did") {
+		t.Errorf("got %v; printed:\n%s", err, out)
+	}
+}
+
+// TestProfilesAreExplained holds the words to the profiles that there are.
+func TestProfilesAreExplained(t *testing.T) {
+	t.Parallel()
+	want := map[string][]string{"pool": nil}
+	for _, p := range natpmptest.Profiles() {
+		want["natpmp"] = append(want["natpmp"], p.Name)
+	}
+	for _, p := range pcptest.Profiles() {
+		want["pcp"] = append(want["pcp"], p.Name)
+	}
+	for _, p := range igdtest.Profiles() {
+		want["igd"] = append(want["igd"], p.Name)
+	}
+	for _, kind := range lab.Kinds() {
+		var got []string
+		for _, p := range lab.Profiles(kind) {
+			got = append(got, p.Name)
+			if p.Means == "" {
+				t.Errorf("%s %s is not explained", kind, p.Name)
 			}
-		})
+		}
+		slices.Sort(got)
+		slices.Sort(want[kind])
+		if diff := cmp.Diff(want[kind], got); diff != "" {
+			t.Errorf("%s: %s", kind, diff)
+		}
 	}
 }
 
 // TestTakenPorts opens each port beforehand: the error must name the flag that helps.
 func TestTakenPorts(t *testing.T) {
 	t.Parallel()
-	for _, flag := range []string{"gateway", "router", "listen", "client", "page"} {
-		t.Run(flag, func(t *testing.T) {
+	for _, moved := range []string{"gateway", "router", "listen", "client", "page"} {
+		t.Run(moved, func(t *testing.T) {
 			t.Parallel()
 			p := places(t)
-			place := map[string]netip.AddrPort{"gateway": p.Gateway, "router": p.Router, "listen": p.Listen, "client": p.Client, "page": p.Page}[flag]
-			if slices.Contains([]string{"router", "client", "page"}, flag) {
+			place := map[string]netip.AddrPort{"gateway": p.Gateway, "router": p.Router, "listen": p.Listen, "client": p.Client, "page": p.Page}[moved]
+			if slices.Contains([]string{"router", "client", "page"}, moved) {
 				ln, err := net.Listen("tcp4", place.String())
 				if err != nil {
 					t.Fatal(err)
@@ -233,7 +307,7 @@ func TestTakenPorts(t *testing.T) {
 				defer conn.Close()
 			}
 			out, err := demo(t, lab.Options{Daemon: (&careless{}).run, Places: p})
-			want := fmt.Sprintf("choose another one with --%s", flag)
+			want := fmt.Sprintf("choose another one with --%s", moved)
 			if err == nil || !strings.Contains(err.Error(), want) || !strings.Contains(err.Error(), place.String()) {
 				t.Errorf("got %v, want %q; printed:\n%s", err, want, out)
 			}

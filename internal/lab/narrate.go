@@ -33,38 +33,24 @@ type event struct {
 type moment struct {
 	at   time.Time
 	mark routerostest.Mark
-	// packets is how many requests the gateway had seen.
-	packets uint64
+	// questions is how many the gateway had been asked.
+	questions uint64
 }
 
 // now returns the present moment.
 func (w *world) now() moment {
-	return moment{at: time.Now(), mark: w.router.Mark(), packets: w.requests()}
-}
-
-// requests returns how many requests the gateway has seen.
-func (w *world) requests() uint64 {
-	var n uint64
-	for _, count := range w.gateway.Stats().Requests {
-		n += count
-	}
-	return n
+	return moment{at: time.Now(), mark: w.router.Mark(), questions: w.box.questions()}
 }
 
 // since returns what was said to gateway and router since a moment, and what the
 // caller knows besides, in the order in which it happened.
 func (w *world) since(m moment, known ...event) []event {
-	events := known
-	for _, packet := range w.gateway.Journal() {
-		if e, ok := packetEvent(packet); ok && !packet.At.Before(m.at) {
-			events = append(events, e)
-		}
-	}
+	known = append(known, w.box.said(m.at)...)
 	for _, entry := range w.router.Since(m.mark) {
-		events = append(events, event{at: entry.Time, from: theDaemon, to: theRouter, text: entryText(entry)})
+		known = append(known, event{at: entry.Time, from: theDaemon, to: theRouter, text: entryText(entry)})
 	}
-	slices.SortStableFunc(events, func(a, b event) int { return a.at.Compare(b.at) })
-	return events
+	slices.SortStableFunc(known, func(a, b event) int { return a.at.Compare(b.at) })
+	return known
 }
 
 // packetEvent tells of a packet in the gateway's journal. False is one that says

@@ -14,7 +14,7 @@ import (
 
 // Places says where everybody is. All addresses are in 127.0.0.0/8.
 type Places struct {
-	// Gateway is the VPN gateway's NAT-PMP server.
+	// Gateway is where the VPN gateway is asked, if it is one that is.
 	Gateway netip.AddrPort
 	// Router is the router's API.
 	Router netip.AddrPort
@@ -89,6 +89,15 @@ func (p Places) known() netip.AddrPort {
 		return p.Gateway
 	}
 	return netip.AddrPortFrom(netip.MustParseAddr(routerostest.GatewayAddress), p.Gateway.Port())
+}
+
+// self is the router's address in the tunnel as gateway and router know it. An address
+// that is everybody's would be no client's.
+func (p Places) self() netip.Addr {
+	if p.separate() {
+		return p.Tunnel
+	}
+	return netip.MustParseAddr(routerostest.TunnelAddress)
 }
 
 // check refuses addresses at which the lab would touch a network.

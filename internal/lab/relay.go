@@ -62,8 +62,8 @@ type relay struct {
 	addr netip.Addr
 	// keepSource is set where senders have addresses that can be bound here.
 	keepSource bool
-	// route decides about a new connection; false means that nothing is there.
-	route func(port) (hop, bool)
+	// route decides about a new connection from somebody; false means that nothing is there.
+	route func(port, netip.AddrPort) (hop, bool)
 	// report is told of each crossing when it has ended (TCP) or when the first
 	// reply has passed (UDP). It must not block.
 	report func(crossing)
@@ -81,7 +81,7 @@ type relay struct {
 }
 
 // newRelay returns a relay without open ports.
-func newRelay(name string, addr netip.Addr, keepSource bool, route func(port) (hop, bool), report func(crossing)) *relay {
+func newRelay(name string, addr netip.Addr, keepSource bool, route func(port, netip.AddrPort) (hop, bool), report func(crossing)) *relay {
 	return &relay{
 		name:       name,
 		addr:       addr,

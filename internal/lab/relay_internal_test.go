@@ -16,7 +16,7 @@ func TestPortsRefuseOnceClosed(t *testing.T) {
 	t.Parallel()
 	pid := os.Getpid()
 	public := netip.AddrFrom4([4]byte{127, 66, byte(pid >> 8), byte(pid)})
-	r := newRelay("relay", public, false, func(port) (hop, bool) { return hop{}, false }, func(crossing) {})
+	r := newRelay("relay", public, false, func(port, netip.AddrPort) (hop, bool) { return hop{}, false }, func(crossing) {})
 	defer r.close()
 	outside := internet{addr: netip.AddrFrom4([4]byte{127, 0, 0, 1})}
 	for range 200 {

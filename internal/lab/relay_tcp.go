@@ -42,7 +42,7 @@ func (r *relay) pass(ctx context.Context, p port, conn net.Conn) {
 	defer conn.Close()
 	c := crossing{at: r.name, from: addrPortOf(conn.RemoteAddr()), on: p}
 	var ok bool
-	if c.hop, ok = r.route(p); !ok {
+	if c.hop, ok = r.route(p, c.from); !ok {
 		reset(conn)
 		return
 	}

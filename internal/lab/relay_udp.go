@@ -74,7 +74,7 @@ func (u *udpPort) flow(ctx context.Context, from netip.AddrPort, size int64) net
 	if flow != nil || count >= maxFlows {
 		return flow
 	}
-	to, ok := u.relay.route(u.port)
+	to, ok := u.relay.route(u.port, from)
 	if !ok {
 		return nil
 	}

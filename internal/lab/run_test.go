@@ -71,7 +71,7 @@ func TestRunInterrupted(t *testing.T) {
 		return nil
 	}
 	out := newScreen()
-	l, err := lab.New(lab.Options{Daemon: deaf, Out: out, Profile: lab.DefaultProfile, Places: places(t)})
+	l, err := lab.New(lab.Options{Daemon: deaf, Out: out, Places: places(t)})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -87,28 +87,40 @@ func TestRunInterrupted(t *testing.T) {
 	}
 }
 
+// launch lets the lab run. Stop interrupts it, and fails the test if it did not end well.
+func launch(ctx context.Context, t *testing.T, l *lab.Lab, out *screen) (stop func()) {
+	t.Helper()
+	ctx, interrupt := context.WithCancel(ctx)
+	ended := make(chan error, 1)
+	go func() { ended <- l.Run(ctx) }()
+	return func() {
+		t.Helper()
+		interrupt()
+		if err := <-ended; err != nil {
+			t.Errorf("%v; printed:\n%s", err, out)
+		}
+	}
+}
+
 // TestRun lets the lab run, asks it for a port as a visitor with natpmpc would,
 // waits for a renewal, and ends it.
 func TestRun(t *testing.T) {
 	t.Parallel()
 	out, p := newScreen(), places(t)
-	l, err := lab.New(lab.Options{Daemon: (&careless{}).run, Out: out, Color: true, Profile: lab.DefaultProfile, Places: p})
+	l, err := lab.New(lab.Options{Daemon: (&careless{}).run, Out: out, Color: true, Places: p, Languages: lab.NATPMPAlone})
 	if err != nil {
 		t.Fatal(err)
 	}
-	l.AdjustProfile(func(p *natpmptest.Profile) { p.Lifetime = 2 * time.Second }) // renewed after one
 	var gateway *natpmptest.Gateway
-	l.Meddle(func(g *natpmptest.Gateway, _ *routerostest.Router) { gateway = g })
+	l.Meddle(func(g *natpmptest.Gateway, _ *routerostest.Router) {
+		gateway = g
+		gateway.Adjust(func(p *natpmptest.Profile) { p.Lifetime = 2 * time.Second }) // renewed after one
+	})
 	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 	defer cancel()
-	ended := make(chan error, 1)
-	runCtx, interrupt := context.WithCancel(ctx)
-	go func() { ended <- l.Run(runCtx) }()
+	stop := launch(ctx, t, l, out)
 	defer func() {
-		interrupt()
-		if err := <-ended; err != nil {
-			t.Errorf("%v; printed:\n%s", err, out)
-		}
+		stop()
 		for _, want := range []string{"The client gives its web port back", "no lease and no rule is left", "refuses over UDP too"} {
 			if !strings.Contains(out.String(), want) {
 				t.Errorf("%q is not in\n%s", want, out)
@@ -170,19 +182,23 @@ func fetch(ctx context.Context, t *testing.T, invitation string) {
 func TestNewRefuses(t *testing.T) {
 	t.Parallel()
 	good := func() lab.Options {
-		return lab.Options{Daemon: (&careless{}).run, Out: newScreen(), Profile: lab.DefaultProfile, Places: lab.SharedPlaces()}
+		return lab.Options{Daemon: (&careless{}).run, Out: newScreen(), Places: lab.SharedPlaces()}
 	}
 	if _, err := lab.New(good()); err != nil {
 		t.Fatal(err)
 	}
 	tests := map[string]func(*lab.Options){
-		"needs a daemon":       func(o *lab.Options) { o.Daemon = nil },
-		"somewhere to write":   func(o *lab.Options) { o.Out = nil },
-		`profile "cisco"`:      func(o *lab.Options) { o.Profile = "cisco" },
-		"not in 127.0.0.0/8":   func(o *lab.Options) { o.Places.Public = publicOne },
-		"router has no port":   func(o *lab.Options) { o.Places.Router = portless },
-		"page has no port":     func(o *lab.Options) { o.Places.Page = portless },
-		"patience is negative": func(o *lab.Options) { o.Patience = -1 },
+		"needs a daemon":     func(o *lab.Options) { o.Daemon = nil },
+		"somewhere to write": func(o *lab.Options) { o.Out = nil },
+		`profile "cisco"`:    func(o *lab.Options) { o.Profile = "cisco" },
+		"leave --profile out, or take one of rfc, miniupnpd": func(o *lab.Options) { o.Kind, o.Profile = "pcp", "proton" },
+		"leave --profile out":                                func(o *lab.Options) { o.Kind, o.Profile = "pool", "rfc" },
+		`gateway "dslite"; allowed: natpmp, pcp, igd, pool`:  func(o *lab.Options) { o.Kind = "dslite" },
+		"more than one loopback address":                     func(o *lab.Options) { o.Kind = "igd" },
+		"not in 127.0.0.0/8":                                 func(o *lab.Options) { o.Places.Public = publicOne },
+		"router has no port":                                 func(o *lab.Options) { o.Places.Router = portless },
+		"page has no port":                                   func(o *lab.Options) { o.Places.Page = portless },
+		"patience is negative":                               func(o *lab.Options) { o.Patience = -1 },
 	}
 	for want, spoil := range tests {
 		o := good()

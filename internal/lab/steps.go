@@ -5,6 +5,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"net/netip"
+	"slices"
 	"time"
 
 	"doublenat/internal/nat"
@@ -27,6 +29,9 @@ type stage struct {
 	*world
 	*printer
 
+	// command is how this program is called, and profile how the gateway behaves.
+	command string
+	profile Profile
 	// patience bounds each step.
 	patience time.Duration
 	// foreign is the NAT table before doublenat came.
@@ -151,16 +156,16 @@ func (s *stage) mapTCP(ctx context.Context) (string, error) {
 func (s *stage) describe(m mapping) (string, error) {
 	lease, ok := s.lease(port{m.port.protocol, m.external})
 	if !ok {
-		return "", fmt.Errorf("the gateway has no lease for %s port %d", m.port.protocol, m.external)
+		return "", fmt.Errorf("the gateway has no %s for %s port %d", s.kind.lends, m.port.protocol, m.external)
 	}
 	rule, ok := s.rule(port{m.port.protocol, lease.to.Port()})
 	if !ok {
 		return "", fmt.Errorf("the router has no rule for %s port %d", m.port.protocol, lease.to.Port())
 	}
-	if want := s.places.Client; rule.to != want {
+	if want := netip.AddrPortFrom(s.places.Client.Addr(), m.port.number); rule.to != want {
 		return "", fmt.Errorf("the router's %s goes to %v and not to %v", rule.by, rule.to, want)
 	}
-	return fmt.Sprintf("%v:%d → lease → %v → %s → %v", publicAddress(), m.external, lease.to, rule.by, rule.to), nil
+	return fmt.Sprintf("%v:%d → %s → %v → %s → %v", publicAddress(), m.external, lease.by, lease.to, rule.by, rule.to), nil
 }
 
 // fetchPage fetches the client's page from outside.
@@ -182,7 +187,7 @@ func (s *stage) fetchPage(ctx context.Context) (string, error) {
 func (s *stage) trace(ctx context.Context, m mapping) error {
 	outer, ok := s.trail.find(ctx, s.public.name, port{m.port.protocol, m.external})
 	if !ok {
-		return errors.New("the VPN gateway passed nothing on")
+		return errors.New("the gateway passed nothing on")
 	}
 	inner, ok := s.trail.find(ctx, s.tunnel.name, port{m.port.protocol, outer.hop.to.Port()})
 	if !ok {
@@ -196,7 +201,11 @@ func (s *stage) trace(ctx context.Context, m mapping) error {
 
 // speakUDP maps the client's UDP port and has a datagram answered from outside.
 func (s *stage) speakUDP(ctx context.Context) (string, error) {
-	if err := s.request(ctx, &s.udp, nat.UDP); err != nil {
+	ask := s.requestPCP
+	if s.languages == NATPMPAlone {
+		ask = func(ctx context.Context, m *mapping) error { return s.request(ctx, m, nat.UDP) }
+	}
+	if err := ask(ctx, &s.udp); err != nil {
 		return "", err
 	}
 	if _, err := s.describe(s.udp); err != nil {
@@ -231,12 +240,8 @@ func (s *stage) renew(ctx context.Context) (string, error) {
 	if writes := s.router.StatsSince(m.mark).Writes; writes > 0 {
 		return "", fmt.Errorf("the renewal wrote to the router %d times", writes)
 	}
-	packets, noun := s.requests()-m.packets, "packet"
-	if packets != 1 {
-		noun = "packets"
-	}
-	return fmt.Sprintf("%.0f s more, for %d %s to the gateway and no change on the router",
-		s.tcp.lifetime.Seconds(), packets, noun), nil
+	return fmt.Sprintf("%.0f s more, for %s and no change on the router",
+		s.tcp.lifetime.Seconds(), s.kind.costs(s.box.questions()-m.questions)), nil
 }
 
 // remove ends a mapping of the client and looks that its port is closed.
@@ -254,8 +259,8 @@ func (s *stage) remove(ctx context.Context, m *mapping) error {
 		return err
 	}
 	*m = mapping{}
-	if _, ok := s.lease(port{gone.port.protocol, gone.external}); ok {
-		return fmt.Errorf("the gateway still has the lease for %s port %d", gone.port.protocol, gone.external)
+	if l, ok := s.box.lookup(port{gone.port.protocol, gone.external}); ok && !l.fixed {
+		return fmt.Errorf("the gateway still has the %s for %s port %d", s.kind.lends, gone.port.protocol, gone.external)
 	}
 	if h, ok := s.rule(port{gone.port.protocol, lease.to.Port()}); ok {
 		return fmt.Errorf("the router still has the %s for %s port %d", h.by, gone.port.protocol, lease.to.Port())
@@ -272,13 +277,20 @@ func (s *stage) removeTCP(ctx context.Context) (string, error) {
 // finale looks what a daemon that was stopped at that moment left behind.
 func (s *stage) finale(ctx context.Context, stopped moment) (string, error) {
 	s.tell(stopped)
-	if left := s.gateway.Mappings(); len(left) > 0 {
-		return "", fmt.Errorf("%d leases are left on the gateway: %v", len(left), left)
+	left := slices.DeleteFunc(s.box.leases(), func(l lease) bool { return l.fixed })
+	if len(left) > 0 && !s.closed() {
+		return "", fmt.Errorf("left on the gateway, as %s: %v", s.kind.lends, left)
 	}
 	if now := s.router.Fingerprint(natTable, nil); !bytes.Equal(now, s.foreign) {
 		return "", fmt.Errorf("the router's NAT table is not what it was; it was\n%s\nand is\n%s", s.foreign, now)
 	}
-	text := "no lease and no rule is left"
+	text := fmt.Sprintf("no %s and no rule is left", s.kind.lends)
+	if len(s.box.leases()) > 0 {
+		text = "no rule is left"
+	}
+	if len(left) > 0 {
+		text += fmt.Sprintf("; what the gateway granted too late ends there by itself: %v", left)
+	}
 	if s.udp.external != 0 {
 		if err := s.internet.refuses(ctx, s.reach(s.udp.external), nat.UDP); err != nil {
 			return "", err

@@ -4,34 +4,83 @@ import (
 	"context"
 	"fmt"
 	"net/netip"
+	"strconv"
 	"strings"
 	"time"
 
 	"doublenat/internal/nat"
 )
 
-// invite says what to try while the lab runs.
-func (s *stage) invite() {
+// stay keeps the lab open for visitors until ctx ends.
+func (s *stage) stay(ctx context.Context) {
+	known := s.others() // before anybody is invited
 	s.line("\n%s", s.paint(bold, "The lab runs until Ctrl-C. Try, in another terminal:"))
 	s.line("")
-	s.fact("client's page", "curl http://%v/", s.reach(s.tcp.external))
-	if s.places.Page.IsValid() {
-		s.fact("doublenat's page", "http://%v/ in a browser", s.places.Page)
-	}
 	ask := s.places.Listen.String()
 	if s.places.Listen.Port() == defaultNATPMPPort {
 		ask = s.places.Listen.Addr().String()
 	}
-	s.fact("a port of yours", "doublenat map tcp 9000 -g %s", ask)
+	if s.places.Page.IsValid() {
+		s.fact("doublenat's page", "http://%v/ in a browser", s.places.Page)
+	}
+	if s.closed() {
+		s.fact("a port of yours", "%s map tcp 9000 -g %s", s.command, ask)
+	} else {
+		s.invite(ask)
+	}
+	if s.places.Page.IsValid() {
+		s.fact("how it is doing", "%s status --addr %v", s.command, s.places.Page)
+	}
+	s.fact("the doctor", "%s %s check", s.settings(), s.command)
+	s.line("")
+	if s.closed() {
+		<-ctx.Done()
+		return
+	}
+	s.watch(ctx, known)
+}
+
+// invite says how to reach the client, and how to map a port.
+func (s *stage) invite(ask string) {
+	s.fact("client's page", "curl http://%v/", s.reach(s.tcp.external))
+	s.fact("a port of yours", "%s map tcp 9000 -g %s", s.command, ask)
 	if s.places.Listen.Port() == defaultNATPMPPort {
 		s.fact("", "natpmpc -g %s -a 0 9000 tcp 60", ask)
 	}
-	s.fact("", "python3 -m http.server 9000 --bind 127.0.0.1")
-	if s.places.Page.IsValid() {
-		s.fact("how it is doing", "doublenat status --addr %v", s.places.Page)
+	for _, command := range otherLanguages(s.command, s.environ(), s.places.Listen.Addr(), ask) {
+		s.fact("", "%s", command)
 	}
-	s.fact("the doctor", "%s doublenat check", s.settings())
-	s.line("")
+	s.fact("", "python3 -m http.server 9000 --bind 127.0.0.1")
+	if name, text := s.box.hint(); name != "" {
+		s.fact(name, "%s", text)
+	}
+}
+
+// otherLanguages are the commands by which the same port is asked for in the other languages
+// that the settings switch on. UPnP is searched for at port 1900 of the host. upnpc is given
+// the description, for on loopback it searches in vain, and -n takes the port that there is.
+func otherLanguages(command string, environ map[string]string, host netip.Addr, ask string) []string {
+	var all []string
+	if environ["PCP"] == "on" {
+		all = append(all, command+" map tcp 9000 -g "+ask+" --by pcp")
+	}
+	if environ["UPNP"] == "on" {
+		device := netip.AddrPortFrom(host, devicePort(environ["UPNP_ADDR"]))
+		all = append(all, fmt.Sprintf("%s map tcp 9000 -g %v --by igd", command, host),
+			fmt.Sprintf("upnpc -u http://%v/igd2.xml -n 127.0.0.1 9000 9000 tcp 3600", device))
+	}
+	return all
+}
+
+// devicePort is the TCP port of UPnP's descriptions (UPNP_ADDR).
+func devicePort(setting string) uint16 {
+	if at, err := netip.ParseAddrPort(setting); err == nil {
+		return at.Port()
+	}
+	if port, err := strconv.ParseUint(strings.TrimPrefix(setting, ":"), 10, 16); err == nil {
+		return uint16(port)
+	}
+	return defaultNATPMPPort
 }
 
 // settings are the variables by which a command finds the lab, as a shell takes
@@ -40,8 +89,13 @@ func (s *stage) invite() {
 func (s *stage) settings() string {
 	environ := s.environ()
 	var words []string
-	for _, name := range []string{"VPN_GATEWAY", "MIKROTIK_API_ADDRESS", "MIKROTIK_API_USER", "MIKROTIK_API_PASSWORD", "LISTEN_ADDR", "INSTANCE"} {
-		value := environ[name]
+	for _, name := range []string{
+		"VPN_GATEWAY", "PUBLIC_ADDRESS", "MIKROTIK_API_ADDRESS", "MIKROTIK_API_USER", "MIKROTIK_API_PASSWORD", "LISTEN_ADDR", "GATEWAY_DELIVERY", "PCP", "UPNP", "UPNP_ADDR", "INSTANCE",
+	} {
+		value, ok := environ[name]
+		if !ok {
+			continue
+		}
 		if strings.ContainsRune(value, ' ') {
 			value = "'" + value + "'"
 		}
@@ -54,9 +108,8 @@ func (s *stage) settings() string {
 const defaultNATPMPPort = 5351
 
 // watch renews the client's mappings at half of their lifetime and tells of the
-// leases of others, until ctx ends.
-func (s *stage) watch(ctx context.Context) {
-	known := s.others()
+// leases of others that are not known yet, until ctx ends.
+func (s *stage) watch(ctx context.Context, known map[lent]bool) {
 	s.trail.take() // what came before is told
 	look := time.NewTicker(time.Second)
 	defer look.Stop()
@@ -67,6 +120,7 @@ func (s *stage) watch(ctx context.Context) {
 		case <-ctx.Done():
 			return
 		case <-look.C:
+			s.follow() // A box ends leases without a word.
 			known = s.compare(known, s.others())
 		case <-s.trail.news:
 			s.traffic()
@@ -109,10 +163,9 @@ type lent struct {
 // others returns the leases of others, with where they lead.
 func (s *stage) others() map[lent]bool {
 	leases := make(map[lent]bool)
-	for _, m := range s.gateway.Mappings() {
-		external := port{nat.Protocol(m.Protocol), m.ExternalPort}
-		if external != (port{nat.TCP, s.tcp.external}) && external != (port{nat.UDP, s.udp.external}) {
-			leases[lent{external: external, inner: m.Target}] = true
+	for _, l := range s.passed() {
+		if l.external != (port{nat.TCP, s.tcp.external}) && l.external != (port{nat.UDP, s.udp.external}) {
+			leases[lent{external: l.external, inner: l.to}] = true
 		}
 	}
 	return leases

@@ -5,16 +5,16 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"maps"
 	"net"
 	"net/netip"
+	"slices"
 	"sync"
 	"time"
 
+	"doublenat/igd"
 	"doublenat/internal/config"
 	"doublenat/internal/daemon"
-	"doublenat/internal/nat"
-	"doublenat/natpmp"
-	"doublenat/natpmp/natpmptest"
 	"doublenat/routeros/routerostest"
 )
 
@@ -25,13 +25,20 @@ const stopTimeout = 20 * time.Second
 // world is everything that runs while the lab does.
 type world struct {
 	places   Places
-	gateway  *natpmptest.Gateway
+	kind     kind
+	box      box
 	router   *routerostest.Router
 	internet internet
 	client   *host
 	trail    *trail
 	daemon   func(context.Context, daemon.Options) error
 	log      *slog.Logger
+	// languages is what is spoken besides NAT-PMP; upnp is set if UPnP is.
+	languages Languages
+	upnp      bool
+
+	// lenient is set if the daemon may fail to take down what it was never granted in time.
+	lenient bool
 
 	// public and tunnel are the two NATs' relays.
 	public, tunnel *relay
@@ -40,60 +47,46 @@ type world struct {
 	// cut ends all connections through the relays.
 	cut context.CancelFunc
 
-	packets net.PacketConn // the gateway's socket
-	api     net.Listener   // the router's socket
+	// follow opens the ports of the leases that stand and closes the others. The gateway
+	// calls it when they are others.
+	follow func()
+	// following has one slot, for who opens and closes the ports of both.
+	following chan struct{}
+	// onReply is called before each reply of the router to a command. Nil is allowed.
+	onReply func()
+	api     net.Listener // the router's socket
 }
 
 // newWorld makes everybody and opens their sockets.
-func newWorld(ctx context.Context, o Options, profile natpmptest.Profile) (*world, error) {
+func newWorld(ctx context.Context, o Options, k kind, profile string) (*world, error) {
 	w := &world{
 		places:   o.Places,
+		kind:     k,
 		internet: internet{addr: o.Places.Internet},
 		trail:    newTrail(),
 		daemon:   o.Daemon,
 		log:      o.Logger,
-		troubles: make(chan error, 1),
+
+		languages: o.Languages,
+		upnp:      o.Languages == AllLanguages && o.Places.separate(),
+		troubles:  make(chan error, 1),
+
+		following: make(chan struct{}, 1),
 	}
-	w.public = newRelay("VPN gateway", w.places.Public, w.places.separate(), w.lease, w.trail.add)
-	w.tunnel = newRelay("router", w.places.Tunnel, w.places.separate(), w.rule, w.trail.add)
+	leaseFor := func(p port, _ netip.AddrPort) (hop, bool) { return w.lease(p) } // which are for everybody
+	w.public = newRelay("gateway", w.places.Public, w.places.separate(), leaseFor, w.trail.add)
+	w.tunnel = newRelay("router", w.places.Tunnel, w.places.separate(), w.ruleFor, w.trail.add)
 	// Connections end when the lab says so, which is after a signal.
 	relays, cut := context.WithCancel(context.WithoutCancel(ctx))
-	w.cut = cut
+	w.cut, w.follow = cut, func() { w.syncRelays(relays) }
 	var err error
-	if w.gateway, err = natpmptest.New(natpmptest.Config{
-		Profile:  profile,
-		Address:  publicAddress(),
-		Seed:     uint64(time.Now().UnixNano()),
-		Journal:  4096,
-		OnChange: func() { w.follow(relays) },
-	}); err != nil {
+	if w.box, err = k.make(w, profile); err != nil {
 		return nil, err
 	}
-	if w.router, err = newRouter(w.places); err != nil {
+	if w.router, err = newRouter(w.places, w.upnp); err != nil {
 		return nil, err
 	}
 	return w, w.open(ctx)
-}
-
-// newRouter makes a router with the lab's tunnel.
-func newRouter(p Places) (*routerostest.Router, error) {
-	r, err := routerostest.New(routerostest.Config{})
-	if err != nil {
-		return nil, err
-	}
-	route, hasRoute := r.Find("/ip/route", "dst-address", routerostest.GatewayAddress+"/32")
-	address, hasAddress := r.Find("/ip/address", "interface", routerostest.TunnelInterface)
-	if !hasRoute || !hasAddress {
-		return nil, errors.New("lab: the test router has no tunnel")
-	}
-	tunnel := p.Tunnel.String()
-	if !p.separate() {
-		tunnel = routerostest.TunnelAddress // an address of the router's own is no client's
-	}
-	return r, errors.Join(
-		r.Set("/ip/route", route[".id"], routerostest.Row{"dst-address": p.known().Addr().String() + "/32"}),
-		r.Set("/ip/address", address[".id"], routerostest.Row{"address": tunnel + "/32", "network": tunnel}),
-	)
 }
 
 // open opens the sockets of gateway, router and client, and looks whether
@@ -107,17 +100,18 @@ func (w *world) open(ctx context.Context) (err error) {
 			}
 		}
 	}()
-	packets, err := listenUDP(ctx, w.places.Gateway)
-	if err != nil {
-		return taken("the VPN gateway", "gateway", err)
+	opened = append(opened, w.box.close)
+	if err = w.box.open(ctx); err != nil {
+		return err
 	}
-	opened = append(opened, packets.Close)
-	w.packets = newMasquerade(packets, w.places.Tunnel)
 	var listen net.ListenConfig
 	if w.api, err = listen.Listen(ctx, "tcp4", w.places.Router.String()); err != nil {
 		return taken("the router's API", "router", err)
 	}
 	opened = append(opened, w.api.Close)
+	if w.onReply != nil {
+		w.api = &attentive{Listener: w.api, hear: w.onReply}
+	}
 	if err = w.probe(ctx); err != nil {
 		return err
 	}
@@ -132,7 +126,10 @@ func (w *world) probe(ctx context.Context) error {
 	if err != nil {
 		return taken("doublenat", "listen", err)
 	}
-	if err := packets.Close(); err != nil || !w.places.Page.IsValid() {
+	if err := packets.Close(); err != nil {
+		return err
+	}
+	if err := w.probeUPnP(ctx); err != nil || !w.places.Page.IsValid() {
 		return err
 	}
 	var listen net.ListenConfig
@@ -143,10 +140,26 @@ func (w *world) probe(ctx context.Context) error {
 	return page.Close()
 }
 
+// probeUPnP looks whether the ports of UPnP are free.
+func (w *world) probeUPnP(ctx context.Context) error {
+	if !w.upnp {
+		return nil
+	}
+	searches, err := listenUDP(ctx, netip.AddrPortFrom(w.places.Listen.Addr(), igd.SearchPort))
+	if err != nil {
+		return taken("UPnP's searches", "listen", err)
+	}
+	var listen net.ListenConfig
+	control, err := listen.Listen(ctx, "tcp4", w.places.Listen.String())
+	if err != nil {
+		return errors.Join(taken("UPnP's control", "listen", err), searches.Close())
+	}
+	return errors.Join(searches.Close(), control.Close())
+}
+
 // environ returns the environment of the daemon, which is all that it knows.
 func (w *world) environ() map[string]string {
 	environ := map[string]string{
-		"VPN_GATEWAY":           w.places.known().String(),
 		"MIKROTIK_API_ADDRESS":  w.places.Router.String(),
 		"MIKROTIK_API_USER":     routerostest.LeastUser,
 		"MIKROTIK_API_PASSWORD": routerostest.LeastPassword,
@@ -154,6 +167,13 @@ func (w *world) environ() map[string]string {
 		"INSTANCE":              "lab",
 		"ANNOUNCE":              "off", // multicast would leave the loopback interface
 	}
+	if w.languages == AllLanguages {
+		environ["PCP"] = "on"
+	}
+	if w.upnp {
+		environ["UPNP"], environ["UPNP_ADDR"] = "on", w.places.Listen.String()
+	}
+	maps.Copy(environ, w.box.environ())
 	if w.places.Page.IsValid() {
 		environ["HTTP_ADDR"] = w.places.Page.String()
 	}
@@ -178,7 +198,7 @@ func (w *world) run(ctx context.Context, act, after func(context.Context) error)
 			}
 		})
 	}
-	part("gateway", func(ctx context.Context) error { return w.gateway.Serve(ctx, w.packets) })
+	part("gateway", w.box.serve)
 	part("router", func(ctx context.Context) error { return w.router.Serve(ctx, w.api) })
 	part("client", w.client.run)
 	doublenat := w.start(around, cfg, fail)
@@ -187,17 +207,21 @@ func (w *world) run(ctx context.Context, act, after func(context.Context) error)
 	if cause := context.Cause(ctx); err != nil && cause != nil && !errors.Is(cause, context.Canceled) {
 		err = errors.Join(cause, err)
 	}
-	err = errors.Join(err, doublenat.stop(), after(around))
+	stopped := doublenat.stop()
+	if w.lenient && !errors.Is(stopped, errNoStop) {
+		stopped = nil
+	}
+	err = errors.Join(err, stopped, after(around))
 	stopAround()
 	w.cut()
 	w.public.close()
 	w.tunnel.close()
 	others.Wait()
-	return errors.Join(err, w.router.Close(), w.packets.Close())
+	return errors.Join(err, w.router.Close(), w.box.close())
 }
 
 // dialGateway connects to where the gateway really is.
-func (w *world) dialGateway(ctx context.Context) (net.Conn, error) {
+func (w *world) dialGateway(ctx context.Context, _ netip.AddrPort) (net.Conn, error) {
 	var dialer net.Dialer
 	return dialer.DialContext(ctx, "udp4", w.places.Gateway.String())
 }
@@ -227,6 +251,9 @@ func (w *world) start(ctx context.Context, cfg config.Config, fail context.Cance
 	return p
 }
 
+// errNoStop is the error of a daemon that goes on.
+var errNoStop = errors.New("doublenat did not stop")
+
 // stop asks the daemon to stop and waits until it has.
 func (p *process) stop() error {
 	p.cancel()
@@ -236,18 +263,20 @@ func (p *process) stop() error {
 	case err := <-p.ended:
 		return err
 	case <-timer.C:
-		return fmt.Errorf("doublenat did not stop within %v", stopTimeout)
+		return fmt.Errorf("%w within %v", errNoStop, stopTimeout)
 	}
 }
 
-// follow opens the ports of the leases that stand and closes the others: at the
-// public address for the Internet, at the tunnel address for the gateway.
-func (w *world) follow(ctx context.Context) {
+// syncRelays opens the ports of the leases that stand and closes the others: at the
+// public address for the Internet, at the tunnel address for the gateway. It is called
+// by several at once; the last one sees it all.
+func (w *world) syncRelays(ctx context.Context) {
+	w.following <- struct{}{}
+	defer func() { <-w.following }()
 	var public, tunnel []port
-	for _, m := range w.gateway.Mappings() {
-		protocol := nat.Protocol(m.Protocol)
-		public = append(public, port{protocol, m.ExternalPort})
-		tunnel = append(tunnel, port{protocol, m.Target.Port()})
+	for _, l := range w.passed() {
+		public = append(public, l.external)
+		tunnel = append(tunnel, l.inner())
 	}
 	if err := errors.Join(w.tunnel.sync(ctx, tunnel), w.public.sync(ctx, public)); err != nil {
 		select {
@@ -257,15 +286,28 @@ func (w *world) follow(ctx context.Context) {
 	}
 }
 
-// lease is the gateway's NAT: where a connection to the public address goes.
-func (w *world) lease(p port) (hop, bool) {
-	m, ok := w.gateway.Lookup(natpmp.Opcode(p.protocol), p.number)
-	return hop{to: m.Target, by: "lease"}, ok
+// passed returns the leases through which something passes. What a provider forwards for
+// good is refused by the router as long as that has no rule for it, so that it looks from
+// outside as if there were no port.
+func (w *world) passed() []lease {
+	return slices.DeleteFunc(w.box.leases(), func(l lease) bool {
+		_, ok := w.rule(l.inner())
+		return l.fixed && !ok
+	})
 }
 
-// rule is the router's NAT: where its rules send a connection from the tunnel.
-func (w *world) rule(p port) (hop, bool) {
-	to, id, ok := w.router.Match(p.protocol.String(), routerostest.TunnelInterface, p.number)
+// lease is the gateway's NAT: where a connection to the public address goes.
+func (w *world) lease(p port) (hop, bool) {
+	l, ok := w.box.lookup(p)
+	return hop{to: l.to, by: w.kind.lends}, ok
+}
+
+// rule is the router's NAT: where its rules send a connection from the tunnel, whoever sends.
+func (w *world) rule(p port) (hop, bool) { return w.ruleFor(p, netip.AddrPort{}) }
+
+// ruleFor is rule for a connection from somebody: a rule may be for others.
+func (w *world) ruleFor(p port, from netip.AddrPort) (hop, bool) {
+	to, id, ok := w.router.MatchFrom(from, p.protocol.String(), routerostest.TunnelInterface, p.number)
 	return hop{to: to, by: "rule " + id}, ok
 }
 

@@ -8,6 +8,9 @@ import (
 	"time"
 )
 
+// The inner ports as long as nobody says otherwise.
+const defaultFirstInner, defaultLastInner = 20000, 29999
+
 // Delivery says on which port the packets of a lease reach the router, which
 // decides what the rule matches.
 type Delivery uint8
@@ -48,15 +51,21 @@ const (
 	// PolicyHold renews the lease for as long as the client asked for the mapping,
 	// for clients that ignore that they were granted less.
 	PolicyHold
+	// PolicyAuto is PolicyClient until a client proves that it ignores what it was granted:
+	// it asks again for a mapping that expired, within the lifetime that it had asked for.
+	// From then on its mappings are held as with PolicyHold.
+	PolicyAuto
 )
 
-// String returns the name of the setting: client or hold.
+// String returns the name of the setting: client, hold or auto.
 func (p LeasePolicy) String() string {
 	switch p {
 	case PolicyClient:
 		return "client"
 	case PolicyHold:
 		return "hold"
+	case PolicyAuto:
+		return "auto"
 	default:
 		return fmt.Sprintf("policy(%d)", uint8(p))
 	}
@@ -69,8 +78,12 @@ type Config struct {
 	Gateway Gateway
 	// Logger gets one line for each state change; nil discards them.
 	Logger *slog.Logger
-	// OnEvent is called after each change, from many goroutines, without locks
-	// held. It must not block. Nil is allowed.
+	// Contested is the remedy that the log names when something else keeps changing doublenat's rules.
+	// Nil for none.
+	Contested any
+	// OnEvent is called after each change, one call at a time and in the order in which
+	// things happened, from many goroutines. It must not block, nor make or end
+	// mappings. Nil is allowed.
 	OnEvent func(Event)
 
 	// Delivery says what a rule matches. The zero value is the inner port.
@@ -95,6 +108,11 @@ type Config struct {
 	// KeepOnShutdown leaves rules and leases standing when Run ends, for an upgrade.
 	KeepOnShutdown bool
 
+	// Instance is the name of this doublenat, which chooses inner ports: several that share
+	// a tunnel begin to look at different ones. Empty is a name too.
+	Instance string
+	// Pool has the inner ports that there are, until [Service.SetPool]; nil means those below.
+	Pool *Pool
 	// FirstInnerPort and LastInnerPort bound the inner ports. 0 means 20000 and
 	// 29999, which external ports of known VPN gateways do not reach.
 	FirstInnerPort, LastInnerPort uint16
@@ -138,14 +156,16 @@ const (
 	// ruleTime is what is left to the router however late the gateway grants. One that
 	// works takes milliseconds.
 	ruleTime = time.Second
-	// undoTimeout bounds how long giving back what was half made may take; what is
-	// not given back by then is owed (see debt).
+	// undoTimeout bounds how long a release may take for which somebody waits; what is not
+	// given back by then is tried again.
 	undoTimeout = 2 * time.Second
 	// removeTimeout bounds the removal of one rule on behalf of a client.
 	removeTimeout = 5 * time.Second
 	// changeTime bounds a change of one rule that nobody waits for: the requests for its
 	// client port wait meanwhile.
 	changeTime = 5 * time.Second
+	// endTimeout is how long a request to end a mapping waits for its answer.
+	endTimeout = 16 * time.Second
 	// retryFirst and retryMax bound the time between tries of background work.
 	retryFirst, retryMax = time.Second, 30 * time.Second
 	// commentInterval is the least time between two writes of a rule's comment.
@@ -159,14 +179,11 @@ const (
 	// grantTries bounds how often another external port is asked for when the
 	// granted one belongs to another client.
 	grantTries = 4
-	// workers bounds the background work that is under way at once.
+	// workers bounds the background work for one layer that is under way at once.
 	workers = 32
 )
 
 func (c *Config) setDefaults() error {
-	if c.Router == nil || c.Gateway == nil {
-		return errors.New("nat: a router and a gateway are required")
-	}
 	if c.Logger == nil {
 		c.Logger = slog.New(slog.DiscardHandler)
 	}
@@ -179,8 +196,8 @@ func (c *Config) setDefaults() error {
 	if c.Symmetric && c.Delivery == DeliverInternal {
 		c.Delivery = DeliverBoth
 	}
-	orDefault(&c.FirstInnerPort, 20000)
-	orDefault(&c.LastInnerPort, 29999)
+	orDefault(&c.FirstInnerPort, defaultFirstInner)
+	orDefault(&c.LastInnerPort, defaultLastInner)
 	orDefault(&c.MaxMappings, 1024)
 	orDefault(&c.MaxMappingsPerClient, 64)
 	orDefault(&c.MaxLifetime, 2*time.Hour)

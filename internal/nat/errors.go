@@ -43,9 +43,15 @@ const (
 	ReasonDenied
 	// ReasonResources is no port left or a limit reached: result code 4.
 	ReasonResources
+	// ReasonPort is another port than the very one that was asked for (RFC 6887 §13.2). No
+	// way in that can only suggest a port meets it.
+	ReasonPort
+	// ReasonRemotes is more senders than a mapping can be opened to at once (RFC 6887
+	// §13.3). Only who asks for a filter meets it.
+	ReasonRemotes
 )
 
-// String returns "unreachable", "denied" or "out of resources".
+// String returns "unreachable", "denied", "out of resources", "another port" or "too many remotes".
 func (r Reason) String() string {
 	switch r {
 	case ReasonUnreachable:
@@ -54,6 +60,10 @@ func (r Reason) String() string {
 		return "denied"
 	case ReasonResources:
 		return "out of resources"
+	case ReasonPort:
+		return "another port"
+	case ReasonRemotes:
+		return "too many remotes"
 	default:
 		return fmt.Sprintf("reason(%d)", uint8(r))
 	}
@@ -69,6 +79,9 @@ type Error struct {
 	Reason Reason
 	// Ambiguous is set when it is unknown whether the hop did what was asked.
 	Ambiguous bool
+	// Taken is set on a denial that may be about the inner port: somebody else has a lease
+	// for it, whom the hop tells from us. Another inner port is worth a try.
+	Taken bool
 	// Err is what happened, nil where Reason says it all.
 	Err error
 }
@@ -88,8 +101,11 @@ func (e *Error) Error() string {
 // Unwrap returns the cause.
 func (e *Error) Unwrap() error { return e.Err }
 
+// asError returns the [Error] that a failure is or wraps.
+func asError(err error) (*Error, bool) { return errors.AsType[*Error](err) }
+
 // ambiguous says whether a failure leaves it unknown whether the hop did what was asked.
 func ambiguous(err error) bool {
-	var e *Error
-	return errors.As(err, &e) && e.Ambiguous
+	e, ok := asError(err)
+	return ok && e.Ambiguous
 }

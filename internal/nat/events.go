@@ -22,8 +22,11 @@ const (
 	EventLost
 	// EventPortChanged is a mapping that has another external port than before.
 	EventPortChanged
-	// EventRuleRestored is a rule that was missing or altered on the router and is back.
+	// EventRuleRestored is a rule that was missing or changed on the router and is back.
 	EventRuleRestored
+	// EventEvicted is a mapping that was held for a client that did not renew it, and that
+	// gave its port at the gateway to somebody new.
+	EventEvicted
 	// EventShutdown is a mapping that was taken down because doublenat stops.
 	EventShutdown
 )
@@ -32,7 +35,7 @@ const (
 func (k EventKind) String() string {
 	names := [...]string{
 		EventCreated: "created", EventAdopted: "adopted", EventDeleted: "deleted", EventExpired: "expired",
-		EventLost: "lost", EventPortChanged: "port_changed", EventRuleRestored: "rule_restored", EventShutdown: "shutdown",
+		EventLost: "lost", EventPortChanged: "port_changed", EventRuleRestored: "rule_restored", EventEvicted: "evicted", EventShutdown: "shutdown",
 	}
 	if int(k) < len(names) && names[k] != "" {
 		return names[k]
@@ -55,35 +58,41 @@ type Event struct {
 	Untold bool
 }
 
-// emit tells the log and the observer. It must be called without s.mu.
-func (s *Service) emit(kind EventKind, m Mapping, change func(*Event)) {
-	ev := Event{Kind: kind, At: time.Now(), Mapping: m}
-	if change != nil {
-		change(&ev)
+// logEvent writes a line about an event, if there is room for one.
+func (s *Service) logEvent(ev Event) {
+	if !s.book.mayTell(ev.Kind, ev.At) {
+		s.poke() // It looks when the summary is due.
+		return
 	}
+	m := ev.Mapping
 	args := []any{
 		"client", m.Key.Client.String(), "proto", m.Key.Protocol.String(), "internal_port", m.Key.InternalPort,
 		"inner_port", m.InnerPort, "external_port", m.ExternalPort, "rule_id", m.RuleID,
 	}
-	switch kind {
-	case EventCreated:
-		s.log.Info("mapping created", append(args, "lifetime", m.LeaseUntil.Sub(ev.At).Round(time.Second))...)
-	case EventAdopted:
-		s.log.Info("mapping adopted", args...)
-	case EventDeleted:
-		s.log.Info("mapping deleted", args...)
-	case EventExpired:
-		s.log.Info("mapping expired", args...)
-	case EventLost:
-		s.log.Warn("mapping lost, the gateway does not renew it", args...)
-	case EventPortChanged:
-		s.log.Info("external port changed", append(args, "old_port", ev.OldPort)...)
-	case EventRuleRestored:
-		s.log.Warn("rule restored, it was missing or altered on the router", args...)
-	case EventShutdown:
-		s.log.Debug("mapping removed for shutdown", args...)
+	if m.By != 0 && m.By != NATPMP { // what most speak needs no word: the bytes of a flood's lines are bounded too
+		args = append(args, "by", m.By.String())
 	}
-	if s.cfg.OnEvent != nil {
-		s.cfg.OnEvent(ev)
+	if m.Description != "" {
+		args = append(args, "description", m.Description)
+	}
+	switch ev.Kind {
+	case EventCreated:
+		s.cfg.Logger.Info("mapping created", append(args, "lifetime", m.LeaseUntil.Sub(ev.At).Round(time.Second))...)
+	case EventAdopted:
+		s.cfg.Logger.Info("mapping adopted", args...)
+	case EventDeleted:
+		s.cfg.Logger.Info("mapping deleted", args...)
+	case EventExpired:
+		s.cfg.Logger.Info("mapping expired", args...)
+	case EventLost:
+		s.cfg.Logger.Warn("mapping lost, the gateway no longer renews it", args...)
+	case EventPortChanged:
+		s.cfg.Logger.Info("external port changed", append(args, "old_port", ev.OldPort)...)
+	case EventRuleRestored:
+		s.cfg.Logger.Debug("rule made again", args...) // The engine sums them up.
+	case EventEvicted:
+		s.cfg.Logger.Info("mapping evicted, the gateway had no port left for a new one", args...)
+	case EventShutdown:
+		s.cfg.Logger.Debug("mapping removed for shutdown", args...)
 	}
 }

@@ -1,16 +1,27 @@
 package nat
 
+import "context"
+
 // Leftovers counts what must be gone once nothing happens any more and the table
-// is empty: locks, work, claims, inner ports, debts.
+// is empty: units, hosts, actions, requests, timers, claims, inner ports, debts.
 func (s *Service) Leftovers() map[string]int {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.locks.mu.Lock()
-	defer s.locks.mu.Unlock()
+	e := s.engine
+	hosts := 0
+	for _, h := range e.hosts {
+		if len(h.units) > 0 {
+			hosts++
+		}
+	}
+	cancels := len(s.cancels)
+	if s.cancels[e.reader.op] != nil {
+		cancels-- // A look that is under way is nothing left over.
+	}
 	all := map[string]int{
-		"locks": len(s.locks.locks), "entries": len(s.entries), "creating": len(s.creating), "hosts": len(s.perHost),
-		"inflight": len(s.inflight), "cancels": len(s.cancels), "debts": len(s.debts), "inner": len(s.ports.owner),
-		"users": len(s.ports.users), "outer": len(s.ports.outer),
+		"units": len(e.units), "hosts": hosts, "size": e.size, "ops": len(e.ops), "timers": len(e.timers.waiting) + len(e.timers.resting),
+		"waiting": len(s.waiting.who), "cancels": cancels, "debts": e.Status().Debts, "inner": len(e.ports.owner),
+		"users": len(e.ports.users), "outer": len(e.ports.outer), "former": len(e.ports.former), "room": len(e.waiting),
 	}
 	for name, n := range all {
 		if n == 0 {
@@ -19,3 +30,21 @@ func (s *Service) Leftovers() map[string]int {
 	}
 	return all
 }
+
+// StartMap begins the work of Map and does not wait for it.
+func (s *Service) StartMap(ctx context.Context, req MapRequest) {
+	s.request(ctx, func(t TicketID) Input { return Ask{Ticket: t, Request: req} })
+}
+
+// Remembered returns how many expired mappings are remembered.
+func (s *Service) Remembered() int {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return len(s.engine.expired)
+}
+
+// KnownClients returns how many clients are known, with and without mappings.
+func (e *Engine) KnownClients() int { return len(e.hosts) }
+
+// CompanionAsk is a request that the companion of the other protocol's mapping makes.
+func CompanionAsk(req MapRequest) Ask { return Ask{Request: req, by: originCompanion} }

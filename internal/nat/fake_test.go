@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"net/netip"
+	"runtime/debug"
 	"slices"
 	"sync"
 	"testing"
@@ -21,6 +22,7 @@ type router struct {
 	mu       sync.Mutex
 	rules    []nat.Rule
 	used     map[nat.Protocol]*nat.PortSet
+	wide     map[nat.Protocol]*nat.PortSet
 	forwards []nat.Forward
 	lastID   int
 	latency  time.Duration
@@ -76,7 +78,7 @@ func (r *router) do(ctx context.Context, op string, rule nat.Rule, execute func(
 
 func (r *router) Rules(ctx context.Context) (snap nat.Snapshot, err error) {
 	err = r.do(ctx, "rules", nat.Rule{}, func() {
-		snap = nat.Snapshot{Rules: slices.Clone(r.rules), Used: r.used, Forwards: r.forwards}
+		snap = nat.Snapshot{Rules: slices.Clone(r.rules), Used: r.used, Wide: r.wide, Forwards: r.forwards}
 	})
 	return snap, err
 }
@@ -149,11 +151,13 @@ type gateway struct {
 	mu      sync.Mutex
 	leases  map[leaseKey]lease
 	life    time.Duration // cap on lifetimes, 0 for none
+	least   time.Duration // the shortest lease
 	says    time.Duration // the lifetime that it speaks of, 0 for that of the lease
 	latency time.Duration
 	window  chan struct{} // nil for no bound
 	random  *rand.Rand
 	granted []uint16 // ports to be granted next, else the suggestion or a random one
+	room    int      // how many leases it has at most, 0 for no bound
 	packets int
 
 	// before may return what a request fails with before it is executed, after
@@ -209,8 +213,12 @@ func (g *gateway) do(ctx context.Context, op string, p nat.Protocol, inner uint1
 var errSilence = errors.New("silence")
 
 func (g *gateway) Lease(ctx context.Context, req nat.LeaseRequest) (granted nat.Lease, err error) {
+	full := false
 	err = g.do(ctx, "lease", req.Protocol, req.InnerPort, func() {
 		key := leaseKey{req.Protocol, req.InnerPort}
+		if full = g.full(key); full {
+			return
+		}
 		external := req.ExternalPort
 		if have, ok := g.leases[key]; ok && have.until.After(time.Now()) {
 			external = have.external
@@ -225,10 +233,25 @@ func (g *gateway) Lease(ctx context.Context, req nat.LeaseRequest) (granted nat.
 		if g.life != 0 {
 			life = min(life, g.life)
 		}
+		life = max(life, g.least)
 		g.leases[key] = lease{external, time.Now().Add(life)}
 		granted = nat.Lease{ExternalPort: external, Lifetime: cmp.Or(g.says, life)}
 	})
+	if full {
+		err = gatewayError(nat.ReasonResources, false)
+	}
 	return granted, err
+}
+
+// full says whether there is no room for one more lease.
+func (g *gateway) full(key leaseKey) bool {
+	n := 0
+	for have, l := range g.leases {
+		if have != key && l.until.After(time.Now()) {
+			n++
+		}
+	}
+	return g.room > 0 && n >= g.room
 }
 
 func (g *gateway) Release(ctx context.Context, p nat.Protocol, inner uint16) error {
@@ -290,7 +313,10 @@ type world struct {
 // in 10 ms, the gateway in 30 ms with leases of 60 s at most.
 func inWorld(t *testing.T, change func(*nat.Config, *world), test func(*world)) {
 	t.Helper()
+	defer inTime(t)()
 	synctest.Test(t, func(t *testing.T) {
+		watched(t)
+		defer unblocked()
 		w := &world{
 			t: t, router: &router{latency: 10 * time.Millisecond},
 			gateway: &gateway{
@@ -304,6 +330,30 @@ func inWorld(t *testing.T, change func(*nat.Config, *world), test func(*world)) 
 			t.Errorf("shutdown: %v", err)
 		}
 	})
+}
+
+// inTime ends everything when a test takes a minute, unless what it returns is called before:
+// none does, but one in which something goes round and round in the same moment.
+func inTime(t *testing.T) (over func() bool) {
+	t.Helper()
+	return time.AfterFunc(time.Minute, func() { panic(t.Name() + ": a minute has passed, something goes round in circles") }).Stop
+}
+
+// watched ends everything when somebody waits for ever: virtual time would go on and on.
+func watched(t *testing.T) {
+	t.Helper()
+	tooLong := time.AfterFunc(48*time.Hour, func() { panic(t.Name() + ": two days have passed, somebody waits for what never comes") })
+	t.Cleanup(func() { tooLong.Stop() })
+}
+
+// unblocked ends everything at a panic: one in the core leaves a lock taken, for which the
+// stop of its service would wait for ever.
+func unblocked() {
+	if cause := recover(); cause != nil {
+		text := fmt.Sprintf("%v\n%s", cause, debug.Stack())
+		go func() { panic(text) }()
+		select {}
+	}
 }
 
 // start brings a service up, as a process that begins does.
@@ -331,7 +381,9 @@ func (w *world) start(change func(*nat.Config, *world)) {
 	if err != nil {
 		w.t.Fatal(err)
 	}
+	w.mu.Lock()
 	w.service = service
+	w.mu.Unlock()
 	ctx, cancel := context.WithCancel(w.t.Context())
 	done := make(chan error, 1)
 	go func() { done <- service.Run(ctx) }()

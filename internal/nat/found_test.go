@@ -48,7 +48,12 @@ func TestRefusalAfterStateLoss(t *testing.T) {
 		w.mapped(tcp(alice, 80))
 		w.gateway.edit(func(g *gateway) {
 			clear(g.leases)
-			g.before = failing(nat.ReasonResources)
+			g.before = func(op string, _ nat.Protocol, _ uint16) error {
+				if op == "lease" { // Who has no room ends leases all the same.
+					return gatewayError(nat.ReasonResources, false)
+				}
+				return nil
+			}
 		})
 		w.service.GatewayLost()
 		time.Sleep(10 * time.Second)

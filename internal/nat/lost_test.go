@@ -2,6 +2,7 @@ package nat_test
 
 import (
 	"context"
+	"slices"
 	"sync"
 	"testing"
 	"time"
@@ -49,6 +50,75 @@ func TestRenewalThatGotLostWhileClosingIsOwed(t *testing.T) {
 		w.gateway.edit(func(g *gateway) { g.after = nil })
 		w.router.edit(func(r *router) { r.before = nil })
 		time.Sleep(2 * time.Minute)
+		w.empty()
+	})
+}
+
+// A gateway that is said to have lost its state may have kept a lease, as a box that forgot some
+// mappings only: while it refuses everything the lease is owed, until it is over or given back.
+func TestLeaseThatIsDoubtedIsOwed(t *testing.T) {
+	t.Parallel()
+	inWorld(t, nil, func(w *world) {
+		w.gateway.edit(func(g *gateway) { g.life = time.Hour })
+		w.mapped(tcp(alice, 80))
+		w.gateway.edit(func(g *gateway) {
+			g.before = func(string, nat.Protocol, uint16) error { return gatewayError(nat.ReasonDenied, false) }
+		})
+		w.service.GatewayLost()
+		time.Sleep(10 * time.Minute)
+		if n := w.service.Status().Debts; len(w.service.Mappings()) != 0 || len(w.gateway.live()) != 1 || n != 1 {
+			w.t.Errorf("%d mappings, leases %v, %d debts; want the lease that is owed", len(w.service.Mappings()), w.gateway.live(), n)
+		}
+		w.gateway.edit(func(g *gateway) { g.before = nil })
+		time.Sleep(5 * time.Minute)
+		w.empty()
+	})
+}
+
+// A lease that was lost and is granted for a shorter time than its client was told is renewed
+// for the client, until what it was told is over: a box that cuts leases is found out too late.
+func TestShorterLeaseAfterALossIsKept(t *testing.T) {
+	t.Parallel()
+	inWorld(t, nil, func(w *world) {
+		w.gateway.edit(func(g *gateway) { g.life = time.Hour })
+		if got := w.mapped(tcp(alice, 80)); got.Lifetime != time.Hour {
+			w.t.Fatalf("told %+v", got)
+		}
+		w.gateway.edit(func(g *gateway) { g.life = 10 * time.Minute })
+		w.service.GatewayLost()
+		for range 5 {
+			time.Sleep(11 * time.Minute)
+			if len(w.gateway.live()) != 1 || len(w.service.Mappings()) != 1 {
+				w.t.Errorf("leases %v, mappings %v", w.gateway.live(), w.service.Mappings())
+			}
+		}
+		time.Sleep(10 * time.Minute)
+		w.empty()
+		if n := len(w.service.Mappings()); n > 0 {
+			w.t.Errorf("%d mappings nobody asked for", n)
+		}
+	})
+}
+
+// A gateway that raises lifetimes (RFC 6887 §15) has raised that of a lease of which nothing was heard, too.
+func TestLeaseThatWasRaisedIsOwed(t *testing.T) {
+	t.Parallel()
+	inWorld(t, nil, func(w *world) {
+		w.gateway.edit(func(g *gateway) { g.least = 10 * time.Minute })
+		if _, err := w.service.Map(w.t.Context(), nat.MapRequest{Key: tcp(alice, 80), Lifetime: time.Minute}); err != nil {
+			w.t.Fatal(err)
+		}
+		w.gateway.edit(func(g *gateway) { g.after = silent })
+		if _, err := w.service.Map(w.t.Context(), nat.MapRequest{Key: tcp(bob, 80), Lifetime: time.Minute}); err == nil {
+			w.t.Fatal("granted, and nothing was heard")
+		}
+		w.gateway.edit(func(g *gateway) { g.after, g.before = nil, silent })
+		time.Sleep(5 * time.Minute)
+		if n := w.service.Status().Debts; len(w.gateway.live()) != 2 || n != 2 {
+			w.t.Errorf("leases %v, %d debts; want both to be owed", w.gateway.live(), n)
+		}
+		w.gateway.edit(func(g *gateway) { g.before = nil })
+		time.Sleep(time.Minute)
 		w.empty()
 	})
 }
@@ -322,5 +392,72 @@ func TestDeletionAfterAnUpdateInDoubt(t *testing.T) {
 		}
 		w.router.edit(func(r *router) { r.after, r.before = nil, nil })
 		w.empty()
+	})
+}
+
+// A gateway at which somebody else has the inner port is asked with another one: for a new
+// mapping, and for one of a former run. One that refuses whatever is asked is not asked for ever.
+func TestInnerPortThatSomebodyHasAtTheGateway(t *testing.T) {
+	t.Parallel()
+	taken := func(inner ...uint16) func(string, nat.Protocol, uint16) error {
+		return func(_ string, _ nat.Protocol, at uint16) error {
+			if len(inner) == 0 || slices.Contains(inner, at) {
+				return &nat.Error{Hop: nat.HopGateway, Reason: nat.ReasonDenied, Taken: true}
+			}
+			return nil
+		}
+	}
+	t.Run("new", func(t *testing.T) {
+		t.Parallel()
+		inWorld(t, nil, func(w *world) {
+			w.mapped(tcp(alice, 80))
+			first := w.service.Mappings()[0].InnerPort
+			if err := w.service.Unmap(w.t.Context(), tcp(alice, 80)); err != nil {
+				w.t.Fatal(err)
+			}
+			w.gateway.edit(func(g *gateway) { g.before = taken(first) })
+			w.mapped(tcp(alice, 80))
+			if m := w.service.Mappings()[0]; m.InnerPort == first {
+				w.t.Errorf("it has %+v", m)
+			}
+			w.agree()
+		})
+	})
+	t.Run("of a former run", func(t *testing.T) {
+		t.Parallel()
+		inWorld(t, func(cfg *nat.Config, _ *world) { cfg.KeepOnShutdown = true }, func(w *world) {
+			w.gateway.edit(func(g *gateway) { g.life = time.Hour })
+			w.mapped(tcp(alice, 80))
+			before := w.service.Mappings()[0]
+			if err := w.stop(); err != nil { // It keeps everything.
+				w.t.Fatal(err)
+			}
+			w.gateway.edit(func(g *gateway) { g.before = taken(before.InnerPort) })
+			w.start(nil)
+			time.Sleep(5 * time.Second)
+			after := w.service.Mappings()
+			if len(after) != 1 || after[0].InnerPort == before.InnerPort || after[0].RuleID != before.RuleID || after[0].Refused {
+				w.t.Fatalf("before %+v, after %+v", before, after)
+			}
+			if n := w.service.Status().Debts; n != 1 {
+				w.t.Errorf("%d debts, want the lease that nobody can end", n)
+			}
+			w.gateway.edit(func(g *gateway) { g.before = nil })
+			time.Sleep(time.Minute)
+			w.agree()
+		})
+	})
+	t.Run("all", func(t *testing.T) {
+		t.Parallel()
+		inWorld(t, nil, func(w *world) {
+			w.gateway.edit(func(g *gateway) { g.before = taken() })
+			wantReason(w.t, w.refused(tcp(alice, 80)), nat.ReasonDenied)
+			if n := w.gateway.count(); n > 2 {
+				w.t.Errorf("asked %d times", n)
+			}
+			w.gateway.edit(func(g *gateway) { g.before = nil })
+			time.Sleep(time.Minute)
+			w.empty()
+		})
 	})
 }

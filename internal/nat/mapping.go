@@ -14,6 +14,8 @@ type Mapping struct {
 	InnerPort uint16
 	// ExternalPort is the port at the gateway's public address.
 	ExternalPort uint16
+	// Remote is who may send to it.
+	Remote Remote
 	// ToldPort is the external port that the client was told last; 0 when it has
 	// not been told any since doublenat started.
 	ToldPort uint16
@@ -29,6 +31,9 @@ type Mapping struct {
 	// Granted is the lifetime of the lease as the gateway granted it last; 0 when it
 	// has not granted any since doublenat started.
 	Granted time.Duration
+	// Held is set while doublenat renews the lease for a client that does not renew it in
+	// time, see [PolicyAuto], or for every client, see [PolicyHold].
+	Held bool
 	// Adopted is set from a restart until the client's first renewal.
 	Adopted bool
 	// Companion is set on a mapping that its client did not ask for, see [Config.Companion].
@@ -38,6 +43,10 @@ type Mapping struct {
 	Refused bool
 	// Closing is set while the router has not yet removed the rule of a mapping that ended.
 	Closing bool
+	// By is the protocol in which its client asked for it, zero if that is not known; IGD if it ever
+	// was. Description is the text that came with it.
+	By          Way
+	Description string
 	// RuleID is the router's handle of the rule.
 	RuleID string
 	// Packets counts what came in through the rule, as of the last reconcile.
@@ -50,111 +59,179 @@ func (m Mapping) Target() netip.AddrPort {
 	return netip.AddrPortFrom(m.Key.Client, Rule{Key: m.Key, ExternalPort: m.ExternalPort}.Target())
 }
 
-// entry is a mapping in the table. All fields are guarded by Service.mu; whoever
-// starts something that changes the layers holds the client port's lock too.
-type entry struct {
-	key       Key
-	inner     uint16
-	external  uint16
-	former    uint16 // external before it changed last, 0 for none
-	told      uint16
-	requested time.Duration
-	created   time.Time
-	adopted   bool
-	companion bool
-	packets   uint64
+// mapping is one mapping as the [Engine] has it: what is wanted, what is known of its two
+// layers, and who waits for it.
+type mapping struct {
+	key  Key
+	unit *unit
+	// inner is the port at the router's tunnel address that it has or is to have; 0 before
+	// one was chosen.
+	inner uint16
 
-	// until is the end of the mapping; leaseUntil that of its lease. mayLive is until
-	// when the lease may stand: because of a renewal without an answer, or because the
-	// gateway granted more than was asked for.
-	until, leaseUntil, mayLive time.Time
-	// promised is until when its client may think that it has the mapping by what it was
-	// told while a renewal was outstanding; zero if it was not.
-	promised time.Time
-	// granted is the lifetime that the lease had when it was granted last.
-	granted time.Duration
-	// formerUntil is until when packets for former may come.
-	formerUntil time.Time
-	// pending is set while a renewal that somebody asked for waits for the gateway:
-	// the client, or the adoption after a restart.
-	pending bool
-	// refreshAt is when the lease is to be asked for again without the client;
-	// zero for never. failures counts how often that failed in a row.
-	refreshAt time.Time
-	failures  int
-	// deniedAt is when the gateway began to say no to renewals, zero while it does not.
-	deniedAt time.Time
+	wish  wish
+	lease lease
+	rule  rule
+	// queue are the requests without an answer, in the order in which they came.
+	queue []ticket
 
-	// closing is set when the mapping ended and its rule could not be removed;
-	// closeAt is when that is tried again. cause is how it ended.
-	closing bool
-	closeAt time.Time
-	cause   EventKind
-	// unwanted is set when its client gave it up and the port's turn did not come in time.
-	unwanted bool
-	// interrupted is set when a deletion came while a renewal was under way.
-	interrupted bool
-	// released is set once the lease of a closing entry was given back or is owed.
-	released bool
-	// warned is set once the log said that somebody else's rule takes the inner port.
-	warned bool
+	created time.Time
+	packets uint64
+	// former is the external port before it changed last.
+	former former
+	// news is a change of the external port of which nobody was told yet.
+	news news
+	// echo is how many changes of the other protocol's port and of this one led to the
+	// request for its lease, see maxEchoes.
+	echo uint8
+	// place says whether rules of others are in its way; moves are when it gave way lately.
+	place place
+	moves []time.Time
 
-	// rule is the rule as far as we know. standing is the number of the last
-	// snapshot that had begun when the rule was known to stand: only a later
-	// snapshot can show that it is missing. written is when it was last changed.
-	rule     Rule
-	standing uint64
-	// forms are what the rule may have been made since by changes whose outcome is unknown.
-	// formed is the number of the last snapshot that had begun then: a later one shows it.
-	forms   []Rule
-	formed  uint64
-	written time.Time
-
-	// busy is set while the scheduler's work for it is under way.
-	busy bool
+	timer timer
 }
 
-func (e *entry) mapping() Mapping {
+// former is an external port for which packets may still come, until its lease would have
+// ended.
+type former struct {
+	port  uint16
+	until time.Time
+}
+
+// news is a change of the external port: from which one. 0 is none.
+type news uint16
+
+// place says how the inner port of a mapping stands to the rules of others.
+type place uint8
+
+const (
+	// placeFree is a port that nobody else takes.
+	placeFree place = iota
+	// placeTaken is one that somebody else takes, which was said once.
+	placeTaken
+	// placeStuck is one that somebody else takes and that the mapping cannot leave.
+	placeStuck
+)
+
+// visible says whether the mapping is in the table that people see.
+func (m *mapping) visible() bool { return m.wish.stands() || m.wish.state == wishEnding }
+
+// view returns the mapping as others see it.
+func (m *mapping) view() Mapping {
 	return Mapping{
-		Key: e.key, InnerPort: e.inner, ExternalPort: e.external, ToldPort: e.told,
-		Requested: e.requested, Created: e.created, Until: e.until, LeaseUntil: e.leaseUntil, Granted: e.granted,
-		Adopted: e.adopted, Companion: e.companion, Refused: !e.deniedAt.IsZero(), Closing: e.closing, RuleID: e.rule.ID, Packets: e.packets,
+		Key: m.key, InnerPort: m.inner, ExternalPort: m.lease.external, Remote: m.wish.remote, ToldPort: m.wish.told,
+		Requested: m.wish.requested, Created: m.created, Until: m.wish.until, LeaseUntil: m.lease.until, Granted: m.lease.granted,
+		Held: m.wish.policy.holds(), Adopted: m.wish.origin == originFormer, Companion: m.wish.origin == originCompanion,
+		Refused: !m.lease.deniedAt.IsZero(), Closing: m.wish.state == wishEnding, RuleID: m.rule.have.ID, Packets: m.packets,
+		By: m.wish.asker.way, Description: m.wish.asker.description,
 	}
 }
 
-// leased notes the lease that the gateway granted at the given time.
-func (e *entry) leased(lease Lease, at time.Time) {
-	e.granted, e.leaseUntil, e.mayLive = lease.Lifetime, at.Add(lease.Lifetime), time.Time{}
-	if lease.longer > 0 {
-		e.mayLive = lease.mayLive(at)
-	}
+// ticketKind is what a request wants.
+type ticketKind uint8
+
+const (
+	// ticketMap wants the mapping.
+	ticketMap ticketKind = iota
+	// ticketEnd wants it gone.
+	ticketEnd
+)
+
+// ticketState is how far a request has come.
+type ticketState uint8
+
+const (
+	// ticketQueued waits for its turn.
+	ticketQueued ticketState = iota
+	// ticketBegun is what the mapping's layers are being changed for.
+	ticketBegun
+)
+
+// ticket is a request without an answer.
+type ticket struct {
+	id    TicketID
+	kind  ticketKind
+	state ticketState
+	by    origin
+	asker asker
+	// lifetime and suggested are what a request for a mapping wants; only is the port
+	// without which it wants nothing, 0 if any will do.
+	lifetime        time.Duration
+	suggested, only uint16
+	// filter is what it does to who may send, in full once it is begun, see filterOf.
+	filter Filter
+	// came is when the request came in. tableAt is when a renewal is answered from what is
+	// promised, zero for not at all; deadline is when the request is answered in any case.
+	came, tableAt, deadline time.Time
 }
 
-// maxForms bounds how many forms of a rule are remembered. The reconcile finds what was
-// forgotten.
-const maxForms = 4
-
-// doubtLocked notes that a change of the rule failed without telling whether it was made.
-func (e *entry) doubtLocked(r Rule, err error, snapshot uint64) {
-	if !ambiguous(err) {
-		return
-	}
-	e.formed = snapshot
-	if !slices.Contains(e.forms, r) {
-		e.forms = append(e.forms[max(len(e.forms)-maxForms+1, 0):], r)
-	}
+// unit is a client port: what both protocols of it have in common. One request for a
+// lease at a time is under way for it, so that the second protocol gets the ports of the
+// first.
+type unit struct {
+	port ClientPort
+	// current are the mappings of UDP and TCP; left are what is left of earlier ones on
+	// other inner ports, and rules that no mapping stands behind.
+	current [2]*mapping
+	left    []*mapping
+	// asking is the mapping whose request for a lease is under way, asked when that was sent,
+	// and next the protocol that has the next turn.
+	asking *mapping
+	asked  time.Time
+	next   uint8
+	// took is how long the gateway took for the last lease that it granted.
+	took time.Duration
+	// move is the change of the inner port that is under way, nil for none.
+	move *move
+	// counted is how many mappings of it count against the limits; touched is set while it
+	// waits to be looked at.
+	counted int
+	queued  queued
 }
 
-// rules returns the rule in each form in which it may stand on the router.
-func (e *entry) rules() []Rule { return append([]Rule{e.rule}, e.forms...) }
+// queued says whether a unit waits to be looked at.
+type queued uint8
 
-// due returns when something has to be done for the entry without a client.
-func (e *entry) due() time.Time {
-	if e.closing {
-		return e.closeAt
+const (
+	unqueued queued = iota
+	inQueue
+)
+
+// index returns the place of a protocol in [unit.current].
+func (p Protocol) index() uint8 { return uint8(p - UDP) }
+
+// other returns the mapping of the other protocol, nil if there is none.
+func (m *mapping) other() *mapping {
+	if o := m.unit.current[m.key.Protocol.Other().index()]; o != m {
+		return o
 	}
-	if !e.refreshAt.IsZero() && e.refreshAt.Before(e.until) {
-		return e.refreshAt
+	return nil
+}
+
+// goes says whether the mapping, or what is left of an earlier one of its key, is being
+// taken back at this moment.
+func (m *mapping) goes() bool {
+	busy := func(m *mapping) bool { return m.lease.busy() || m.rule.busy() }
+	return busy(m) || slices.ContainsFunc(m.unit.left, func(l *mapping) bool { return l.key == m.key && busy(l) })
+}
+
+// members appends all mappings of the unit to the list, what is left first and then the
+// protocol that has the next turn.
+func (u *unit) members(list []*mapping) []*mapping {
+	list = append(list, u.left...)
+	for i := range uint8(2) {
+		if m := u.current[(u.next+i)%2]; m != nil {
+			list = append(list, m)
+		}
 	}
-	return e.until
+	return list
+}
+
+// removing says whether a rule that is left over is being removed.
+func (u *unit) removing() bool {
+	for _, m := range u.left {
+		if m.rule.state == ruleRemoving {
+			return true
+		}
+	}
+	return false
 }

@@ -15,13 +15,13 @@ func TestNames(t *testing.T) {
 	for want, v := range map[string]fmt.Stringer{
 		"udp": nat.UDP, "tcp": nat.TCP, "protocol(9)": nat.Protocol(9),
 		"doublenat": nat.HopNone, "gateway": nat.HopGateway, "router": nat.HopRouter, "hop(9)": nat.Hop(9),
-		"unreachable": nat.ReasonUnreachable, "denied": nat.ReasonDenied, "out of resources": nat.ReasonResources, "reason(9)": nat.Reason(9),
+		"unreachable": nat.ReasonUnreachable, "denied": nat.ReasonDenied, "out of resources": nat.ReasonResources, "another port": nat.ReasonPort, "reason(9)": nat.Reason(9),
 		"remove": nat.RemoveRule, "update": nat.UpdateRule, "add": nat.AddRule, "track": nat.TrackRule, "change(9)": nat.ChangeKind(9),
 		"internal": nat.DeliverInternal, "external": nat.DeliverExternal, "both": nat.DeliverBoth, "delivery(9)": nat.Delivery(9),
 		"client": nat.PolicyClient, "hold": nat.PolicyHold, "policy(9)": nat.LeasePolicy(9),
 		"created": nat.EventCreated, "adopted": nat.EventAdopted, "deleted": nat.EventDeleted, "expired": nat.EventExpired,
-		"lost": nat.EventLost, "port_changed": nat.EventPortChanged, "rule_restored": nat.EventRuleRestored,
-		"shutdown": nat.EventShutdown, "event(0)": nat.EventKind(0), "event(99)": nat.EventKind(99),
+		"lost": nat.EventLost, "port_changed": nat.EventPortChanged, "rule_restored": nat.EventRuleRestored, "evicted": nat.EventEvicted,
+		"shutdown": nat.EventShutdown, "event(0)": nat.EventKind(0), "event(10)": nat.EventShutdown + 1, "event(99)": nat.EventKind(99),
 		"tcp 192.168.88.10:80": tcp(alice, 80),
 	} {
 		if got := v.String(); got != want {
@@ -50,6 +50,7 @@ func TestErrorText(t *testing.T) {
 
 func TestPortSet(t *testing.T) {
 	t.Parallel()
+	defer inTime(t)()
 	var s nat.PortSet
 	s.Add(0)
 	s.AddRange(65534, 65535)

@@ -50,18 +50,20 @@ type Change struct {
 // CommentOnly says whether an update changes nothing that a packet could notice,
 // so that it may wait (design decision 3: the router's flash wears).
 func (c Change) CommentOnly() bool {
-	return c.Kind == UpdateRule && sameEffect(c.Found, c.Want)
+	return c.Kind == UpdateRule && !c.Found.Edited && sameEffect(c.Found, c.Want)
 }
 
 // sameEffect says whether packets cannot tell one rule of a mapping from another.
-func sameEffect(a, b Rule) bool { return a.Match == b.Match && a.Target() == b.Target() }
+func sameEffect(a, b Rule) bool {
+	return a.Match == b.Match && a.Remote == b.Remote && a.Target() == b.Target() && a.Displaced == b.Displaced
+}
 
 // Plan compares the rules that should be there with those that are, and returns
 // the changes that make them equal, removals first. It is a pure function.
 //
 // Wanted rules have different keys. Of several rules found for one key the one
 // whose ID is known is kept, else the first that is in order. A rule that was
-// altered is replaced. The requested lifetime in a comment is history and is
+// altered is replaced; one that is displaced or edited is updated. The requested lifetime in a comment is history and is
 // never a reason for a change.
 func Plan(want, found []Rule) []Change {
 	wanted := make(map[Key]Rule, len(want))
@@ -82,13 +84,19 @@ func Plan(want, found []Rule) []Change {
 		case !ok:
 			w.ID = ""
 			adds = append(adds, Change{Kind: AddRule, Want: w})
-		case found[i].Match != w.Match || found[i].ExternalPort != w.ExternalPort:
+		case needsUpdate(found[i], w):
 			updates = append(updates, Change{Kind: UpdateRule, Found: found[i], Want: w})
 		default:
 			tracks = append(tracks, Change{Kind: TrackRule, Found: found[i], Want: w})
 		}
 	}
 	return slices.Concat(removes, updates, adds, tracks)
+}
+
+// needsUpdate says whether a rule that stays is not quite as it should be.
+func needsUpdate(found, want Rule) bool {
+	return found.Match != want.Match || found.Remote != want.Remote || found.ExternalPort != want.ExternalPort ||
+		found.By != want.By || found.Displaced || found.Edited
 }
 
 // keepers chooses, for each wanted key, the index of the found rule that stays.

@@ -433,6 +433,15 @@ func TestNewRefusesNonsense(t *testing.T) {
 	}
 }
 
+// The least that makes sense is taken: one inner port, one second, one mapping.
+func TestNewTakesTheLeast(t *testing.T) {
+	t.Parallel()
+	cfg := nat.Config{Router: &router{}, Gateway: &gateway{}, FirstInnerPort: 20000, LastInnerPort: 20000, MaxLifetime: time.Second, MaxMappings: 1, MaxMappingsPerClient: 1}
+	if _, err := nat.New(cfg); err != nil {
+		t.Error(err)
+	}
+}
+
 // A companion lives on after a restart with its rule, and still ends with its TCP.
 func TestCompanionAfterARestart(t *testing.T) {
 	t.Parallel()

@@ -1,12 +1,8 @@
 package nat
 
 import (
-	"context"
-	"errors"
 	"net/netip"
 	"testing"
-	"testing/synctest"
-	"time"
 
 	"pgregory.net/rapid"
 )
@@ -79,49 +75,13 @@ func TestTakeUntilNoneIsLeft(t *testing.T) {
 	}
 }
 
-func TestLocksAreFirstComeFirstServed(t *testing.T) {
+// Doublenats of different names begin to look for a port at different ones.
+func TestDerivedPortDependsOnTheInstance(t *testing.T) {
 	t.Parallel()
-	synctest.Test(t, func(t *testing.T) {
-		var locks portLocks
-		port := clientPort(1, 80)
-		unlock, err := locks.lock(t.Context(), port)
-		if err != nil {
-			t.Fatal(err)
-		}
-		order := make(chan int, 10)
-		for i := range 10 {
-			go func() {
-				unlock, err := locks.lock(t.Context(), port)
-				if err != nil {
-					t.Error(err)
-					return
-				}
-				order <- i
-				unlock()
-			}()
-			synctest.Wait()
-		}
-		ctx, cancel := context.WithTimeout(t.Context(), time.Second)
-		defer cancel()
-		if _, err := locks.lock(ctx, port); !errors.Is(err, context.DeadlineExceeded) {
-			t.Errorf("waiting past the context: %v", err)
-		}
-		other, err := locks.lock(t.Context(), clientPort(1, 81))
-		if err != nil {
-			t.Fatal(err)
-		}
-		other()
-		unlock()
-		synctest.Wait()
-		for want := range 10 {
-			if got := <-order; got != want {
-				t.Errorf("served %d, want %d", got, want)
-			}
-		}
-		if n := len(locks.locks); n != 0 {
-			t.Errorf("%d locks left", n)
-		}
-	})
+	a, b := newPorts(&Config{FirstInnerPort: 20000, LastInnerPort: 29999, Instance: "a"}), newPorts(&Config{FirstInnerPort: 20000, LastInnerPort: 29999, Instance: "b"})
+	if port := clientPort(1, 80); a.derive(port) == b.derive(port) {
+		t.Errorf("both begin at %d", a.derive(port))
+	}
 }
 
 func TestBackoff(t *testing.T) {
@@ -130,5 +90,30 @@ func TestBackoff(t *testing.T) {
 		if got := backoff(failures).Seconds(); got != seconds {
 			t.Errorf("after %d failures %v s, want %v s", failures, got, seconds)
 		}
+	}
+}
+
+// A mapping that leaves its port to somebody else begins to look anywhere in the range, its
+// ends included: two that look in the same order would meet again and again.
+func TestTakeElsewhereAnywhere(t *testing.T) {
+	t.Parallel()
+	for random, want := range map[float64]uint16{0: 20000, 0.124: 20000, 0.126: 20001, 0.5: 20004, 0.999: 20007} {
+		p := newPorts(&Config{FirstInnerPort: 20000, LastInnerPort: 20007})
+		if got, ok := p.takeElsewhere(clientPort(1, 80).With(TCP), random); got != want || !ok {
+			t.Errorf("at %v: port %d, want %d", random, got, want)
+		}
+	}
+}
+
+// However often the outcome of a change is unknown, so many forms of a rule are remembered.
+func TestFormsAreBounded(t *testing.T) {
+	t.Parallel()
+	r := rule{state: ruleStanding, have: Rule{ID: "*1"}}
+	for i := range uint16(100) {
+		r.to = Rule{ID: "*1", ExternalPort: 40000 + i}
+		r.doubt(&Error{Ambiguous: true}, 1)
+	}
+	if n := len(r.all()); n != 1+maxForms {
+		t.Errorf("%d forms, want the known one and %d", n, maxForms)
 	}
 }

@@ -263,6 +263,29 @@ func TestGatewayLost(t *testing.T) {
 	})
 }
 
+// Our clock stood: all leases are asked for again, at once.
+func TestClockStood(t *testing.T) {
+	t.Parallel()
+	inWorld(t, func(c *nat.Config, w *world) { w.gateway.life = 0; c.MaxMappingsPerClient = 100 }, func(w *world) {
+		for i := range uint16(20) {
+			w.mapped(tcp(alice, 1+i))
+		}
+		w.kinds()
+		before := w.gateway.live()
+		w.gateway.edit(func(g *gateway) { g.leases = make(map[leaseKey]lease) })
+		w.gateway.count()
+		w.service.ClockStood()
+		time.Sleep(time.Second)
+		if diff := cmp.Diff(before, w.gateway.live(), cmp.AllowUnexported(leaseKey{})); diff != "" {
+			w.t.Errorf("leases (-before +after):\n%s", diff)
+		}
+		if n, kinds := w.gateway.count(), w.kinds(); n != 20 || len(kinds) != 0 {
+			w.t.Errorf("%d packets for 20 leases, events %v", n, kinds)
+		}
+		w.agree()
+	})
+}
+
 func TestGatewayLostAndPortsChanged(t *testing.T) {
 	t.Parallel()
 	inWorld(t, func(_ *nat.Config, w *world) { w.gateway.life = 0 }, func(w *world) {

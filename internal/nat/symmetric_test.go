@@ -169,7 +169,10 @@ func TestSymmetricAdoption(t *testing.T) {
 		w.start(func(c *nat.Config, w *world) {
 			symmetric(c, w)
 			time.AfterFunc(time.Millisecond, func() { // before the router has answered
-				_, err := w.service.Map(w.t.Context(), nat.MapRequest{Key: tcp(bob, 80), Lifetime: time.Hour})
+				w.mu.Lock()
+				service := w.service
+				w.mu.Unlock()
+				_, err := service.Map(w.t.Context(), nat.MapRequest{Key: tcp(bob, 80), Lifetime: time.Hour})
 				early <- err
 			})
 		})

@@ -5,6 +5,7 @@ import (
 	"context"
 	"fmt"
 	"net/netip"
+	"slices"
 	"time"
 )
 
@@ -82,6 +83,9 @@ type ClientPort struct {
 	InternalPort uint16
 }
 
+// all returns the key that stands for all ports of a client, as in [Forward].
+func (c ClientPort) all(p Protocol) Key { return Key{Client: c.Client, Protocol: p} }
+
 // With returns the key of this client port for the given protocol.
 func (c ClientPort) With(p Protocol) Key {
 	return Key{Client: c.Client, Protocol: p, InternalPort: c.InternalPort}
@@ -91,6 +95,16 @@ func (c ClientPort) With(p Protocol) Key {
 // repetition and with zeros behind the last: the inner port or the external port or
 // both, in this order, and for a while the external port before it changed.
 type MatchPorts [3]uint16
+
+// covers says whether all ports of the other are among these.
+func (p MatchPorts) covers(other MatchPorts) bool {
+	for _, port := range other {
+		if port != 0 && !slices.Contains(p[:], port) {
+			return false
+		}
+	}
+	return true
+}
 
 // Rule is a dst-nat rule of ours on the router, wanted or found.
 // It is comparable.
@@ -107,12 +121,26 @@ type Rule struct {
 	// Lifetime is what the client asked for when the rule was made, in whole
 	// seconds. After a restart the lease is asked for again with it.
 	Lifetime time.Duration
+	// By is [IGD] for a mapping that is held for its client, which a restart has to know; else zero.
+	By Way
 	// Match holds the destination ports that the rule matches, which depend on [Delivery].
 	Match MatchPorts
+	// Remote is whose packets it matches. Of a rule that was found it is what its comment
+	// says: where the row itself matches others, Altered is set.
+	Remote Remote
 	// Altered is set on a rule that was found with our comment and does not do what the
 	// comment says: somebody edited it, switched it off, or put a rule for all ports
 	// before it.
 	Altered bool
+	// Displaced is set on a rule that was found on another interface than the tunnel's. An
+	// update puts it right in place.
+	Displaced bool
+	// Edited is set on a rule whose comment or interface somebody changed. An update puts
+	// it right in place.
+	Edited bool
+	// Alien is set on a rule that was found with a comment as ours, and that this process
+	// neither made nor found when it started.
+	Alien bool
 	// Packets counts the packets that came in through the rule; found rules only.
 	Packets uint64
 }
@@ -135,6 +163,16 @@ type Forward struct {
 	Key Key
 }
 
+// Taker is a rule of somebody else that takes ports on the tunnel interface.
+type Taker struct {
+	// Name says which rule it is, for people: its id and its comment.
+	Name string
+	// Wide is set on a rule before which ours are put.
+	Wide bool
+	// Takes says whether it takes packets for the port. It must not block.
+	Takes func(p Protocol, port uint16) bool
+}
+
 // Snapshot is what the router holds at one moment.
 type Snapshot struct {
 	// Rules are the rules of this owner on the tunnel interface, altered ones and
@@ -143,8 +181,22 @@ type Snapshot struct {
 	// Used has, for each protocol, the ports that rules and services of others
 	// take on the tunnel interface. A rule of ours must not match one of them.
 	Used map[Protocol]*PortSet
+	// Wide has the ports that rules of others take which take very many. A rule of ours
+	// is put before such a rule, and keeps away from its ports as long as there are others.
+	Wide map[Protocol]*PortSet
+	// Takers are the rules of others that take ports on the tunnel interface, in the
+	// router's order, as far as they are remembered.
+	Takers []Taker
 	// Forwards are the rules of others that forward to LAN clients.
 	Forwards []Forward
+}
+
+// InnerPortFree returns nil if others leave an inner port, of those that are used without
+// a setting, free for both protocols; and else why not: a [*TakenError] where that is known.
+func (s Snapshot) InnerPortFree() error {
+	p := newPorts(&Config{FirstInnerPort: defaultFirstInner, LastInnerPort: defaultLastInner})
+	p.learn(s)
+	return p.left()
 }
 
 // Router is the MikroTik router as the core sees it. Its methods may be called
@@ -157,8 +209,8 @@ type Router interface {
 	// AddRule makes the rule and returns it with its ID. A reply that got lost
 	// does not lead to a second rule.
 	AddRule(ctx context.Context, r Rule) (Rule, error)
-	// UpdateRule changes the rule found in place: its comment, the ports that it
-	// matches and its target become those of want. Connections through it go on.
+	// UpdateRule changes the rule found in place, with one command: its comment, the ports
+	// and the senders that it matches and its target become those of want. Connections through it go on.
 	UpdateRule(ctx context.Context, found, want Rule) error
 	// RemoveRule removes the rule. A rule that is not there is success. A rule
 	// whose ID now belongs to something else is left alone and looked for by its comment.

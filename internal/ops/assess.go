@@ -6,16 +6,18 @@ import (
 	"time"
 
 	"doublenat/internal/nat"
+	"doublenat/natpmp"
 )
 
-// Assess makes the picture. It is a pure function: the same input gives the same
-// picture.
-func Assess(in Input) Status {
-	hops := []HopStatus{lanHop(in), routerHop(in), gatewayHop(in)}
-	hops = append(hops, addressHop(in, hops[2]))
-	for i := range hops {
-		h := &hops[i]
+// hops judges each hop.
+func hops(in Input) []HopStatus {
+	all := []HopStatus{lanHop(in), routerHop(in), gatewayHop(in)}
+	all = append(all, addressHop(in, all[2]))
+	for i := range all {
+		all[i] = all[i].settled(in.Parts.count())
+		h := &all[i]
 		h.Title = h.Name.Title()
+		h.Commands = orNone(h.Commands)
 		if took := in.Latency[h.Name]; took > 0 && h.State != StateDown { // it does not take long to refuse
 			h.LatencyMS = milliseconds(took)
 		}
@@ -23,16 +25,29 @@ func Assess(in Input) Status {
 			h.Since = since.At
 		}
 	}
+	return all
+}
+
+// Assess makes the picture. It is a pure function: the same input gives the same
+// picture.
+func Assess(in Input) Status {
+	all := hops(in)
 	s := Status{
 		Time: in.Now, Started: in.About.Started, Version: in.About.Version, Instance: in.About.Instance,
-		PublicAddress: in.address(), Hops: hops,
+		PublicAddress: in.address(), Hops: all,
 		Mappings: mappings(in), Events: in.Events, Series: in.Series,
 	}
-	if s.Events == nil {
-		s.Events = []Event{}
+	s.Verdict = verdict(in, all)
+	s.Events, s.Verdict.Commands = orNone(s.Events), orNone(s.Verdict.Commands)
+	return visible(s)
+}
+
+// orNone returns a list that is not nil: in JSON it is none, and not null.
+func orNone[T any](all []T) []T {
+	if all == nil {
+		return []T{}
 	}
-	s.Verdict = verdict(in, hops)
-	return s
+	return all
 }
 
 // verdict says in one sentence how it all stands. Of several broken hops it names
@@ -54,21 +69,28 @@ func verdict(in Input, hops []HopStatus) Verdict {
 		}
 	}
 	switch worst.State {
-	case StateDown:
+	case StateDown, StateDegraded:
 		return Verdict{
-			State: StateDown, Hop: worst.Name, Title: trouble(worst),
-			Detail: worst.Detail, Remedy: worst.Remedy,
-		}
-	case StateDegraded:
-		return Verdict{
-			State: StateDegraded, Hop: worst.Name, Title: trouble(worst),
-			Detail: worst.Detail, Remedy: worst.Remedy, Ready: true,
+			State: worst.State, Hop: worst.Name, Title: trouble(worst),
+			Detail: worst.Detail, Remedy: worst.Remedy, Commands: worst.Commands, Ready: worst.State == StateDegraded && mappable(in),
 		}
 	case StateUnknown:
 		return Verdict{State: StateUnknown, Hop: worst.Name, Title: "doublenat is starting", Detail: worst.Title + ": " + worst.Summary}
 	default:
 		return well(in)
 	}
+}
+
+// mappable says of parts that work whether a client can get a new mapping at all: not
+// where nothing may be changed, where the table is full, or where the gateway has no
+// port left for anybody.
+func mappable(in Input) bool {
+	return !in.About.ReadOnly && !full(in) && result(recentLeaseError(in)) != natpmp.ResultOutOfResources
+}
+
+// full says whether the table has as many mappings as it may have.
+func full(in Input) bool {
+	return in.About.MaxMappings > 0 && in.Parts.count() >= in.About.MaxMappings
 }
 
 // trouble is the headline about a hop.
@@ -104,8 +126,8 @@ func mappings(in Input) []Mapping {
 		shown := Mapping{
 			Protocol: m.Key.Protocol.String(), ExternalPort: m.ExternalPort, InnerPort: m.InnerPort,
 			Client: m.Key.Client, InternalPort: m.Key.InternalPort,
-			Kind: kind(in, m), Closing: m.Closing, Created: m.Created, Ends: m.Until,
-			LeaseEnds: m.LeaseUntil, LeaseSeconds: m.Granted.Seconds(), Packets: m.Packets,
+			By: m.By.String(), Description: shorten(m.Description), Kind: kind(in, m), Closing: m.Closing, Created: m.Created, Ends: m.Until,
+			LeaseEnds: m.LeaseUntil, LeaseSeconds: m.Granted.Seconds(), Packets: m.Packets, Remote: m.Remote.String(),
 		}
 		if a := in.address(); a.IsValid() {
 			shown.Public = netip.AddrPortFrom(a, m.ExternalPort)
@@ -113,6 +135,35 @@ func mappings(in Input) []Mapping {
 		all = append(all, shown)
 	}
 	return all
+}
+
+// longest is how many characters of a client's text are shown.
+const longest = 64
+
+// shorten cuts a text that somebody on the LAN wrote to what is shown of it.
+func shorten(text string) string {
+	n := 0
+	for i := range text {
+		if n++; n > longest {
+			return text[:i] + "…"
+		}
+	}
+	return text
+}
+
+// protocolName returns what people call the protocol in which a client asked, "" if it is not
+// known.
+func protocolName(by nat.Way) string {
+	switch by {
+	case nat.NATPMP:
+		return "NAT-PMP"
+	case nat.PCP:
+		return "PCP"
+	case nat.IGD:
+		return "UPnP"
+	default:
+		return ""
+	}
 }
 
 // kind says who wanted the mapping.

@@ -6,14 +6,17 @@ import (
 	"net/netip"
 	"strings"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/google/go-cmp/cmp"
 	"github.com/google/go-cmp/cmp/cmpopts"
 
+	"doublenat/internal/foreign"
 	"doublenat/internal/gateway"
 	"doublenat/internal/nat"
 	"doublenat/internal/ops"
+	"doublenat/internal/remedy"
 	"doublenat/internal/router"
 	"doublenat/natpmp"
 )
@@ -46,7 +49,7 @@ func TestAssessWhole(t *testing.T) {
 	key := nat.Key{Client: alice, Protocol: nat.TCP, InternalPort: 6881}
 	in.Parts.Mappings = []nat.Mapping{{
 		Key: key, InnerPort: 20000, ExternalPort: 40000, Created: noon().Add(-time.Minute), Until: noon().Add(time.Hour),
-		LeaseUntil: noon().Add(45 * time.Second), Granted: time.Minute, Packets: 7,
+		LeaseUntil: noon().Add(45 * time.Second), Granted: time.Minute, Packets: 7, Remote: nat.Remote{Prefix: netip.MustParsePrefix("203.0.113.0/24"), Port: 5000},
 	}}
 	took := 1.23
 	want := ops.Status{
@@ -57,19 +60,19 @@ func TestAssessWhole(t *testing.T) {
 			{Name: ops.HopLAN, Title: "LAN", State: ops.StateOK, Summary: "clients are answered", Detail: "on 0.0.0.0:5351"},
 			{
 				Name: ops.HopRouter, Title: "Router", State: ops.StateOK, Summary: "rules can be made",
-				Detail: "hAP ax^3, RouterOS 7.22 (stable), tunnel wg1", LatencyMS: &took, Since: noon().Add(-time.Minute),
+				Detail: "hAP ax^3, RouterOS 7.22 (stable), rules on wg1", LatencyMS: &took, Since: noon().Add(-time.Minute),
 			},
-			{Name: ops.HopGateway, Title: "VPN gateway", State: ops.StateOK, Summary: "grants leases", Detail: "10.2.0.1:5351"},
+			{Name: ops.HopGateway, Title: "Gateway", State: ops.StateOK, Summary: "grants leases", Detail: "10.2.0.1:5351"},
 			{Name: ops.HopAddress, Title: "Public address", State: ops.StateOK, Summary: "confirmed", Detail: "5.6.7.8"},
 		},
 		Mappings: []ops.Mapping{{
 			Protocol: "tcp", Public: netip.MustParseAddrPort("5.6.7.8:40000"), ExternalPort: 40000, InnerPort: 20000,
 			Client: alice, InternalPort: 6881, Kind: ops.KindClient, Created: noon().Add(-time.Minute), Ends: noon().Add(time.Hour),
-			LeaseEnds: noon().Add(45 * time.Second), LeaseSeconds: 60, Packets: 7,
+			LeaseEnds: noon().Add(45 * time.Second), LeaseSeconds: 60, Packets: 7, Remote: "203.0.113.0/24:5000",
 		}},
 		Events: []ops.Event{},
 	}
-	if diff := cmp.Diff(want, ops.Assess(in), cmpopts.EquateComparable(netip.Addr{}, netip.AddrPort{})); diff != "" {
+	if diff := cmp.Diff(want, ops.Assess(in), cmpopts.EquateEmpty(), cmpopts.EquateComparable(netip.Addr{}, netip.AddrPort{})); diff != "" {
 		t.Errorf("(-want +got):\n%s", diff)
 	}
 }
@@ -85,7 +88,19 @@ func TestAssessVerdict(t *testing.T) {
 		hop    ops.Hop
 		title  string
 		remedy string
+		// shut is set where the hops work and yet nothing can be mapped.
+		shut bool
 	}{
+		{
+			name: "table full", state: ops.StateDegraded, hop: ops.HopLAN, title: "LAN: the table is full", remedy: "MAX_MAPPINGS", shut: true,
+			change: func(in *ops.Input) { in.About.MaxMappings, in.Parts.Mappings = 2, make([]nat.Mapping, 2) },
+		},
+		{
+			name: "no port left", state: ops.StateDegraded, hop: ops.HopGateway, title: "Gateway: has no port left", shut: true,
+			change: func(in *ops.Input) {
+				in.Parts.Gateway.LeaseError, in.Parts.Gateway.LeaseErrorAt = &natpmp.ResultError{Result: natpmp.ResultOutOfResources}, noon()
+			},
+		},
 		{name: "well", change: func(*ops.Input) {}, state: ops.StateOK, title: "Ready, no port is open yet"},
 		{name: "stopping", change: func(in *ops.Input) { in.Parts.Stopping = true }, state: ops.StateDown, hop: ops.HopLAN, title: "doublenat is stopping"},
 		{
@@ -103,20 +118,21 @@ func TestAssessVerdict(t *testing.T) {
 		{
 			name: "nearer hop first", change: func(in *ops.Input) {
 				in.Parts.Router = router.Status{LastError: broken}
-				in.Parts.Gateway = gateway.Stats{State: gateway.StateSilent, Remedy: "check the route"}
+				in.Parts.Gateway = gateway.Stats{State: gateway.StateSilent, Advice: remedy.Advice{Text: "check the route"}}
 			},
 			state: ops.StateDown, hop: ops.HopRouter, title: "Router: not reachable", remedy: "is the router up",
 		},
 		{
 			name: "down before degraded", change: func(in *ops.Input) {
 				in.About.ReadOnly = true
-				in.Parts.Gateway = gateway.Stats{State: gateway.StateSilent, Remedy: "check the route"}
+				in.Parts.Gateway = gateway.Stats{State: gateway.StateSilent, Advice: remedy.Advice{Text: "check the route"}}
 			},
-			state: ops.StateDown, hop: ops.HopGateway, title: "VPN gateway: silent", remedy: "check the route",
+			state: ops.StateDown, hop: ops.HopGateway, title: "Gateway: silent", remedy: "check the route",
 		},
 		{
 			name: "read-only", change: func(in *ops.Input) { in.About.ReadOnly = true },
 			state: ops.StateDegraded, hop: ops.HopLAN, title: "LAN: read-only, clients are refused", remedy: "READ_ONLY",
+			shut: true,
 		},
 		{
 			name: "answers lost", change: func(in *ops.Input) { in.Parts.Server.SendErrors = 3; in.Before.SendErrors = 2 },
@@ -139,8 +155,22 @@ func TestAssessVerdict(t *testing.T) {
 			state: ops.StateOK, title: "Ready, no port is open yet",
 		},
 		{
+			name: "crowded", change: func(in *ops.Input) { in.Parts.Server.Crowded = 1 },
+			state: ops.StateDegraded, hop: ops.HopLAN, title: "LAN: replies pile up for hosts that do not exist", remedy: "ALLOWED_CLIENTS",
+		},
+		{
+			name: "deaf", change: func(in *ops.Input) { in.Parts.Server.ReadErrors, in.Parts.Server.Received = 1, in.Before.Received },
+			state: ops.StateDown, hop: ops.HopLAN, title: "LAN: requests cannot be read", remedy: "network",
+		},
+		{
+			name: "odd", change: func(in *ops.Input) {
+				in.Parts.Gateway.State, in.Parts.Gateway.Odd, in.Parts.Gateway.Advice = gateway.StateFailing, natpmp.OddCut, remedy.Advice{Text: "update it"}
+			},
+			state: ops.StateDown, hop: ops.HopGateway, title: "Gateway: its replies cannot be right", remedy: "update it",
+		},
+		{
 			name: "overload", change: func(in *ops.Input) { in.Parts.Server.Overload = 1 },
-			state: ops.StateDegraded, hop: ops.HopLAN, title: "LAN: more requests than can be worked on", remedy: "DENIED_CLIENTS",
+			state: ops.StateDegraded, hop: ops.HopLAN, title: "LAN: more requests than doublenat can handle", remedy: "DENIED_CLIENTS",
 		},
 		{
 			name: "panic", change: func(in *ops.Input) { in.Parts.Server.Panics = 1 },
@@ -177,17 +207,17 @@ func TestAssessVerdict(t *testing.T) {
 				in.Parts.Gateway.State = gateway.StateFailing
 				in.Parts.Gateway.LookError = &natpmp.ResultError{Result: natpmp.ResultNotAuthorized}
 			},
-			state: ops.StateDown, hop: ops.HopGateway, title: "VPN gateway: allows no mappings", remedy: "allows no mappings",
+			state: ops.StateDown, hop: ops.HopGateway, title: "Gateway: allows no mappings", remedy: "allows no mappings",
 		},
 		{
 			name: "gateway not heard lately", change: func(in *ops.Input) { in.Parts.Gateway.LastSuccess = noon().Add(-4 * time.Minute) },
-			state: ops.StateDegraded, hop: ops.HopGateway, title: "VPN gateway: was not heard lately", remedy: "requests get lost",
+			state: ops.StateDegraded, hop: ops.HopGateway, title: "Gateway: was not heard lately", remedy: "requests get lost",
 		},
 		{
 			name: "something else than a gateway", change: func(in *ops.Input) {
-				in.Parts.Gateway = gateway.Stats{State: gateway.StateFailing, Result: natpmp.ResultUnsupportedVersion, Remedy: "check the address"}
+				in.Parts.Gateway = gateway.Stats{State: gateway.StateFailing, Result: natpmp.ResultUnsupportedVersion, Advice: remedy.Advice{Text: "check the address"}}
 			},
-			state: ops.StateDown, hop: ops.HopGateway, title: "VPN gateway: answers with unsupported version", remedy: "check the address",
+			state: ops.StateDown, hop: ops.HopGateway, title: "Gateway: answers with unsupported version", remedy: "check the address",
 		},
 		{
 			name: "address not confirmed", change: func(in *ops.Input) { in.Parts.Gateway.AddressAt = noon().Add(-11 * time.Minute) },
@@ -209,7 +239,7 @@ func TestAssessVerdict(t *testing.T) {
 			if v.State != tt.state || v.Hop != tt.hop || v.Title != tt.title || !strings.Contains(v.Remedy, tt.remedy) {
 				t.Errorf("got %+v, want %s %q %q, remedy with %q", v, tt.state, tt.hop, tt.title, tt.remedy)
 			}
-			if ready := tt.state == ops.StateOK || tt.state == ops.StateDegraded; v.Ready != ready {
+			if ready := (tt.state == ops.StateOK || tt.state == ops.StateDegraded) && !tt.shut; v.Ready != ready {
 				t.Errorf("ready is %v", v.Ready)
 			}
 		})
@@ -239,36 +269,108 @@ func TestAssessKinds(t *testing.T) {
 func TestWriteText(t *testing.T) {
 	t.Parallel()
 	in := fine()
-	in.Parts.Gateway.State, in.Parts.Gateway.Remedy = gateway.StateSilent, "check the route"
+	in.Parts.Gateway.State, in.Parts.Gateway.Advice = gateway.StateSilent, remedy.Advice{Text: "check the route"}
 	in.About.ReadOnly = true
+	in.Since[ops.HopGateway] = ops.Since{State: ops.StateDown, At: noon().Add(-200 * time.Second)}
 	in.Parts.Mappings = []nat.Mapping{
-		{Key: nat.Key{Client: alice, Protocol: nat.TCP, InternalPort: 6881}, ExternalPort: 40000, LeaseUntil: noon().Add(45 * time.Second), Packets: 7},
-		{Key: nat.Key{Client: bob, Protocol: nat.UDP, InternalPort: 9}, ExternalPort: 9, LeaseUntil: noon().Add(-time.Second), Closing: true},
+		{Key: nat.Key{Client: alice, Protocol: nat.TCP, InternalPort: 6881}, ExternalPort: 40000, LeaseUntil: noon().Add(45 * time.Second), Packets: 7, By: nat.IGD, Description: "Plex \x1b[2J" + strings.Repeat("x", 1<<16)},
+		{Key: nat.Key{Client: bob, Protocol: nat.UDP, InternalPort: 9}, ExternalPort: 9, LeaseUntil: noon().Add(-time.Second), Closing: true, Remote: nat.Remote{Prefix: netip.MustParsePrefix("203.0.113.7/32")}},
 		{Key: nat.Key{Client: bob, Protocol: nat.UDP}, ExternalPort: 40001, LeaseUntil: noon().Add(45 * time.Second)},
 	}
-	in.Events = []ops.Event{{ID: 2, Time: noon(), Text: "VPN gateway: silent"}, {ID: 1, Time: noon(), Text: "not shown"}}
+	in.Events = []ops.Event{{ID: 2, Time: noon(), Text: "Gateway: silent"}, {ID: 1, Time: noon(), Text: "not shown"}}
 	var b bytes.Buffer
 	err := ops.WriteText(&b, ops.Assess(in), ops.TextOptions{Events: 1, Paint: func(s ops.State, text string) string {
 		return map[ops.State]string{ops.StateDown: "<down>"}[s] + text
 	}})
-	want := `<down>✗ VPN gateway: silent
+	want := `<down>✗ Gateway: silent
   10.2.0.1:5351
   What to do: check the route
 
 ! LAN             -       read-only, clients are refused  on 0.0.0.0:5351
+    Open ports work until their leases end: clients cannot renew them. The first lease ends at 2026-11-22 12:00:45 UTC.
     What to do: unset READ_ONLY and DRY_RUN once the log shows what you want
-✓ Router          1.2 ms  rules can be made               hAP ax^3, RouterOS 7.22 (stable), tunnel wg1
-<down>✗ VPN gateway     -       silent                          10.2.0.1:5351
-… Public address  -       waits for the VPN gateway       5.6.7.8
+✓ Router          1.2 ms  rules can be made               hAP ax^3, RouterOS 7.22 (stable), rules on wg1
+<down>✗ Gateway         -       silent                          10.2.0.1:5351
+    Since 2026-11-22 11:56:40 UTC (3m20s). Open ports work until their leases end, if packets still get through. The first lease ends at 2026-11-22 12:00:45 UTC.
+… Public address  -       waits for the gateway           last known: 5.6.7.8
 
-PUBLIC         PROTO  CLIENT               LEASE ENDS  PACKETS  KIND
-5.6.7.8:40000  tcp    192.168.88.10:6881   in 45s      7        client
-5.6.7.8:9      udp    192.168.88.11:9      overdue     0        client, closing
-5.6.7.8:40001  udp    192.168.88.11:40001  in 45s      0        client
+PUBLIC         PROTO  CLIENT               LEASE ENDS  PACKETS  BY   KIND
+5.6.7.8:40000  tcp    192.168.88.10:6881   in 45s      7        igd  client: Plex \x1b[2Jxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxx…
+5.6.7.8:9      udp    192.168.88.11:9      overdue     0        -    client, closing, only from 203.0.113.7
+5.6.7.8:40001  udp    192.168.88.11:40001  in 45s      0        -    client
 
-2026-11-22 12:00:00  VPN gateway: silent
+2026-11-22 12:00:00 UTC  Gateway: silent
 `
 	if diff := cmp.Diff(want, b.String()); diff != "" || err != nil {
 		t.Errorf("%v (-want +got):\n%s", err, diff)
 	}
+}
+
+// What hosts of the LAN call their mappings is text, short, and in one direction.
+func TestAssessDescriptions(t *testing.T) {
+	t.Parallel()
+	in := fine()
+	texts := hostileTexts()
+	for i, text := range texts {
+		in.Parts.Mappings = append(in.Parts.Mappings, nat.Mapping{Key: nat.Key{Client: alice, Protocol: nat.TCP, InternalPort: uint16(i + 1)}, By: nat.Way(i % 4), Description: text})
+	}
+	s := ops.Assess(in)
+	for i, m := range s.Mappings {
+		if m.Description != foreign.Text(m.Description) || len([]rune(m.Description)) > 65*10 || strings.Contains(m.Description, "\u202e") {
+			t.Errorf("%.100q is shown as %.200q", texts[i], m.Description)
+		}
+		if want := []string{"", "natpmp", "pcp", "igd"}[i%4]; m.By != want {
+			t.Errorf("by %q, want %q", m.By, want)
+		}
+	}
+}
+
+// hostileTexts are descriptions that a host of the LAN might give.
+func hostileTexts() []string {
+	return []string{
+		"Plex Media Server", "<img src=x onerror=\"document.title='owned'\"><script>document.title='owned'</script>",
+		"\x1b[2J\x1b]0;owned\x07", strings.Repeat("a", 64<<10), "\u202eevil\u2066 \u200f\u05d0\u05d1", "a\nb\r\nEvent: forged", "\xff\xfe\x00", "&lt;b&gt;", strings.Repeat("\u0301", 500),
+	}
+}
+
+// A request of PCP whose address somebody replaced is told for ten minutes, with what helps.
+func TestAssessMismatch(t *testing.T) {
+	t.Parallel()
+	in := fine()
+	in.Parts.Frontend.Mismatches, in.Mismatched = 3, noon().Add(-9*time.Minute)
+	s := ops.Assess(in)
+	if v := s.Verdict; v.Title != "LAN: something replaces clients' addresses" || !strings.HasPrefix(v.Detail, "3 requests of PCP ") || !v.Ready ||
+		!strings.Contains(v.Remedy, "masquerade") || !strings.Contains(v.Remedy, "doublenat check") {
+		t.Errorf("%+v", v)
+	}
+	in.Mismatched = noon().Add(-11 * time.Minute)
+	if v := ops.Assess(in).Verdict; v.State != ops.StateOK {
+		t.Errorf("later: %+v", v)
+	}
+}
+
+// The monitor notes when there was another mismatch.
+func TestMismatchIsNoted(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		parts := fine().Parts
+		m, err := ops.NewMonitor(ops.MonitorConfig{Parts: func() ops.Parts {
+			parts.Gateway.LastSuccess, parts.Gateway.AddressAt, parts.Core.ReconcileSuccess = time.Now(), time.Now(), time.Now()
+			return parts
+		}})
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, step := range []struct {
+			mismatches uint64
+			after      time.Duration
+			want       ops.State
+		}{{0, 0, ops.StateOK}, {1, time.Minute, ops.StateDegraded}, {1, 9 * time.Minute, ops.StateDegraded}, {1, 2 * time.Minute, ops.StateOK}, {2, time.Hour, ops.StateDegraded}} {
+			time.Sleep(step.after)
+			parts.Frontend.Mismatches = step.mismatches
+			if got := m.Status().Hops[0].State; got != step.want {
+				t.Errorf("%+v: %s", step, got)
+			}
+		}
+	})
 }

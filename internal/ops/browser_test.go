@@ -85,7 +85,7 @@ func TestPageIsLive(t *testing.T) {
 	if got := b.text("#none"); !strings.HasPrefix(got, "No port is open.") {
 		t.Errorf("instead of the table: %q", got)
 	}
-	for _, hop := range []string{"LAN", "Router", "VPN gateway", "Public address\n\nconfirmed\n\n5.6.7.8"} {
+	for _, hop := range []string{"LAN", "Router", "Gateway", "Public address\n\nconfirmed\n\n5.6.7.8"} {
 		if got := b.text("#hops"); !strings.Contains(got, hop) {
 			t.Errorf("hops lack %q:\n%s", hop, got)
 		}
@@ -116,39 +116,11 @@ func TestPageIsLive(t *testing.T) {
 	if got := b.text("#title"); got != "Router: not reachable" {
 		t.Errorf("headline %q", got)
 	}
-	if got := b.text("#remedy"); !strings.Contains(got, "/ip/service/enable api") {
-		t.Errorf("remedy %q", got)
-	}
+	// The loss itself does not say why; the next attempt to connect does.
+	b.wait(`document.querySelector("#remedy").textContent.includes("/ip service enable api")`)
 	b.wait(`document.querySelector("#events li").innerText.includes("Router: not reachable")`)
 	if got := b.eval(`window.witness`); got != "not loaded again" {
 		t.Errorf("the page was loaded again: %v", got)
-	}
-	b.clean(s.url)
-}
-
-// Dark and narrow, nothing sticks out and everything can be read.
-func TestPageDarkAndNarrow(t *testing.T) {
-	t.Parallel()
-	s := newSite(t, time.Minute)
-	s.mapped(natpmp.OpMapTCP, 6881)
-	b := newTab(t)
-	for _, scheme := range []string{"light", "dark"} {
-		for _, width := range []int{400, 1100} {
-			b.scheme(scheme)
-			b.size(width, 800, 1)
-			b.visit(s.url)
-			b.wait(`document.querySelectorAll("#rows tr").length === 1 && document.querySelectorAll(".hop").length === 4`)
-			if wide := b.eval(`document.documentElement.scrollWidth`); wide != float64(width) {
-				t.Errorf("%s: %v wide in a window of %d", scheme, wide, width)
-			}
-			if worst := b.eval(contrast); worst != "" {
-				t.Errorf("%s at %d: %v", scheme, width, worst)
-			}
-		}
-	}
-	ground := b.eval(`getComputedStyle(document.body).backgroundColor`)
-	if ground != "rgb(15, 17, 19)" {
-		t.Errorf("the dark ground is %v", ground)
 	}
 	b.clean(s.url)
 }
@@ -251,7 +223,7 @@ func TestPageByKeyboard(t *testing.T) {
 	if nameless != "" {
 		t.Errorf("nameless to a screen reader:\n%v", nameless)
 	}
-	if got := b.eval(`document.querySelector("#verdict").getAttribute("aria-live") + document.querySelectorAll("h1").length + document.documentElement.lang`); got != "polite1en" {
+	if got := b.eval(`document.querySelector("#verdict :has(> #title)").getAttribute("aria-live") + document.querySelectorAll("h1").length + document.documentElement.lang`); got != "polite1en" {
 		t.Errorf("landmarks: %v", got)
 	}
 	b.clean(s.url)
@@ -287,11 +259,16 @@ func TestPageLosesDoublenat(t *testing.T) {
 	b := newTab(t)
 	b.visit(s.url)
 	b.wait(`document.querySelector("#verdict").dataset.state === "ok"`)
+	b.eval(`window.lost = 0; new MutationObserver(() => { lost ||= performance.now(); }).observe(document.querySelector("#live"), { childList: true });
+		window.said = 0; new MutationObserver(() => { said ||= performance.now(); }).observe(document.documentElement, { attributeFilter: ["class"] })`)
 	if err := s.Stop(); err != nil {
 		t.Error(err)
 	}
-	b.wait(`document.querySelector("#live").textContent === "reconnecting"`)
 	b.wait(`document.querySelector("#title").textContent === "No connection to doublenat" && document.documentElement.classList.contains("stale")`)
+	// Three seconds at most, and some for a slow machine.
+	if took := b.number(`said - lost`); took > 5000 {
+		t.Errorf("it says so after %v ms", took)
+	}
 	if got := b.text("#detail"); !strings.HasPrefix(got, "What you see is of ") {
 		t.Errorf("detail %q", got)
 	}

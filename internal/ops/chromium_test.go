@@ -3,7 +3,6 @@ package ops_test
 import (
 	"bufio"
 	"bytes"
-	"context"
 	"encoding/base64"
 	"encoding/json"
 	"errors"
@@ -17,22 +16,40 @@ import (
 	"time"
 )
 
-// tab is a page in a headless Chromium, driven over the DevTools protocol by a pipe
-// (chromium --remote-debugging-pipe): messages of JSON with a zero byte after each.
-type tab struct {
-	t       *testing.T
-	session string
-
-	out *os.File
+// browser is a headless Chromium, driven over the DevTools protocol by a pipe
+// (chromium --remote-debugging-pipe): messages of JSON with a zero byte after each. One
+// serves all tests: to start one takes longer than most of them.
+type browser struct {
+	cmd  *exec.Cmd
+	home string
+	out  *os.File
 	// turn is held by who writes a message.
-	turn sync.Mutex
+	turn    sync.Mutex
+	reading sync.WaitGroup
 
 	mu      sync.Mutex // guards what follows
 	last    int
 	waiting map[int]chan answer
-	// console has errors and warnings of the page, requests the URLs that it asked for.
+	tabs    map[string]*tab // by session
+	ended   error
+}
+
+// shared is the browser of all tests, started by the first that needs it, and ended in TestMain.
+var shared struct {
+	sync.Mutex
+
+	browser *browser
+}
+
+// tab is a page in the browser, with cookies, cache and settings of its own.
+type tab struct {
+	*browser
+
+	t       *testing.T
+	session string
+	// console has errors and warnings of the page, requests the URLs that it asked for. They
+	// are guarded by the browser's mu.
 	console, requests []string
-	ended             error
 }
 
 // answer is the reply to a command.
@@ -57,61 +74,90 @@ func chromium(t *testing.T) string {
 	return ""
 }
 
-// newTab starts a browser with an empty page, until the test ends.
+// newTab opens an empty page, until the test ends.
 func newTab(t *testing.T) *tab {
 	t.Helper()
 	path := chromium(t)
+	shared.Lock()
+	if shared.browser == nil {
+		b, err := startBrowser(path)
+		if err != nil {
+			shared.Unlock()
+			t.Fatal(err)
+		}
+		shared.browser = b
+	}
+	b := shared.browser
+	shared.Unlock()
+
+	p := &tab{browser: b, t: t}
+	var own struct{ BrowserContextID string }
+	p.do("Target.createBrowserContext", nil, &own)
+	var target struct{ TargetID string }
+	p.do("Target.createTarget", map[string]any{"url": "about:blank", "browserContextId": own.BrowserContextID}, &target)
+	var attached struct{ SessionID string }
+	p.do("Target.attachToTarget", map[string]any{"targetId": target.TargetID, "flatten": true}, &attached)
+	b.mu.Lock()
+	p.session = attached.SessionID
+	b.tabs[p.session] = p
+	b.mu.Unlock()
+	t.Cleanup(func() {
+		b.mu.Lock()
+		delete(b.tabs, p.session)
+		b.mu.Unlock()
+		_ = b.try("", "Target.disposeBrowserContext", own, nil) // with the page in it
+	})
+	for _, domain := range []string{"Page", "Runtime", "Network", "Log"} {
+		p.do(domain+".enable", nil, nil)
+	}
+	return p
+}
+
+// startBrowser starts a browser without a page.
+func startBrowser(path string) (*browser, error) {
+	home, err := os.MkdirTemp("", "chromium")
+	if err != nil {
+		return nil, err
+	}
 	theirIn, ourOut, err := os.Pipe()
 	if err != nil {
-		t.Fatal(err)
+		return nil, err
 	}
 	ourIn, theirOut, err := os.Pipe()
 	if err != nil {
-		t.Fatal(err)
+		return nil, err
 	}
-	ctx, cancel := context.WithTimeout(context.Background(), 2*time.Minute)
-	cmd := exec.CommandContext(ctx, path,
+	cmd := exec.Command(path,
 		"--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--disable-dev-shm-usage", "--no-first-run",
 		"--disable-background-networking", "--disable-component-update", "--disable-sync", "--disable-extensions",
+		"--disable-background-timer-throttling", "--disable-renderer-backgrounding", "--disable-backgrounding-occluded-windows",
 		"--disable-default-apps", "--hide-scrollbars", "--force-color-profile=srgb", "--lang=en-US", "--remote-debugging-pipe",
-		"--user-data-dir="+t.TempDir(), "about:blank")
+		"--user-data-dir="+home)
 	cmd.ExtraFiles = []*os.File{theirIn, theirOut} // 3 and 4
 	cmd.WaitDelay = 5 * time.Second
 	cmd.Env = append(os.Environ(), "TZ=UTC", "LC_ALL=C.UTF-8") //nolint:forbidigo // a browser needs an environment
 	if err := cmd.Start(); err != nil {
-		t.Fatal(err)
+		return nil, err
 	}
 	_, _ = theirIn.Close(), theirOut.Close()
-
-	b := &tab{t: t, out: ourOut, waiting: make(map[int]chan answer)}
-	var reading sync.WaitGroup
-	reading.Go(func() { b.read(ourIn) })
-	t.Cleanup(func() {
-		_ = ourOut.Close() // the browser ends when its pipe does
-		_ = cmd.Wait()     // by a signal, perhaps
-		cancel()
-		_ = ourIn.Close()
-		reading.Wait()
-	})
-	b.open()
-	return b
+	b := &browser{cmd: cmd, home: home, out: ourOut, waiting: make(map[int]chan answer), tabs: make(map[string]*tab)}
+	b.reading.Go(func() { b.read(ourIn) })
+	return b, nil
 }
 
-// open attaches to an empty page.
-func (b *tab) open() {
-	b.t.Helper()
-	var target struct{ TargetID string }
-	b.do("Target.createTarget", map[string]any{"url": "about:blank"}, &target)
-	var attached struct{ SessionID string }
-	b.do("Target.attachToTarget", map[string]any{"targetId": target.TargetID, "flatten": true}, &attached)
-	b.session = attached.SessionID
-	for _, domain := range []string{"Page", "Runtime", "Network", "Log"} {
-		b.do(domain+".enable", nil, nil)
-	}
+// close ends the browser.
+func (b *browser) close() {
+	_ = b.out.Close() // the browser ends when its pipe does
+	kill := time.AfterFunc(10*time.Second, func() { _ = b.cmd.Process.Kill() })
+	defer kill.Stop()
+	_ = b.cmd.Wait() // by a signal, perhaps
+	b.reading.Wait()
+	_ = os.RemoveAll(b.home)
 }
 
 // read takes in what the browser says, until its pipe ends.
-func (b *tab) read(from *os.File) {
+func (b *browser) read(from *os.File) {
+	defer from.Close()
 	in := bufio.NewReaderSize(from, 1<<20)
 	for {
 		message, err := in.ReadBytes(0)
@@ -124,7 +170,7 @@ func (b *tab) read(from *os.File) {
 }
 
 // end lets go who waits for a reply that does not come any more.
-func (b *tab) end(err error) {
+func (b *browser) end(err error) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	b.ended = err
@@ -135,11 +181,12 @@ func (b *tab) end(err error) {
 }
 
 // take takes in one message.
-func (b *tab) take(message []byte) {
+func (b *browser) take(message []byte) {
 	var m struct {
-		ID     int
-		Method string
-		Params struct {
+		ID        int
+		SessionID string
+		Method    string
+		Params    struct {
 			Type             string
 			Args             []struct{ Value, Description any }
 			Entry            struct{ Level, Text, URL string }
@@ -156,36 +203,40 @@ func (b *tab) take(message []byte) {
 	}
 	b.mu.Lock()
 	defer b.mu.Unlock()
+	if c := b.waiting[m.ID]; c != nil && m.Method == "" {
+		delete(b.waiting, m.ID)
+		c <- m.answer
+	}
+	p := b.tabs[m.SessionID]
+	if p == nil {
+		return
+	}
 	switch m.Method {
-	case "":
-		if c := b.waiting[m.ID]; c != nil {
-			delete(b.waiting, m.ID)
-			c <- m.answer
-		}
 	case "Runtime.consoleAPICalled":
 		if m.Params.Type == "error" || m.Params.Type == "warning" {
-			b.console = append(b.console, fmt.Sprint(m.Params.Args))
+			p.console = append(p.console, fmt.Sprint(m.Params.Args))
 		}
 	case "Runtime.exceptionThrown":
-		b.console = append(b.console, m.Params.ExceptionDetails.Text+" "+m.Params.ExceptionDetails.Exception.Description)
+		p.console = append(p.console, m.Params.ExceptionDetails.Text+" "+m.Params.ExceptionDetails.Exception.Description)
 	case "Log.entryAdded":
 		if m.Params.Entry.Level == "error" || m.Params.Entry.Level == "warning" {
-			b.console = append(b.console, m.Params.Entry.Text+" "+m.Params.Entry.URL)
+			p.console = append(p.console, m.Params.Entry.Text+" "+m.Params.Entry.URL)
 		}
 	case "Network.requestWillBeSent":
-		b.requests = append(b.requests, m.Params.Request.URL)
+		p.requests = append(p.requests, m.Params.Request.URL)
 	}
 }
 
 // do sends a command and reads its result into out, unless that is nil.
 func (b *tab) do(method string, params, out any) {
 	b.t.Helper()
-	if err := b.try(method, params, out); err != nil {
+	if err := b.try(b.session, method, params, out); err != nil {
 		b.t.Fatalf("%s: %v", method, err)
 	}
 }
 
-func (b *tab) try(method string, params, out any) error {
+// try sends a command to a page or, without a session, to the browser.
+func (b *browser) try(session, method string, params, out any) error {
 	b.mu.Lock()
 	if b.ended != nil {
 		b.mu.Unlock()
@@ -200,8 +251,8 @@ func (b *tab) try(method string, params, out any) error {
 	if params != nil {
 		message["params"] = params
 	}
-	if b.session != "" {
-		message["sessionId"] = b.session
+	if session != "" {
+		message["sessionId"] = session
 	}
 	data, err := json.Marshal(message)
 	if err != nil {
@@ -259,7 +310,7 @@ func (b *tab) wait(condition string) {
 	// A document that is replaced meanwhile ends the evaluation: then it begins anew.
 	for range 5 {
 		var got struct{ Result struct{ Value any } }
-		err := b.try("Runtime.evaluate", map[string]any{"awaitPromise": true, "returnByValue": true, "expression": fmt.Sprintf(`new Promise((done) => {
+		err := b.try(b.session, "Runtime.evaluate", map[string]any{"awaitPromise": true, "returnByValue": true, "expression": fmt.Sprintf(`new Promise((done) => {
 			const until = performance.now() + 20000;
 			const look = () => { try { if (%s) return done(true); } catch {} if (performance.now() > until) return done(false); setTimeout(look, 25); };
 			look();
@@ -283,7 +334,7 @@ func (b *tab) poll(expression, want string) {
 	defer tick.Stop()
 	var got struct{ Result struct{ Value any } }
 	for range 400 {
-		err := b.try("Runtime.evaluate", map[string]any{"expression": expression, "returnByValue": true}, &got)
+		err := b.try(b.session, "Runtime.evaluate", map[string]any{"expression": expression, "returnByValue": true}, &got)
 		if err == nil && strings.Contains(fmt.Sprint(got.Result.Value), want) {
 			return
 		}
@@ -310,10 +361,14 @@ func (b *tab) size(width, height int, scale float64) {
 	b.do("Emulation.setDeviceMetricsOverride", map[string]any{"width": width, "height": height, "deviceScaleFactor": scale, "mobile": false}, nil)
 }
 
-// scheme sets what the user prefers: "light" or "dark".
-func (b *tab) scheme(scheme string) {
+// media sets what the user prefers, by the names of media features.
+func (b *tab) media(wishes map[string]string) {
 	b.t.Helper()
-	b.do("Emulation.setEmulatedMedia", map[string]any{"features": []map[string]string{{"name": "prefers-color-scheme", "value": scheme}}}, nil)
+	var features []map[string]string
+	for name, value := range wishes {
+		features = append(features, map[string]string{"name": name, "value": value})
+	}
+	b.do("Emulation.setEmulatedMedia", map[string]any{"features": features}, nil)
 }
 
 // screenshot returns the whole page as PNG.

@@ -7,6 +7,7 @@ import (
 	"net/netip"
 	"slices"
 	"sync"
+	"time"
 )
 
 const (
@@ -17,11 +18,15 @@ const (
 	maxConnsOfHost = 64
 	// reserved is how many are kept for this host, whose supervisor asks for its health.
 	reserved = 16
+	// restedFor is after how long a connection without a request is of no use to
+	// anybody: one that has just come in will ask in a moment.
+	restedFor = headerTimeout
 )
 
 // gate is a listener that bounds its connections, of each host and in all. It never
-// lets anybody wait. Where there is no room, the connection goes that has done
-// nothing for the longest time; where all are busy, the new one.
+// lets anybody wait. Where there is no room, a connection goes of the host that has
+// most of them, or one that has rested for long: so a host gets its share however many
+// connections others hold, and whatever they do with them.
 type gate struct {
 	net.Listener
 
@@ -38,8 +43,12 @@ type guest struct {
 	// host is where it comes from; the zero value is this host.
 	host netip.Addr
 	// idle grows from one to the next that becomes idle. It is 0 while an answer is
-	// under way. Guarded by gate.mu.
+	// under way. Guarded by gate.mu, as what follows.
 	idle uint64
+	// rested is when it became idle.
+	rested time.Time
+	// number grows from one to the next that was let in.
+	number uint64
 }
 
 var _ net.Listener = (*gate)(nil)
@@ -76,6 +85,7 @@ func (g *gate) admit(conn net.Conn) (in *guest, out net.Conn) {
 		return nil, conn
 	}
 	g.restLocked(in)
+	in.number = in.idle
 	g.conns[in] = struct{}{}
 	return in, out
 }
@@ -83,38 +93,78 @@ func (g *gate) admit(conn net.Conn) (in *guest, out net.Conn) {
 // makeRoomLocked says whether there is room for a connection of a host, and which
 // one has to go for that, nil for none.
 func (g *gate) makeRoomLocked(host netip.Addr) (out net.Conn, ok bool) {
-	var all, same, foreign []*guest
+	foreign := make(map[netip.Addr][]*guest)
+	all := make(map[netip.Addr][]*guest)
+	others := 0
 	for c := range g.conns {
-		all = append(all, c)
-		if c.host == host {
-			same = append(same, c)
-		}
+		all[c.host] = append(all[c.host], c)
 		if c.host.IsValid() {
-			foreign = append(foreign, c)
+			foreign[c.host] = append(foreign[c.host], c)
+			others++
 		}
 	}
-	full := all
+	var leaves *guest
 	switch {
-	case host.IsValid() && len(same) >= maxConnsOfHost:
-		full = same
-	case host.IsValid() && len(foreign) >= maxConns-reserved:
-		full = foreign
-	case len(all) < maxConns:
+	case host.IsValid() && len(all[host]) >= maxConnsOfHost:
+		leaves = idlest(all[host], time.Time{})
+	case host.IsValid() && others >= maxConns-reserved:
+		leaves = spared(foreign, len(foreign[host]))
+	case len(g.conns) >= maxConns:
+		leaves = spared(all, len(all[host]))
+	default:
 		return nil, true
 	}
-	full = slices.DeleteFunc(full, func(c *guest) bool { return c.idle == 0 })
-	if len(full) == 0 {
+	if leaves == nil {
 		return nil, false
 	}
-	longest := slices.MinFunc(full, func(a, b *guest) int { return cmp.Compare(a.idle, b.idle) })
-	delete(g.conns, longest)
-	return longest.Conn, true
+	delete(g.conns, leaves)
+	return leaves.Conn, true
+}
+
+// spared returns the connection that goes for one of a host which has so many, nil if
+// the new one has to: an idle one of the host that has most, else one that has rested
+// for long, else the latest of the host that has most, if that is more than its share.
+func spared(hosts map[netip.Addr][]*guest, has int) *guest {
+	var greediest, everybody []*guest
+	for _, conns := range hosts {
+		everybody = append(everybody, conns...)
+		// Among equals the order of a map decides, which nobody can make use of.
+		if len(conns) > len(greediest) {
+			greediest = conns
+		}
+	}
+	greedy := len(greediest) > has+1
+	if c := idlest(greediest, time.Time{}); greedy && c != nil {
+		return c
+	}
+	if c := idlest(everybody, time.Now().Add(-restedFor)); c != nil {
+		return c
+	}
+	if greedy {
+		return slices.MaxFunc(greediest, func(a, b *guest) int { return cmp.Compare(a.number, b.number) })
+	}
+	return idlest(everybody, time.Time{})
+}
+
+// idlest returns the connection that has been idle for the longest time, among those
+// that became so before a moment if it is not zero; nil for none.
+func idlest(conns []*guest, before time.Time) *guest {
+	var longest *guest
+	for _, c := range conns {
+		if c.idle == 0 || !before.IsZero() && c.rested.After(before) {
+			continue
+		}
+		if longest == nil || c.idle < longest.idle {
+			longest = c
+		}
+	}
+	return longest
 }
 
 // restLocked notes that a connection does nothing from now on.
 func (g *gate) restLocked(c *guest) {
 	g.came++
-	c.idle = g.came
+	c.idle, c.rested = g.came, time.Now()
 }
 
 // note takes in what the server does with a connection (http.Server.ConnState).
@@ -143,15 +193,33 @@ func (c *guest) Close() error {
 }
 
 // hostOf returns the host that an address is of, the zero value for this host and
-// for what has no IP address, a unix socket.
+// for what has no IP address, a unix socket. A host has a whole IPv6 network of 64 bits
+// to choose addresses from (RFC 4291 §2.5.1).
 func hostOf(addr net.Addr) netip.Addr {
 	tcp, ok := addr.(*net.TCPAddr)
 	if !ok {
 		return netip.Addr{}
 	}
-	host := tcp.AddrPort().Addr().Unmap().WithZone("")
-	if host.IsLoopback() {
+	return hostOfAddr(tcp.AddrPort().Addr())
+}
+
+// hostOfRequest returns the host that a request came from, as [hostOf].
+func hostOfRequest(r *http.Request) netip.Addr {
+	at, err := netip.ParseAddrPort(r.RemoteAddr)
+	if err != nil {
 		return netip.Addr{}
 	}
-	return host
+	return hostOfAddr(at.Addr())
+}
+
+func hostOfAddr(addr netip.Addr) netip.Addr {
+	host := addr.Unmap().WithZone("")
+	switch {
+	case host.IsLoopback():
+		return netip.Addr{}
+	case host.Is6():
+		return netip.PrefixFrom(host, 64).Masked().Addr()
+	default:
+		return host
+	}
 }

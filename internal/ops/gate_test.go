@@ -4,9 +4,11 @@ import (
 	"bufio"
 	"context"
 	"fmt"
+	"io"
 	"net"
 	"net/http"
 	"net/netip"
+	"strings"
 	"sync"
 	"testing"
 	"testing/synctest"
@@ -151,6 +153,116 @@ func TestPagesOfOneHost(t *testing.T) {
 			r.t.Errorf("another host: %d", code)
 		}
 	})
+}
+
+// busy takes a connection, if it gets one, and asks on it again and again without
+// reading an answer.
+func (c caller) busy() {
+	c.t.Helper()
+	conn := c.connect()
+	go func() {
+		_, _ = conn.Write([]byte(strings.Repeat("GET /style.css HTTP/1.1\r\nHost: localhost\r\n\r\n", 1000))) // until it is closed
+	}()
+	synctest.Wait()
+}
+
+// Three hosts that keep all their connections busy take nothing from others: each
+// newcomer gets its share, and so does this host.
+func TestGreedyHostsLeaveRoom(t *testing.T) {
+	t.Parallel()
+	atGate(t, func(r *rig) {
+		for i := range 3 {
+			for range 70 {
+				r.at(fmt.Sprintf("192.168.88.%d", 10+i)).busy()
+			}
+		}
+		for i := range 20 {
+			for _, host := range []string{"127.0.0.1", fmt.Sprintf("192.168.88.%d", 100+i), "fd00::1"} {
+				c := r.at(host)
+				if code := c.ask(c.connect(), ops.PathEvents); code != http.StatusOK {
+					r.t.Errorf("page %d of %s: %d", i, host, code)
+				}
+			}
+		}
+	})
+}
+
+// Many hosts with one busy connection each leave room for this host, though none of
+// them has more than its share.
+func TestManyHostsLeaveRoomForThisOne(t *testing.T) {
+	t.Parallel()
+	atGate(t, func(r *rig) {
+		for i := range 200 {
+			r.at(fmt.Sprintf("192.168.88.%d", 1+i)).busy()
+		}
+		for i := range 16 {
+			c := r.at("127.0.0.1")
+			if code := c.ask(c.connect(), ops.PathEvents); code != http.StatusOK {
+				r.t.Errorf("page %d of this host: %d", i, code)
+			}
+		}
+	})
+}
+
+// Streams are shared out as well: whoever holds all of them gives some away.
+func TestStreamsAreShared(t *testing.T) {
+	t.Parallel()
+	for name, greedy := range map[string][]string{
+		"this host": {"127.0.0.1"}, "three hosts": {"192.168.88.10", "192.168.88.11", "192.168.88.12"},
+		"one host with many addresses": {"fd00::1", "fd00::2", "fd00::3", "fd00::4"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			atGate(t, func(r *rig) {
+				for _, host := range greedy {
+					for range 150 / len(greedy) {
+						c := r.at(host)
+						_ = c.ask(c.connect(), ops.PathEvents)
+					}
+				}
+				for i := range 8 {
+					for _, host := range []string{"127.0.0.1", "192.168.88.100", "192.168.88.101"} {
+						if c := r.at(host); host == greedy[0] {
+							continue // it has all that it can get
+						} else if code := c.ask(c.connect(), ops.PathEvents); code != http.StatusOK {
+							r.t.Errorf("stream %d of %s: %d", i, host, code)
+						}
+					}
+				}
+			})
+		})
+	}
+}
+
+// Who is refused does not keep the connection, and who promises a body and sends none
+// is waited for no longer than a moment.
+func TestRefusalsEndTheConnection(t *testing.T) {
+	t.Parallel()
+	for name, request := range map[string]string{
+		"unknown host":      "GET / HTTP/1.1\r\nHost: evil.example.com\r\n\r\n",
+		"its body":          "GET / HTTP/1.1\r\nHost: evil.example.com\r\nContent-Length: 1000000\r\n\r\n",
+		"method":            "POST / HTTP/1.1\r\nHost: localhost\r\nContent-Length: 10\r\n\r\n",
+		"method, no body":   "DELETE / HTTP/1.1\r\nHost: localhost\r\n\r\n",
+		"body":              "GET / HTTP/1.1\r\nHost: localhost\r\nContent-Length: 10\r\n\r\n",
+		"body without size": "GET / HTTP/1.1\r\nHost: localhost\r\nTransfer-Encoding: chunked\r\n\r\n",
+		"body of a stream":  "GET /api/v1/events HTTP/1.1\r\nHost: localhost\r\nContent-Length: 10\r\n\r\n",
+		"no such thing":     "nonsense\r\n\r\n",
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			atGate(t, func(r *rig) {
+				conn := r.at("192.168.88.10").connect()
+				if _, err := conn.Write([]byte(request)); err != nil {
+					r.t.Fatal(err)
+				}
+				began := time.Now()
+				answer, err := io.ReadAll(conn)
+				if took := time.Since(began); err != nil || took > 3*time.Second || !strings.HasPrefix(string(answer), "HTTP/1.1 4") {
+					r.t.Errorf("after %v: %v, %q", took, err, answer)
+				}
+			})
+		})
+	}
 }
 
 // A connection without a question does not last.

@@ -7,7 +7,11 @@ import (
 	"net/netip"
 	"slices"
 	"strings"
+	"time"
 )
+
+// bodyTimeout is how long a request's body, which nobody wants, may take to arrive.
+const bodyTimeout = time.Second
 
 // guard stands before all handlers: it lets reading through and nothing else.
 type guard struct {
@@ -22,19 +26,30 @@ type guard struct {
 func (g *guard) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	setHeaders(w.Header())
 	defer g.rescue(w, r)
+	if r.ContentLength != 0 {
+		// Nobody reads the body; that the server waits for it is over soon. Where there is
+		// no such deadline, there is no connection to be held either.
+		_ = http.NewResponseController(w).SetReadDeadline(time.Now().Add(bodyTimeout))
+	}
 	switch {
 	case !g.knows(r.Host):
+		refuse(w)
 		http.Error(w, "This host name is not known here. Use an IP address, or put the name into HTTP_HOSTS.", http.StatusMisdirectedRequest)
 	case r.Method != http.MethodGet && r.Method != http.MethodHead:
+		refuse(w)
 		w.Header().Set("Allow", "GET, HEAD")
 		http.Error(w, "Nothing can be changed here.", http.StatusMethodNotAllowed)
 	case r.ContentLength != 0:
-		w.Header().Set("Connection", "close") // else the server waits for the rest
+		refuse(w)
 		http.Error(w, "Questions have no body here.", http.StatusBadRequest)
 	default:
 		g.next.ServeHTTP(w, r)
 	}
 }
+
+// refuse ends the connection after the answer: who is refused has no use for it, and
+// else the server would wait for the rest of the request.
+func refuse(w http.ResponseWriter) { w.Header().Set("Connection", "close") }
 
 // rescue ends a handler that panicked. It is deferred.
 func (g *guard) rescue(w http.ResponseWriter, r *http.Request) {
@@ -44,6 +59,7 @@ func (g *guard) rescue(w http.ResponseWriter, r *http.Request) {
 		panic(v)
 	default:
 		g.log.ErrorContext(r.Context(), "panic in a handler", "path", r.URL.Path, "panic", v)
+		refuse(w)
 		http.Error(w, "internal error", http.StatusInternalServerError)
 	}
 }

@@ -2,6 +2,7 @@ package ops
 
 import (
 	"bytes"
+	"cmp"
 	"crypto/sha256"
 	"embed"
 	"encoding/json"
@@ -10,6 +11,8 @@ import (
 	"path"
 	"strings"
 	"time"
+
+	"doublenat/internal/foreign"
 )
 
 // The paths of the API, which docs/openapi.yaml describes.
@@ -55,8 +58,9 @@ func Paths() []string {
 var files embed.FS
 
 const (
-	// keepAlive is how often a stream without news says that it is alive.
-	keepAlive = 15 * time.Second
+	// keepAlive is how often a stream without news says that it is alive. A page that
+	// hears nothing for three seconds says that it lost us.
+	keepAlive = time.Second
 	// writeTimeout is how long a reader may take for one write.
 	writeTimeout = 10 * time.Second
 )
@@ -106,10 +110,13 @@ func page(name string, content []byte) http.Handler {
 	})
 }
 
-// serveHealth says that the daemon is alive: that its parts still answer.
+// serveHealth says that the daemon is alive: that nothing in it is stuck.
 func (m *Monitor) serveHealth(w http.ResponseWriter, _ *http.Request) {
-	_ = m.parts()
 	w.Header().Set("Content-Type", "text/plain; charset=utf-8")
+	if err := m.alive(); err != nil {
+		http.Error(w, "stuck: "+foreign.Text(err.Error()), http.StatusServiceUnavailable)
+		return
+	}
 	_, _ = w.Write([]byte("alive\n")) // who does not read the answer gets none
 }
 
@@ -130,11 +137,11 @@ func readiness(s Status) string {
 	fmt.Fprintf(&b, ": %s\n", s.Verdict.Title)
 	for _, h := range s.Hops {
 		fmt.Fprintf(&b, "%s %s: %s", h.State, h.Name, h.Summary)
-		if h.State.broken() && h.Detail != "" {
-			fmt.Fprintf(&b, " (%s)", h.Detail)
+		if why := cmp.Or(h.Error, h.Detail); h.State.broken() && why != "" {
+			fmt.Fprintf(&b, " (%s)", why)
 		}
 		if h.Remedy != "" {
-			fmt.Fprintf(&b, "; remedy: %s", h.Remedy)
+			fmt.Fprintf(&b, "; remedy: %s", h.Advice())
 		}
 		b.WriteByte('\n')
 	}
@@ -174,7 +181,7 @@ func (m *Monitor) serveEvents(w http.ResponseWriter, r *http.Request) {
 	if r.Method == http.MethodHead {
 		return
 	}
-	watcher, err := m.watch()
+	watcher, err := m.watch(hostOfRequest(r))
 	if err != nil {
 		w.Header().Set("Retry-After", "60")
 		w.Header().Set("Content-Type", "text/plain; charset=utf-8")
@@ -183,7 +190,7 @@ func (m *Monitor) serveEvents(w http.ResponseWriter, r *http.Request) {
 	}
 	defer m.leave(watcher)
 	out := stream{w: w, control: http.NewResponseController(w)}
-	if !out.send([]byte("retry: 2000\n\n")) {
+	if !out.send([]byte("retry: 1000\n\n")) {
 		return
 	}
 	alive := time.NewTicker(keepAlive)

@@ -1,14 +1,16 @@
 package ops
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
-	"net/netip"
+	"strconv"
 	"strings"
 	"time"
 
 	"doublenat/internal/gateway"
 	"doublenat/internal/nat"
+	"doublenat/internal/realm"
 	"doublenat/internal/remedy"
 	"doublenat/internal/router"
 	"doublenat/natpmp"
@@ -21,7 +23,7 @@ const (
 	// failedFor is how long a change that failed is held against a hop when nothing
 	// was tried since. Clients that still want the mapping ask more often.
 	failedFor = 10 * time.Minute
-	// lately is how old the gateway's last success may be: it is asked each minute.
+	// lately is how old the gateway's last success may be: it is asked every 20 s.
 	lately = 3 * time.Minute
 	// compared is how old the last comparison with the router may be. They are made
 	// each minute.
@@ -37,20 +39,38 @@ func lanHop(in Input) HopStatus {
 	now, before := in.Parts.Server, in.Before
 	switch {
 	case now.SendErrors > before.SendErrors:
-		h.State, h.Summary = StateDown, "answers cannot be sent"
+		h = h.is(StateDown, "answers cannot be sent").while(remedy.PortsExpire)
 		if now.Replies > before.Replies { // one client is out of reach, not all
-			h.State, h.Summary = StateDegraded, "some answers cannot be sent"
+			h = h.is(StateDegraded, "some answers cannot be sent").while(remedy.PortsWork)
 		}
 		h.Remedy = "look at the log of this host's firewall and at its route to the clients"
 	case now.Panics > before.Panics:
 		h.State, h.Summary = StateDegraded, "requests failed inside doublenat"
-		h.Remedy = "a mistake of doublenat's: report it with the lines of the log that say \"panic\""
+		h.Remedy = "a bug in doublenat: please report it with the log lines that say \"panic\""
+	case now.ReadErrors > before.ReadErrors:
+		h = h.is(StateDown, "requests cannot be read").while(remedy.PortsExpire)
+		if now.Received > before.Received {
+			h = h.is(StateDegraded, h.Summary).while(remedy.PortsWork) // some were, lately
+		}
+		h.Remedy = "doublenat exits after a minute of this, so that it is restarted: check the log and this host's network"
+	case now.Crowded > before.Crowded:
+		h.State, h.Summary = StateDegraded, "replies pile up for hosts that do not exist"
+		h.Remedy = "somebody forges addresses of the LAN: find out who, or set ALLOWED_CLIENTS to those that exist"
 	case now.Overload > before.Overload:
-		h.State, h.Summary = StateDegraded, "more requests than can be worked on"
+		h.State, h.Summary = StateDegraded, "more requests than doublenat can handle"
 		h.Remedy = "look in the log for the client that sends so many, and put it into DENIED_CLIENTS"
 	case in.About.ReadOnly:
-		h.State, h.Summary = StateDegraded, "read-only, clients are refused"
+		h = h.is(StateDegraded, "read-only, clients are refused").while(remedy.PortsExpire)
 		h.Remedy = "unset READ_ONLY and DRY_RUN once the log shows what you want"
+	case full(in):
+		h.State, h.Summary = StateDegraded, "the table is full"
+		h.Detail = fmt.Sprintf("%d mappings, and clients that want another one are refused", in.Parts.count())
+		h.Remedy = "raise MAX_MAPPINGS, or see in the table which client has so many (MAX_MAPPINGS_PER_CLIENT limits it)"
+	case !in.Mismatched.IsZero() && in.Now.Sub(in.Mismatched) < failedFor:
+		h.State, h.Summary = StateDegraded, "something replaces clients' addresses"
+		h.Detail = fmt.Sprintf("%d requests of PCP came from another address than they name (ADDRESS_MISMATCH), and were refused", in.Parts.Frontend.Mismatches)
+		h = h.advised(remedy.Mismatch())
+		h.Remedy += "; doublenat check names the router's rule"
 	case now.Received == 0:
 		h.Summary = "no client has asked yet"
 	}
@@ -66,16 +86,18 @@ func routerHop(in Input) HopStatus {
 	case !s.Ready && s.LastError == nil:
 		return h.is(StateUnknown, "connecting")
 	case !s.Connected, !s.Ready && !lacking(s.LastError): // it comes and goes
-		return h.fails("not reachable", s.LastError, remedy.Unreachable())
+		return h.fails("not reachable", s.LastError, remedy.Unreachable()).while(remedy.PortsUnsure)
 	case !s.Ready:
-		return h.fails("cannot be used", s.LastError, remedy.Unreachable())
+		return h.fails("cannot be used", s.LastError, remedy.Unreachable()).while(remedy.PortsUnsure)
 	case len(s.Denied) > 0:
 		policies := strings.Join(s.Denied, " and ")
 		return h.fails("the user may not "+policies, s.LastError, remedy.Permission("", policies))
 	case ofRouter(core.ReconcileError):
-		return h.fails("its rules cannot be kept right", core.ReconcileError, remedy.Unreachable())
+		return h.fails("its rules cannot be kept right", core.ReconcileError, remedy.Unreachable()).while(remedy.PortsPartly)
 	case failed:
 		return h.fails("the last rule could not be changed", s.ChangeError, remedy.Advice{}).butAnswers()
+	case rulesAil(in):
+		return h.withAilingRules(in)
 	case core.ReconcileSuccess.IsZero():
 		return h.is(StateUnknown, "connected, reading the rules")
 	case in.Now.Sub(core.ReconcileSuccess) > compared:
@@ -85,7 +107,7 @@ func routerHop(in Input) HopStatus {
 	default:
 		return h
 	}
-	h.Remedy = "look at the router's CPU load, and at the way to it"
+	h.Remedy = "check the router's CPU load and the path to it"
 	return h
 }
 
@@ -99,51 +121,77 @@ func describe(s router.Status, address string) string {
 		d = s.Board + ", " + d
 	}
 	if s.InInterface != "" {
-		d += ", tunnel " + s.InInterface
+		d += ", rules on " + s.InInterface
 	}
 	return d
 }
 
-// gatewayHop judges the VPN gateway.
+// gatewayHop judges the gateway beyond the router.
 func gatewayHop(in Input) HopStatus {
 	s := in.Parts.Gateway
-	h := HopStatus{Name: HopGateway, State: StateOK, Summary: "grants leases", Detail: in.About.Gateway}
-	leaseErr := s.LeaseError
-	if in.Now.Sub(s.LeaseErrorAt) >= failedFor {
-		leaseErr = nil
+	h := HopStatus{Name: HopGateway, State: StateOK, Summary: "grants leases", Detail: cmp.Or(s.Asked, in.About.Gateway)}
+	if s.Kind == gateway.KindPool {
+		return h.pooled(s.Ports)
 	}
+	leaseErr := recentLeaseError(in)
 	refusal := result(leaseErr)
 	switch {
 	case s.State == gateway.StateUnknown:
 		return h.is(StateUnknown, "not asked yet")
-	case s.State == gateway.StateRefused:
-		h = h.is(StateDown, "refuses NAT-PMP")
-		h.Remedy = s.Remedy
-	case s.State == gateway.StateSilent:
-		h = h.is(StateDown, "silent")
-		h.Remedy = s.Remedy
+	case useless(s) != "":
+		h = h.is(StateDown, useless(s)).while(remedy.PortsExpire).advised(s.Advice)
 	case refusal == natpmp.ResultNotAuthorized, s.State == gateway.StateFailing && result(s.LookError) == natpmp.ResultNotAuthorized:
-		h = h.is(StateDown, "allows no mappings")
-		h.Remedy = remedy.ForResult(natpmp.ResultNotAuthorized).String()
+		h = h.is(StateDown, "allows no mappings").while(remedy.PortsExpire).advised(remedy.ForResult(natpmp.ResultNotAuthorized))
 	case s.State == gateway.StateFailing && s.Result == natpmp.ResultNetworkFailure:
 		h.Summary = "answers" // What is missing is the public address, the next hop.
 	case s.State == gateway.StateFailing:
-		h = h.is(StateDown, "answers with "+s.Result.String())
-		h.Remedy = s.Remedy
+		h = h.is(StateDown, "answers with "+s.Result.String()).while(remedy.PortsExpire).advised(s.Advice)
 	case refusal == natpmp.ResultOutOfResources:
-		h = h.is(StateDegraded, "has no port left")
-		h.Remedy = remedy.ForResult(refusal).String()
+		h = h.is(StateDegraded, "has no port left").advised(remedy.ForResult(refusal))
 	case leaseErr != nil && refusal != natpmp.ResultNetworkFailure:
 		h = h.fails("answers, but did not grant the last lease", leaseErr, remedy.NothingGranted())
 		h.State = StateDegraded
-	case in.Now.Sub(s.LastSuccess) > lately:
-		h = h.is(StateDegraded, "was not heard lately")
-		h.Remedy = remedy.Silent().String()
+	case in.Now.Sub(s.LastSuccess) > lately && result(s.LookError) == natpmp.ResultSuccess: // A refusal was heard.
+		h = h.is(StateDegraded, "was not heard lately").advised(remedy.Silent(in.Parts.Router.Link()))
 	case in.Latency[HopGateway] > slow:
 		h = h.is(StateDegraded, "slow")
-		h.Remedy = "look at the tunnel: its load, its loss, and how far away the server is"
+		h.Remedy = "check the path to it: load, loss and distance"
 	}
 	return h
+}
+
+// pooled judges a pool, of which nothing is asked.
+func (h HopStatus) pooled(ports int) HopStatus {
+	h.Summary, h.Detail = "has ports from a pool", strconv.Itoa(ports)+" ports"
+	if ports == 0 {
+		h = h.is(StateDown, "the pool has no port").while(remedy.PortsClosed)
+		h.Remedy = "put ports into the file that GATEWAY_POOL_FILE names"
+	}
+	return h
+}
+
+// useless says why nothing at all can be asked of the gateway, in a few words; empty if
+// something can.
+func useless(s gateway.Stats) string {
+	switch {
+	case s.State == gateway.StateRefused:
+		return "refuses " + s.Kind.String()
+	case s.State == gateway.StateSilent:
+		return "silent"
+	case s.Odd != natpmp.OddNone:
+		return "its replies cannot be right"
+	default:
+		return ""
+	}
+}
+
+// recentLeaseError is why the gateway did not grant the last lease that was asked for,
+// nil if it did, or if that is long ago.
+func recentLeaseError(in Input) error {
+	if in.Now.Sub(in.Parts.Gateway.LeaseErrorAt) >= failedFor {
+		return nil
+	}
+	return in.Parts.Gateway.LeaseError
 }
 
 // addressHop judges the public address. What a broken gateway said about it is
@@ -157,27 +205,25 @@ func addressHop(in Input, gw HopStatus) HopStatus {
 	}
 	switch {
 	case gw.State == StateDown || gw.State == StateUnknown:
-		h = h.is(StateUnknown, "waits for the VPN gateway")
-	case s.Address.IsValid() && !public(s.Address):
-		h = h.is(StateDegraded, "is not a public one")
-		h.Remedy = "there is another NAT behind the VPN gateway, and nobody reaches the ports: choose another server"
+		h = h.is(StateUnknown, "waits for the gateway").before()
+	case s.Address.IsValid() && !realm.Public(s.Address):
+		h = h.is(StateDegraded, "is private: there is a third NAT").while(remedy.PortsClosed)
+		h.Remedy = "there is another NAT behind the gateway, and nobody reaches the ports: choose another server of the VPN, or ask the provider for a public address"
 	case s.Address.IsValid() && age > addressFor:
-		h = h.is(StateDown, "not confirmed for "+age.Truncate(time.Minute).String())
-		h.Remedy = remedy.ForResult(natpmp.ResultNetworkFailure).String()
+		h = h.is(StateDown, "not confirmed for "+age.Truncate(time.Minute).String()).while(remedy.PortsUnsure).advised(remedy.ForResult(natpmp.ResultNetworkFailure))
 	case s.Address.IsValid():
+		if s.AddressFrom != "" {
+			h.Detail += ", by " + s.AddressFrom
+		}
+	case s.Kind == gateway.KindPool && !s.AddressAt.IsZero():
+		h = h.is(StateDegraded, "not known; ports work, and programs that ask for the address get none")
+		h.Remedy = "set PUBLIC_ADDRESS to the address at which the ports of the pool are reached"
 	case s.AddressAt.IsZero() && s.LookError == nil:
 		h = h.is(StateUnknown, "not told yet")
 	default:
-		h = h.is(StateDown, "the gateway has none")
-		h.Remedy = remedy.ForResult(natpmp.ResultNetworkFailure).String()
+		h = h.is(StateDown, "the gateway has none").while(remedy.PortsUnsure).advised(remedy.ForResult(natpmp.ResultNetworkFailure))
 	}
 	return h
-}
-
-// public says whether the Internet may know the address: it is not private, of a
-// provider's NAT (RFC 6598), or of this host or link.
-func public(a netip.Addr) bool {
-	return a.IsGlobalUnicast() && !a.IsPrivate() && !netip.PrefixFrom(netip.AddrFrom4([4]byte{100, 64, 0, 0}), 10).Contains(a)
 }
 
 // is returns the hop in another state.
@@ -190,21 +236,34 @@ func (h HopStatus) is(state State, summary string) HopStatus {
 func (h HopStatus) fails(summary string, err error, fallback remedy.Advice) HopStatus {
 	h = h.is(StateDown, summary)
 	if err != nil {
-		h.Detail = err.Error()
+		h.Error = err.Error()
 	}
 	advice, known := remedy.For(err)
 	if !known || advice.Hop != hopOf(h.Name) {
 		advice = fallback
 	}
-	h.Remedy = advice.String()
+	return h.advised(advice)
+}
+
+// before returns the hop with its detail as what was known earlier.
+func (h HopStatus) before() HopStatus {
+	if h.Detail != "" {
+		h.Detail = "last known: " + h.Detail
+	}
+	return h
+}
+
+// advised returns the hop with what to do about it.
+func (h HopStatus) advised(a remedy.Advice) HopStatus {
+	h.Remedy, h.Commands = a.Text, a.Typed()
 	return h
 }
 
 // butAnswers gives better advice about a router that is there and does not do one
 // thing: it is neither switched off nor out of reach.
 func (h HopStatus) butAnswers() HopStatus {
-	if h.Remedy == "" || h.Remedy == remedy.Unreachable().String() {
-		h.Remedy = "the router answers other commands: look at its log and its CPU load"
+	if h.Remedy == "" || h.Remedy == remedy.Unreachable().Text {
+		h.Commands, h.Remedy = nil, "the router answers other commands: look at its log and its CPU load"
 	}
 	return h
 }

@@ -4,6 +4,7 @@ import (
 	"net/netip"
 	"time"
 
+	"doublenat/igd"
 	"doublenat/internal/frontend"
 	"doublenat/internal/gateway"
 	"doublenat/internal/nat"
@@ -19,14 +20,20 @@ type Parts struct {
 	Gateway gateway.Stats
 	// Core is the table of mappings.
 	Core nat.Status
-	// Mappings are all mappings, ordered by client and port.
+	// Mappings are all mappings, ordered by client and port; nil in an outline, which has
+	// their number in Core.
 	Mappings []nat.Mapping
 	// Server and Frontend are what answers clients.
 	Server   natpmp.ServerStats
 	Frontend frontend.Stats
+	// UPnP is what answers clients of UPnP over HTTP, the zero value where that is off.
+	UPnP igd.ServerStats
 	// Stopping is set once doublenat takes everything down.
 	Stopping bool
 }
+
+// count returns how many mappings there are.
+func (p *Parts) count() int { return max(len(p.Mappings), p.Core.Mappings) }
 
 // About is what does not change while doublenat runs.
 type About struct {
@@ -39,6 +46,8 @@ type About struct {
 	Listen, Gateway, Router string
 	// ReadOnly is set where doublenat may change nothing.
 	ReadOnly bool
+	// MaxMappings is how many mappings there may be (MAX_MAPPINGS); 0 is not known.
+	MaxMappings int
 	// Static are the mappings that the operator wrote down; nil for none.
 	Static map[nat.Key]bool
 }
@@ -53,7 +62,10 @@ type Input struct {
 	Parts Parts
 	// Before is how the server was about a minute ago.
 	Before natpmp.ServerStats
-	// Latency is how long each hop takes, smoothed; 0 if that is not known.
+	// Mismatched is when a request of PCP last came from another address than it names;
+	// zero for never.
+	Mismatched time.Time
+	// Latency is how long each hop usually takes; 0 if that is not known.
 	Latency map[Hop]time.Duration
 	// Since is when each hop came into the state that it was seen in last.
 	Since map[Hop]Since
@@ -69,6 +81,10 @@ type Since struct {
 	State State
 	// At is when the hop came into it.
 	At time.Time
+	// Told is the state that the last event about the hop told of, and ToldAt when that began;
+	// empty and zero if there was none.
+	Told   State
+	ToldAt time.Time
 }
 
 // address returns the gateway's public address, valid if it is known at all.

@@ -41,11 +41,11 @@ func (x *metrics) count(ev nat.Event) {
 	}
 }
 
-// smoothed returns how long the hops take.
-func (x *metrics) smoothed() map[Hop]time.Duration {
+// usual returns how long the hops usually take.
+func (x *metrics) usual(now time.Time) map[Hop]time.Duration {
 	all := make(map[Hop]time.Duration, len(x.latency))
 	for hop, l := range x.latency {
-		all[hop] = l.smoothed()
+		all[hop] = l.usual(now)
 	}
 	return all
 }

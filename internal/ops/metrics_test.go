@@ -18,9 +18,13 @@ import (
 	"github.com/prometheus/common/expfmt"
 	"github.com/prometheus/common/model"
 
+	"doublenat/igd"
+	"doublenat/internal/frontend"
+	"doublenat/internal/gateway"
 	"doublenat/internal/ops"
 	"doublenat/natpmp"
 	"doublenat/natpmp/natpmptest"
+	"doublenat/pcp"
 )
 
 var update = flag.Bool("update", false, "write the table of metrics into docs/monitoring.md")
@@ -96,6 +100,8 @@ func TestMetricsCount(t *testing.T) {
 			ops.MetricDropped + `{reason="short"}`:                               "1",
 			ops.MetricMappings + `{protocol="tcp"}`:                              "1",
 			ops.MetricMappings + `{protocol="udp"}`:                              "0",
+			ops.MetricMappingsBy + `{by="natpmp"}`:                               "1",
+			ops.MetricMappingsBy + `{by="igd"}`:                                  "0",
 			ops.MetricMappingsIdle + `{protocol="tcp"}`:                          "1",
 			ops.MetricLeases + `{protocol="tcp"}`:                                "1",
 			ops.MetricMappingEvents + `{kind="created"}`:                         "2",
@@ -125,7 +131,12 @@ func TestMetricsCount(t *testing.T) {
 func TestMetricsOfServer(t *testing.T) {
 	t.Parallel()
 	m, err := ops.NewMonitor(ops.MonitorConfig{Parts: func() ops.Parts {
-		return ops.Parts{Server: natpmp.ServerStats{Silenced: 3, Panics: 2}}
+		return ops.Parts{
+			Server:   natpmp.ServerStats{Silenced: 3, Panics: 2, Crowded: 7, ReadErrors: 8},
+			Frontend: frontend.Stats{PCP: map[pcp.ResultCode]uint64{pcp.ResultNoResources: 9}, Mismatches: 6, Updates: 11, IGD: map[igd.Code]uint64{0: 21, igd.CodeConflict: 22}},
+			UPnP:     igd.ServerStats{Successes: 12, Failures: 13, Documents: 14, Refused: 15, NotAdmitted: 16, Crowded: 17},
+			Gateway:  gateway.Stats{ClockStops: 4, EpochUnreliable: true, Client: natpmp.ClientStats{Odd: 5}},
+		}
 	}})
 	if err != nil {
 		t.Fatal(err)
@@ -135,7 +146,14 @@ func TestMetricsOfServer(t *testing.T) {
 		t.Fatal(err)
 	}
 	body := ask(t, s, http.MethodGet, "localhost", ops.PathMetrics).Body.String()
-	for series, want := range map[string]string{ops.MetricRequestsSilenced: "3", ops.MetricRequestsPanicked: "2"} {
+	for series, want := range map[string]string{
+		ops.MetricRequestsSilenced: "3", ops.MetricRequestsPanicked: "2", ops.MetricRepliesDropped: "7", ops.MetricReadErrors: "8",
+		ops.MetricGatewayClockStops: "4", ops.MetricGatewayEpoch: "1", ops.MetricGatewayOdd: "5",
+		ops.MetricPCPRequests + `{result="no_resources"}`: "9", ops.MetricPCPRequests + `{result="address_mismatch"}`: "6",
+		ops.MetricUPnPActions + `{result="success"}`: "21", ops.MetricUPnPActions + `{result="conflict"}`: "22", ops.MetricUPnPActions + `{result="no_ports_left"}`: "0",
+		ops.MetricUPnPRequests + `{result="success"}`: "12", ops.MetricUPnPRequests + `{result="failure"}`: "13", ops.MetricUPnPRequests + `{result="document"}`: "14",
+		ops.MetricUPnPRequests + `{result="refused"}`: "15", ops.MetricUPnPRequests + `{result="not_admitted"}`: "16", ops.MetricUPnPRequests + `{result="crowded"}`: "17", ops.MetricPCPUpdates: "11",
+	} {
 		if got := metric(body, series); got != want {
 			t.Errorf("%s is %q, want %q", series, got, want)
 		}
@@ -316,4 +334,49 @@ func TestDashboardIsTrue(t *testing.T) {
 	if ages != 3 || hops != 2 {
 		t.Errorf("%d ages and %d states of hops", ages, hops)
 	}
+}
+
+// What a program asks for by UPnP is counted and shown as such, from its request to the page's
+// JSON, its table and the last events.
+func TestUPnPIsShown(t *testing.T) {
+	t.Parallel()
+	cfg := rfc()
+	cfg.Profile = natpmptest.Miniupnpd()
+	cfg.Environ = map[string]string{"UPNP": "on"}
+	onBench(t, cfg, func(r *rig) {
+		r.mapped(bob, natpmp.OpMapUDP, 9)
+		c, err := r.ControlPoint(alice)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer c.Close()
+		m := igd.Mapping{Protocol: igd.TCP, External: 32400, Client: alice, Internal: 32400, Lease: time.Hour, Description: "Plex <b>\u202e"}
+		if err := c.Add(r.t.Context(), m); err != nil {
+			t.Fatal(err)
+		}
+		if _, err := c.Find(r.t.Context(), igd.TCP, 1); igd.CodeOf(err) != igd.CodeNoSuchEntry {
+			t.Error(err)
+		}
+		time.Sleep(time.Second)
+		_, _, body := r.get(ops.PathMetrics)
+		for series, want := range map[string]string{
+			ops.MetricMappingsBy + `{by="igd"}`: "1", ops.MetricMappingsBy + `{by="natpmp"}`: "1", ops.MetricMappingsBy + `{by="none"}`: "0",
+			ops.MetricUPnPActions + `{result="success"}`: "1", ops.MetricUPnPRequests + `{result="failure"}`: "1",
+		} {
+			if got := metric(body, series); got != want {
+				t.Errorf("%s is %q, want %q", series, got, want)
+			}
+		}
+		for path, wants := range map[string][]string{
+			ops.PathStatus: {`"by":"igd","description":"Plex \u003cb\u003e\\u202e"`, `"by":"natpmp","description":""`, `TCP port 32400 opened for 192.168.88.10:32400 by UPnP (Plex \u003cb\u003e\\u202e)`},
+			ops.PathText:   {"igd     client: Plex <b>\\u202e\n", "natpmp  client\n"},
+		} {
+			_, _, body := r.get(path)
+			for _, want := range wants {
+				if !strings.Contains(body, want) {
+					t.Errorf("%s lacks %q:\n%s", path, want, body)
+				}
+			}
+		}
+	})
 }

@@ -17,7 +17,7 @@ import (
 const (
 	// watched and unwatched are the time between two looks at the parts, with somebody
 	// who watches and without.
-	watched, unwatched = time.Second, 5 * time.Second
+	watched, unwatched = time.Second, 10 * time.Second
 	// settle is how long after an event the parts are looked at: what comes in
 	// bursts is told once.
 	settle = 100 * time.Millisecond
@@ -31,6 +31,12 @@ type MonitorConfig struct {
 	// goroutines, every second at least while somebody watches, and must not wait for
 	// the network. Required.
 	Parts func() Parts
+	// Outline is Parts without the mappings, for looks when nobody watches: to copy a
+	// large table again and again costs memory. Nil means Parts.
+	Outline func() Parts
+	// Alive returns what of the daemon does not go on any more, nil if all does. Nil
+	// only looks whether the parts say how they are.
+	Alive func() error
 	// Logger gets nothing but failures of the server. Nil discards.
 	Logger *slog.Logger
 }
@@ -40,6 +46,8 @@ type MonitorConfig struct {
 type Monitor struct {
 	about   About
 	parts   func() Parts
+	outline func() Parts
+	alive   func() error
 	log     *slog.Logger
 	metrics *metrics
 	// changed asks for a look at the parts before its time.
@@ -49,12 +57,20 @@ type Monitor struct {
 	events events
 	series series
 	since  map[Hop]Since
+	// stopping is whether doublenat was stopping when Run last looked.
+	stopping bool
 	// counts are how the server was at the ends of the last two steps: before is one
 	// to two steps old.
 	before, counts natpmp.ServerStats
+	// mismatches is how many requests of PCP came from another address than they name,
+	// and mismatched when the last one was seen, zero for never.
+	mismatches uint64
+	mismatched time.Time
 	// watchers are told of each new picture. Nil once nobody is told any more.
 	watchers map[*Watcher]struct{}
 	dropped  uint64 // watchers that were too slow
+	// broadcasts counts the pictures that watchers were sent.
+	broadcasts uint64
 }
 
 // NewMonitor checks the configuration. It starts nothing.
@@ -65,9 +81,18 @@ func NewMonitor(cfg MonitorConfig) (*Monitor, error) {
 	if cfg.Logger == nil {
 		cfg.Logger = slog.New(slog.DiscardHandler)
 	}
+	if cfg.Alive == nil {
+		cfg.Alive = func() error {
+			_ = cfg.Parts()
+			return nil
+		}
+	}
+	if cfg.Outline == nil {
+		cfg.Outline = cfg.Parts
+	}
 	cfg.About.Started = time.Now()
 	m := &Monitor{
-		about: cfg.About, parts: cfg.Parts, log: cfg.Logger,
+		about: cfg.About, parts: cfg.Parts, outline: cfg.Outline, alive: cfg.Alive, log: cfg.Logger,
 		changed: make(chan struct{}, 1),
 		since:   make(map[Hop]Since), watchers: make(map[*Watcher]struct{}),
 	}
@@ -87,7 +112,7 @@ func (m *Monitor) Observe(hop Hop, took time.Duration) {
 func (m *Monitor) Event(ev nat.Event) {
 	m.metrics.count(ev)
 	m.mu.Lock()
-	m.events.add(ofMapping(ev))
+	m.events.mapping(ev) // a picture makes its text visible
 	m.mu.Unlock()
 	m.Changed()
 }
@@ -107,11 +132,15 @@ func (m *Monitor) Status() Status {
 
 // input puts together what a picture is made from.
 func (m *Monitor) input(p Parts) Input {
-	in := Input{Now: time.Now(), About: m.about, Parts: p, Latency: m.metrics.smoothed()}
+	now := time.Now()
+	in := Input{Now: now, About: m.about, Parts: p, Latency: m.metrics.usual(now)}
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	in.Before, in.Since = m.before, maps.Clone(m.since)
-	in.Events, in.Series = m.events.all, m.series.shown()
+	if n := p.Frontend.Mismatches; n > m.mismatches {
+		m.mismatches, m.mismatched = n, in.Now
+	}
+	in.Before, in.Since, in.Mismatched = m.before, maps.Clone(m.since), m.mismatched
+	in.Events, in.Series = m.events.told, m.series.shown()
 	return in
 }
 
@@ -121,7 +150,7 @@ func (m *Monitor) Run(ctx context.Context) error {
 	defer m.letGo()
 	next := time.NewTimer(0)
 	defer next.Stop()
-	stepped := time.Now()
+	stepped, looked := time.Now(), time.Time{}
 	var shown []byte
 	for {
 		select {
@@ -133,23 +162,51 @@ func (m *Monitor) Run(ctx context.Context) error {
 				return nil
 			}
 		}
-		p := m.parts()
-		if now := time.Now(); now.Sub(stepped) >= step {
-			stepped = stepped.Add(now.Sub(stepped).Truncate(step))
-			m.endStep(now, p)
-		}
-		in := m.input(p)
-		s := Assess(in)
-		if m.noteHops(s) {
-			s = Assess(m.input(p))
-		}
+		news, n := m.glance(&stepped)
 		if m.watching() == 0 {
 			shown = nil
 			next.Reset(unwatched)
 			continue
 		}
-		shown = m.tell(s, shown)
+		if shown == nil || news || time.Since(looked) >= spacing(n) {
+			looked = time.Now()
+			shown = m.tell(m.Status(), shown)
+		}
 		next.Reset(watched)
+	}
+}
+
+// spacing returns how far pictures of n mappings are apart at least, a second for a thousand:
+// to make and to send one is work for each mapping, here and in each page. A hop that comes
+// into another state is told at once, and so is a stop.
+func spacing(n int) time.Duration {
+	return time.Duration(n)*time.Millisecond - settle
+}
+
+// glance notes what has to be remembered for who looks later. It says whether a hop is in
+// another state or a stop has begun, and how many mappings there are.
+func (m *Monitor) glance(stepped *time.Time) (news bool, n int) {
+	p := m.outline()
+	m.step(stepped, p)
+	in := m.input(p)
+	news = m.noteHops(in.Now, hops(in))
+	return m.noteStop(p.Stopping) || news, p.count()
+}
+
+// noteStop remembers whether doublenat is stopping, and says whether that is new.
+func (m *Monitor) noteStop(stopping bool) bool {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	before := m.stopping
+	m.stopping = stopping
+	return before != stopping
+}
+
+// step adds a point to the chart if it is time for one.
+func (m *Monitor) step(stepped *time.Time, p Parts) {
+	if now := time.Now(); now.Sub(*stepped) >= step {
+		*stepped = stepped.Add(now.Sub(*stepped).Truncate(step))
+		m.endStep(now, p)
 	}
 }
 
@@ -158,17 +215,17 @@ func (m *Monitor) endStep(now time.Time, p Parts) {
 	gateway, router := m.metrics.latency[HopGateway].average(), m.metrics.latency[HopRouter].average()
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	m.series.add(now, len(p.Mappings), gateway, router)
+	m.series.add(now, p.count(), gateway, router)
 	m.before, m.counts = m.counts, p.Server
 }
 
 // noteHops remembers the states of the hops, and says whether one is new.
-func (m *Monitor) noteHops(s Status) bool {
+func (m *Monitor) noteHops(at time.Time, hops []HopStatus) bool {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	before := maps.Clone(m.since)
-	for _, ev := range ofHops(s.Time, s.Hops, m.since) {
-		m.events.add(ev)
+	for _, ev := range ofHops(at, hops, m.since) {
+		m.events.hop(ev)
 	}
 	return !maps.Equal(before, m.since)
 }

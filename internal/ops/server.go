@@ -7,8 +7,9 @@ import (
 	"log/slog"
 	"net"
 	"net/http"
-	"sync"
 	"time"
+
+	"doublenat/internal/web"
 )
 
 const (
@@ -72,25 +73,8 @@ func (s *Server) Serve(ctx context.Context, l net.Listener) error {
 	}
 	server.Protocols = new(http.Protocols)
 	server.Protocols.SetHTTP1(true)
-	var ending sync.WaitGroup
-	served := make(chan struct{})
-	ending.Go(func() {
-		select {
-		case <-ctx.Done():
-		case <-served:
-			return
-		}
-		left, cancel := context.WithTimeout(context.WithoutCancel(ctx), goodbye)
-		defer cancel()
-		if err := server.Shutdown(left); err != nil {
-			_ = server.Close() // Who has not taken the answer by now gets none.
-		}
-	})
-	err := server.Serve(gate)
-	close(served)
-	ending.Wait()
-	if errors.Is(err, http.ErrServerClosed) {
-		return nil
+	if err := web.Serve(ctx, server, gate, goodbye); err != nil {
+		return fmt.Errorf("serving http: %w", err)
 	}
-	return fmt.Errorf("serving http: %w", err)
+	return nil
 }

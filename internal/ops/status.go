@@ -3,6 +3,8 @@ package ops
 import (
 	"net/netip"
 	"time"
+
+	"doublenat/internal/remedy"
 )
 
 // Status is the picture that everything here shows. It is what /api/v1/status
@@ -63,7 +65,7 @@ const (
 	HopLAN Hop = "lan"
 	// HopRouter is the MikroTik router.
 	HopRouter Hop = "router"
-	// HopGateway is the VPN gateway.
+	// HopGateway is the gateway beyond the router.
 	HopGateway Hop = "gateway"
 	// HopAddress is the gateway's address on the Internet.
 	HopAddress Hop = "address"
@@ -80,7 +82,7 @@ func (h Hop) Title() string {
 	case HopRouter:
 		return "Router"
 	case HopGateway:
-		return "VPN gateway"
+		return "Gateway"
 	case HopAddress:
 		return "Public address"
 	default:
@@ -100,7 +102,10 @@ type Verdict struct {
 	Detail string `json:"detail"`
 	// Remedy is what to do about it, empty if there is nothing to be done.
 	Remedy string `json:"remedy"`
-	// Ready says whether new mappings can be made.
+	// Commands are what to type on the router for that, each in one line; never nil.
+	Commands []string `json:"commands"`
+	// Ready says whether new mappings can be made: no hop is down or not known yet, the
+	// table has room, the gateway has ports left, and READ_ONLY is not set.
 	Ready bool `json:"ready"`
 }
 
@@ -114,16 +119,31 @@ type HopStatus struct {
 	State State `json:"state"`
 	// Summary is that in a few words.
 	Summary string `json:"summary"`
-	// Detail is what else is known: a version, an address, the error. It may be empty.
+	// Detail is what else is known: a version, an address. It may be empty.
 	Detail string `json:"detail"`
+	// Error is the error as the program has it, for whoever looks closer; empty for none.
+	Error string `json:"error"`
 	// Remedy is what to do about it, empty if there is nothing to be done.
 	Remedy string `json:"remedy"`
-	// LatencyMS is how long the hop takes to answer, smoothed; nil if that is not known
-	// or the hop is down.
+	// Commands are what to type on the router for that, each in one line; never nil.
+	Commands []string `json:"commands"`
+	// OpenPorts and Meanwhile say how the ports that are open fare while the hop is broken, for
+	// programs and for people; empty while it is not, and where none is open.
+	OpenPorts remedy.OpenPorts `json:"open_ports"`
+	Meanwhile string           `json:"meanwhile"`
+	// LatencyMS is how long the hop usually took to answer in the last minutes; nil if it
+	// was asked nothing, or is down.
 	LatencyMS *float64 `json:"latency_ms"`
-	// Since is when the hop came into its state; zero and left out if that is not known.
+	// Since is when the hop came into its state; zero and left out if that is not known. A
+	// broken one about which nothing was known for a while stays broken since before that.
 	Since time.Time `json:"since,omitzero"`
 }
+
+// Advice is the remedy with its commands, in one line.
+func (v Verdict) Advice() string { return remedy.Line(v.Remedy, v.Commands) }
+
+// Advice is the remedy with its commands, in one line.
+func (h HopStatus) Advice() string { return remedy.Line(h.Remedy, h.Commands) }
 
 // Mapping is one open port.
 type Mapping struct {
@@ -141,6 +161,11 @@ type Mapping struct {
 	// InternalPort is the port on the client; 0 if it asked for the one that is granted,
 	// which is its port then.
 	InternalPort uint16 `json:"internal_port"`
+	// By is the protocol in which its client asked: "natpmp", "pcp" or "igd" (UPnP), and
+	// empty where that is not known.
+	By string `json:"by"`
+	// Description is a text that a client of UPnP gave it, shortened; empty for none.
+	Description string `json:"description"`
 	// Kind is who wanted it: a client by itself, doublenat for a client that forgot
 	// (companion), the operator (static), or a run before this one (adopted).
 	Kind Kind `json:"kind"`
@@ -157,6 +182,9 @@ type Mapping struct {
 	// Packets counts what came in through the rule, as of the last comparison with
 	// the router.
 	Packets uint64 `json:"packets"`
+	// Remote is who may send to it: a host or a prefix of the Internet, and ":" with a port if
+	// from that alone. "" is everybody.
+	Remote string `json:"remote"`
 }
 
 // Kind says who wanted a mapping. Its values are part of the API.
@@ -180,9 +208,17 @@ type Event struct {
 	ID uint64 `json:"id"`
 	// Time is when it happened.
 	Time time.Time `json:"time"`
-	// Kind is what: an event of package nat, or "hop".
+	// Since is when the first of several things that it tells of happened; zero and left out
+	// for one.
+	Since time.Time `json:"since,omitzero"`
+	// Kind is what: an event of package nat, "hop", "address" for a public address that
+	// changed, or "router" for another way to the gateway.
 	Kind string `json:"kind"`
-	// State is how the hop is now, for the kind "hop"; else empty.
+	// Count is how many mappings it tells of, 0 for none. What happens to many at once is one
+	// event, which gets a new ID as others are added to it.
+	Count int `json:"count"`
+	// Hop and State are which hop it tells of and how it is now, for the kind "hop"; else empty.
+	Hop   Hop   `json:"hop"`
 	State State `json:"state"`
 	// Text is what happened, for people.
 	Text string `json:"text"`

@@ -1,9 +1,12 @@
 package ops
 
 import (
+	"cmp"
+	"fmt"
 	"strings"
 	"time"
 
+	"doublenat/igd"
 	"doublenat/internal/nat"
 	"doublenat/natpmp"
 )
@@ -69,13 +72,31 @@ func requestMetrics() []Metric {
 			Name: MetricRequests, Help: "Requests of clients that were answered, by what was asked and how it was answered.",
 			Labels: []string{"opcode", "result"}, Counter: true, read: answers,
 		},
+		{
+			Name: MetricPCPRequests, Help: "Map requests of PCP that were answered, by how: address_mismatch is a NAT between client and doublenat.",
+			Labels: []string{"result"}, Counter: true, read: answersPCP,
+		},
+		counter(MetricPCPUpdates, "Unsolicited packets that told PCP clients about a changed port.", func(s scrape) uint64 { return s.Frontend.Updates }),
+		{
+			Name: MetricUPnPActions, Help: "Actions of UPnP that make or end a mapping, by how they were answered: conflict is a program that wants a port which the gateway does not grant, and can take no other.",
+			Labels: []string{"result"}, Counter: true, read: answersUPnP,
+		},
+		counters(MetricUPnPRequests, "Requests of UPnP over HTTP, by how they were answered: an action, its error code, a document, or an HTTP status alone; not_admitted and crowded were not answered.", "result",
+			labeled{"success", func(s scrape) uint64 { return s.UPnP.Successes }},
+			labeled{"failure", func(s scrape) uint64 { return s.UPnP.Failures }},
+			labeled{"document", func(s scrape) uint64 { return s.UPnP.Documents }},
+			labeled{"refused", func(s scrape) uint64 { return s.UPnP.Refused }},
+			labeled{"not_admitted", func(s scrape) uint64 { return s.UPnP.NotAdmitted }},
+			labeled{"crowded", func(s scrape) uint64 { return s.UPnP.Crowded }}),
 		counter(MetricRequestsShared, "Requests that were answered by the work for another one.", func(s scrape) uint64 { return s.Frontend.Shared }),
 		counter(MetricRequestsHasty, "Requests for one more new mapping of a client that makes too many; they are answered with out_of_resources.", func(s scrape) uint64 { return s.Frontend.TooManyCreates }),
 		counter(MetricRequestsSilenced, "Requests that were left without an answer on purpose.", func(s scrape) uint64 { return s.Server.Silenced }),
-		counter(MetricRequestsPanicked, "Requests at which doublenat met a mistake of its own; they are answered with a failure.", func(s scrape) uint64 { return s.Server.Panics }),
+		counter(MetricRequestsPanicked, "Requests that hit a bug in doublenat; they are answered with a failure.", func(s scrape) uint64 { return s.Server.Panics }),
 		counter(MetricReceived, "Packets that came in.", func(s scrape) uint64 { return s.Server.Received }),
 		counter(MetricReplies, "Replies that were sent.", func(s scrape) uint64 { return s.Server.Replies }),
 		counter(MetricSendErrors, "Replies that could not be sent.", func(s scrape) uint64 { return s.Server.SendErrors }),
+		counter(MetricRepliesDropped, "Replies that were dropped because too many waited to be sent; many wait for hosts that do not exist.", func(s scrape) uint64 { return s.Server.Crowded }),
+		counter(MetricReadErrors, "Failures to read requests. After a minute of nothing else doublenat ends.", func(s scrape) uint64 { return s.Server.ReadErrors }),
 		counters(MetricDropped, "Packets that were dropped without an answer. not_admitted has all of doublenat_packets_refused_total in it.", "reason",
 			labeled{"short", func(s scrape) uint64 { return s.Server.Short }},
 			labeled{"oversize", func(s scrape) uint64 { return s.Server.Oversize }},
@@ -83,6 +104,7 @@ func requestMetrics() []Metric {
 			labeled{"not_admitted", func(s scrape) uint64 { return s.Server.NotAdmitted }},
 			labeled{"repeated", func(s scrape) uint64 { return s.Server.Repeated }},
 			labeled{"overload", func(s scrape) uint64 { return s.Server.Overload }},
+			labeled{"create_rate", func(s scrape) uint64 { return s.Frontend.TooManyInAll }},
 			labeled{"duplicate", func(s scrape) uint64 { return s.Frontend.Duplicates }}),
 		counters(MetricFenced, "Packets that were dropped because of who sent them.", "reason",
 			labeled{"not_allowed", func(s scrape) uint64 { return s.Frontend.NotAllowed }},
@@ -107,10 +129,38 @@ func answers(s scrape) []point {
 	)
 }
 
-// resultLabel returns the result as the value of a label.
-func resultLabel(result natpmp.ResultCode) string {
-	return strings.ReplaceAll(result.String(), " ", "_")
+// answersPCP has a point for each result that occurred, 14 at most, and for the mismatches,
+// which are never missing.
+func answersPCP(s scrape) []point {
+	all := []point{{float64(s.Frontend.Mismatches), []string{"address_mismatch"}}}
+	for result, n := range s.Frontend.PCP {
+		all = append(all, point{float64(n), []string{resultLabel(result)}})
+	}
+	return all
 }
+
+// answersUPnP has a point for each way in which an action that maps is answered.
+func answersUPnP(s scrape) []point {
+	labels := []struct {
+		code igd.Code
+		name string
+	}{
+		{0, "success"},
+		{igd.CodeActionFailed, "action_failed"},
+		{igd.CodeNotAuthorized, "not_authorized"},
+		{igd.CodeNoSuchEntry, "no_such_entry"},
+		{igd.CodeConflict, "conflict"},
+		{igd.CodeNoPortsLeft, "no_ports_left"},
+	}
+	all := make([]point, len(labels))
+	for i, l := range labels {
+		all[i] = point{float64(s.Frontend.IGD[l.code]), []string{l.name}}
+	}
+	return all
+}
+
+// resultLabel returns a result as the value of a label.
+func resultLabel(result fmt.Stringer) string { return strings.ReplaceAll(result.String(), " ", "_") }
 
 // opcode names what was asked.
 func opcode(op natpmp.Opcode) string {
@@ -146,15 +196,19 @@ func mappingMetrics() []Metric {
 	return []Metric{
 		{Name: MetricMappings, Help: "Mappings in the table.", Labels: protocol, read: mapped(func(nat.Mapping, time.Time) bool { return true })},
 		{
+			Name: MetricMappingsBy, Help: "Mappings in the table, by the protocol in which their clients asked; none is static mappings, and those found at the start.",
+			Labels: []string{"by"}, read: mappedBy,
+		},
+		{
 			Name: MetricMappingsIdle, Help: "Mappings through which no packet has come in yet.", Labels: protocol,
 			read: mapped(func(m nat.Mapping, _ time.Time) bool { return m.Packets == 0 }),
 		},
 		{
-			Name: MetricLeases, Help: "Mappings whose lease on the gateway stands.", Labels: protocol,
+			Name: MetricLeases, Help: "Mappings with a valid lease on the gateway.", Labels: protocol,
 			read: mapped(func(m nat.Mapping, now time.Time) bool { return m.LeaseUntil.After(now) }),
 		},
 		{
-			Name: MetricLeasesRefused, Help: "Mappings whose lease the gateway refuses to renew; it is asked for on.", Labels: protocol,
+			Name: MetricLeasesRefused, Help: "Mappings whose lease the gateway refuses to renew; doublenat keeps retrying.", Labels: protocol,
 			read: mapped(func(m nat.Mapping, _ time.Time) bool { return m.Refused }),
 		},
 		gauge(MetricDebts, "Leases and rules that ended and could not be taken back yet.", func(s scrape) float64 { return float64(s.Core.Debts) }),
@@ -164,6 +218,19 @@ func mappingMetrics() []Metric {
 		gauge(MetricReconcileFailed, "1 if the last comparison with the router failed, else 0.", func(s scrape) float64 { return truth(s.Core.ReconcileError != nil) }),
 		counter(MetricReconcileChanges, "Rules that comparing added, changed or removed.", func(s scrape) uint64 { return s.Core.RulesChanged }),
 	}
+}
+
+// mappedBy has a point for each protocol in which clients may ask.
+func mappedBy(s scrape) []point {
+	n := make(map[nat.Way]int)
+	for _, m := range s.Mappings {
+		n[m.By]++
+	}
+	var all []point
+	for _, by := range []nat.Way{0, nat.NATPMP, nat.PCP, nat.IGD} {
+		all = append(all, point{float64(n[by]), []string{cmp.Or(by.String(), "none")}})
+	}
+	return all
 }
 
 // happened has a point for each kind of event.
@@ -177,29 +244,32 @@ func happened(s scrape) []point {
 
 func routerMetrics() []Metric {
 	return []Metric{
-		gauge(MetricRouterConnected, "1 while the connection to the router's API stands, else 0.", func(s scrape) float64 { return truth(s.Router.Connected) }),
+		gauge(MetricRouterConnected, "1 while connected to the router's API, else 0.", func(s scrape) float64 { return truth(s.Router.Connected) }),
 		counter(MetricRouterConnects, "Connections to the router's API that were made.", func(s scrape) uint64 { return s.Router.API.Connects }),
 		counters(MetricRouterCommands, "Commands that were sent to the router: those that only read, and those that change something.", "kind",
 			labeled{"read", func(s scrape) uint64 { return s.Router.Reads }},
 			labeled{"write", func(s scrape) uint64 { return s.Router.Writes }}),
 		counter(MetricRouterErrors, "Commands that the router refused or did not answer.", func(s scrape) uint64 { return s.Router.Errors }),
-		gauge(MetricRouterSuccess, "When the router last did what it was told.", func(s scrape) float64 { return timestamp(s.Router.LastSuccess) }),
+		gauge(MetricRouterSuccess, "When a router command last succeeded.", func(s scrape) float64 { return timestamp(s.Router.LastSuccess) }),
 		gauge(MetricRouterStrays, "Rules with a comment of ours on some other interface, which are left alone.", func(s scrape) float64 { return float64(s.Router.Strays) }),
 	}
 }
 
 func gatewayMetrics() []Metric {
 	return []Metric{
-		counter(MetricGatewaySent, "Packets sent to the VPN gateway, repetitions included.", func(s scrape) uint64 { return s.Gateway.Client.Sent }),
-		counter(MetricGatewayRetransmitted, "Packets sent to the VPN gateway again.", func(s scrape) uint64 { return s.Gateway.Client.Retransmitted }),
-		counter(MetricGatewayReceived, "Packets of the VPN gateway.", func(s scrape) uint64 { return s.Gateway.Client.Received }),
-		counters(MetricGatewayFailures, "What went wrong with the VPN gateway: requests without a reply, ports unreachable, packets that could not be sent or read.", "reason",
+		counter(MetricGatewaySent, "Packets sent to the gateway, repetitions included.", func(s scrape) uint64 { return s.Gateway.Client.Sent }),
+		counter(MetricGatewayRetransmitted, "Packets sent to the gateway again.", func(s scrape) uint64 { return s.Gateway.Client.Retransmitted }),
+		counter(MetricGatewayReceived, "Packets of the gateway.", func(s scrape) uint64 { return s.Gateway.Client.Received }),
+		counters(MetricGatewayFailures, "What went wrong with the gateway: requests without a reply, ports unreachable, packets that could not be sent or read.", "reason",
 			labeled{"timeout", func(s scrape) uint64 { return s.Gateway.Client.Timeouts }},
 			labeled{"refused", func(s scrape) uint64 { return s.Gateway.Client.Refused }},
 			labeled{"send", func(s scrape) uint64 { return s.Gateway.Client.SendErrors }},
 			labeled{"ignored", func(s scrape) uint64 { return s.Gateway.Client.Ignored }}),
-		gauge(MetricGatewaySuccess, "When the VPN gateway last did what was asked.", func(s scrape) float64 { return timestamp(s.Gateway.LastSuccess) }),
-		counter(MetricGatewayLosses, "How often the VPN gateway lost its mappings.", func(s scrape) uint64 { return s.Gateway.StateLosses }),
+		gauge(MetricGatewaySuccess, "When the gateway last did what was asked.", func(s scrape) float64 { return timestamp(s.Gateway.LastSuccess) }),
+		counter(MetricGatewayClockStops, "How often this host's clock stood still while the gateway's ran on.", func(s scrape) uint64 { return s.Gateway.ClockStops }),
+		gauge(MetricGatewayEpoch, "1 while the gateway's epoch jumps and is ignored, else 0.", func(s scrape) float64 { return truth(s.Gateway.EpochUnreliable) }),
+		counter(MetricGatewayOdd, "Replies of the gateway that cannot be right.", func(s scrape) uint64 { return s.Gateway.Client.Odd }),
+		counter(MetricGatewayLosses, "How often the gateway lost its mappings.", func(s scrape) uint64 { return s.Gateway.StateLosses }),
 		counter(MetricAddressChanges, "How often the public address changed, the first time included.", func(s scrape) uint64 { return s.Gateway.AddressChanges }),
 	}
 }

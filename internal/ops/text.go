@@ -9,11 +9,13 @@ import (
 	"strings"
 	"text/tabwriter"
 	"time"
+
+	"doublenat/internal/remedy"
 )
 
 // TextOptions says how [WriteText] writes.
 type TextOptions struct {
-	// Location is whose time is shown; nil is UTC.
+	// Location is whose time is shown; nil is UTC, and says so: who reads it may be anywhere.
 	Location *time.Location
 	// Events is how many of the last events are shown.
 	Events int
@@ -21,22 +23,28 @@ type TextOptions struct {
 	Paint func(State, string) string
 }
 
+// clock shows a time.
+func (o TextOptions) clock(t time.Time) string {
+	if o.Location == nil {
+		return t.UTC().Format(time.DateTime + " UTC")
+	}
+	return t.In(o.Location).Format(time.DateTime)
+}
+
 // WriteText writes the picture for people with a terminal: the verdict, the hops, the
 // open ports and the last events.
 func WriteText(w io.Writer, s Status, o TextOptions) error {
-	if o.Location == nil {
-		o.Location = time.UTC
-	}
 	if o.Paint == nil {
 		o.Paint = func(_ State, text string) string { return text }
 	}
+	s = visible(s) // it may be the answer of anybody
 	var b strings.Builder
 	fmt.Fprintf(&b, "%s %s\n", o.Paint(s.Verdict.State, sign(s.Verdict.State)), s.Verdict.Title)
 	if s.Verdict.Detail != "" {
 		fmt.Fprintf(&b, "  %s\n", s.Verdict.Detail)
 	}
 	if s.Verdict.Remedy != "" {
-		fmt.Fprintf(&b, "  What to do: %s\n", s.Verdict.Remedy)
+		fmt.Fprintf(&b, "  What to do: %s\n", s.Verdict.Advice())
 	}
 	b.WriteByte('\n')
 	writeHops(&b, s, o)
@@ -78,10 +86,44 @@ func writeHops(b *strings.Builder, s Status, o TextOptions) {
 	for i, h := range s.Hops {
 		mark := sign(h.State)
 		b.WriteString(o.Paint(h.State, mark) + strings.TrimPrefix(lines[i], mark))
+		writeBroken(b, h, s, o)
+		if h.Error != "" {
+			fmt.Fprintf(b, "    Error: %s\n", h.Error)
+		}
 		if h.Remedy != "" && h.Name != s.Verdict.Hop { // the verdict has its own above
-			fmt.Fprintf(b, "    What to do: %s\n", h.Remedy)
+			fmt.Fprintf(b, "    What to do: %s\n", h.Advice())
 		}
 	}
+}
+
+// writeBroken says of a broken hop since when it is, and how the open ports fare.
+func writeBroken(b *strings.Builder, h HopStatus, s Status, o TextOptions) {
+	if !h.State.broken() {
+		return
+	}
+	var says []string
+	if !h.Since.IsZero() {
+		says = append(says, fmt.Sprintf("Since %s (%v).", o.clock(h.Since), s.Time.Sub(h.Since).Round(time.Second)))
+	}
+	if h.Meanwhile != "" {
+		says = append(says, h.Meanwhile)
+	}
+	if first := firstEnd(s); h.OpenPorts == remedy.PortsExpire && !first.IsZero() {
+		says = append(says, fmt.Sprintf("The first lease ends at %s.", o.clock(first)))
+	}
+	if len(says) > 0 {
+		fmt.Fprintf(b, "    %s\n", strings.Join(says, " "))
+	}
+}
+
+// firstEnd returns when the first of the leases that stand ends, zero if none stands.
+func firstEnd(s Status) (first time.Time) {
+	for _, m := range s.Mappings {
+		if m.LeaseEnds.After(s.Time) && (first.IsZero() || m.LeaseEnds.Before(first)) {
+			first = m.LeaseEnds
+		}
+	}
+	return first
 }
 
 func writeMappings(b *strings.Builder, s Status) {
@@ -90,7 +132,7 @@ func writeMappings(b *strings.Builder, s Status) {
 	}
 	b.WriteByte('\n')
 	t := tabwriter.NewWriter(b, 0, 0, 2, ' ', 0)
-	_, _ = fmt.Fprintln(t, "PUBLIC\tPROTO\tCLIENT\tLEASE ENDS\tPACKETS\tKIND")
+	_, _ = fmt.Fprintln(t, "PUBLIC\tPROTO\tCLIENT\tLEASE ENDS\tPACKETS\tBY\tKIND")
 	for _, m := range s.Mappings {
 		public := strconv.Itoa(int(m.ExternalPort))
 		if m.Public.IsValid() {
@@ -104,8 +146,14 @@ func writeMappings(b *strings.Builder, s Status) {
 		if m.Closing {
 			kind += ", closing"
 		}
-		fmt.Fprintf(t, "%s\t%s\t%s\t%s\t%d\t%s\n",
-			public, m.Protocol, m.target(), ends, m.Packets, kind)
+		if m.Remote != "" {
+			kind += ", only from " + m.Remote
+		}
+		if m.Description != "" {
+			kind += ": " + shorten(m.Description)
+		}
+		fmt.Fprintf(t, "%s\t%s\t%s\t%s\t%d\t%s\t%s\n",
+			public, m.Protocol, m.target(), ends, m.Packets, cmp.Or(m.By, "-"), kind)
 	}
 	_ = t.Flush() // a strings.Builder takes everything
 }
@@ -122,6 +170,6 @@ func writeEvents(b *strings.Builder, s Status, o TextOptions) {
 	}
 	b.WriteByte('\n')
 	for _, e := range events {
-		fmt.Fprintf(b, "%s  %s\n", e.Time.In(o.Location).Format(time.DateTime), e.Text)
+		fmt.Fprintf(b, "%s  %s\n", o.clock(e.Time), e.Text)
 	}
 }

@@ -7,7 +7,6 @@ package profiling
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"net"
 	"net/http"
@@ -16,6 +15,8 @@ import (
 	"runtime/trace"
 	"strconv"
 	"time"
+
+	"doublenat/internal/web"
 )
 
 // The bounds of a request.
@@ -33,23 +34,10 @@ func Serve(ctx context.Context, ln net.Listener) error {
 		ReadHeaderTimeout: 5 * time.Second,
 		BaseContext:       func(net.Listener) context.Context { return ctx },
 	}
-	failed := make(chan error, 1)
-	go func() { failed <- server.Serve(ln) }()
-	select {
-	case err := <-failed:
+	if err := web.Serve(ctx, server, ln, shutdownTime); err != nil {
 		return fmt.Errorf("serving profiles: %w", err)
-	case <-ctx.Done():
 	}
-	ending, cancel := context.WithTimeout(context.WithoutCancel(ctx), shutdownTime)
-	defer cancel()
-	err := server.Shutdown(ending)
-	if errors.Is(err, context.DeadlineExceeded) {
-		err = server.Close()
-	}
-	if ended := <-failed; !errors.Is(ended, http.ErrServerClosed) {
-		err = errors.Join(err, ended)
-	}
-	return err
+	return nil
 }
 
 // Handler answers /debug/pprof/ and what is below it.

@@ -81,20 +81,20 @@ type core struct{ *Notebook }
 
 // Map refuses.
 func (c core) Map(ctx context.Context, req nat.MapRequest) (nat.Grant, error) {
-	c.mapping(ctx, "lease a port on the gateway and add a rule on the router", req.Key,
+	c.mapping(ctx, "get a public port and add a rule on the router", req.Key,
 		"suggested_port", req.SuggestedPort, "lifetime", req.Lifetime)
 	return nat.Grant{}, denied()
 }
 
 // Unmap refuses.
 func (c core) Unmap(ctx context.Context, key nat.Key) error {
-	c.mapping(ctx, "remove the rule and give the lease back", key)
+	c.mapping(ctx, "remove the rule and give the public port back", key)
 	return denied()
 }
 
 // UnmapAll refuses.
 func (c core) UnmapAll(ctx context.Context, client netip.Addr, p nat.Protocol) error {
-	c.mapping(ctx, "remove all rules and give all leases back", nat.Key{Client: client, Protocol: p})
+	c.mapping(ctx, "remove all rules and give all public ports back", nat.Key{Client: client, Protocol: p})
 	return denied()
 }
 

@@ -1,6 +1,6 @@
 // Package remedy is the one place that knows what an operator can do about a
-// failure: which hop it is, in which words it is said, and what to type. The log,
-// the doctor and the status page all ask here, so that they never disagree.
+// failure: which hop is broken, how to say it, and what to type. The log, the doctor
+// and the status page all use it, so that they never disagree.
 //
 // It knows errors and answers of both protocols and no state. It changes nothing.
 package remedy

@@ -33,17 +33,26 @@ const (
 	KindTooMany Kind = "too many rights"
 	// KindInterface is a tunnel interface that is not known.
 	KindInterface Kind = "interface"
+	// KindOtherLine is a STUN server that does not show a pool's public address, mostly
+	// because requests reach it over another line.
+	KindOtherLine Kind = "other line"
 	// KindBusy is a router that is too slow to do what it was asked.
 	KindBusy Kind = "busy"
+	// KindTooLarge is a router that has more in a table than doublenat reads.
+	KindTooLarge Kind = "too large"
 	// KindRejected is a command that the router will not do for another reason.
 	KindRejected Kind = "rejected"
 
 	// KindRefused is a gateway with nobody on its NAT-PMP port.
 	KindRefused Kind = "refused"
-	// KindSilent is a gateway of which nothing is heard.
+	// KindSilent is a gateway that does not answer.
 	KindSilent Kind = "silent"
 	// KindNotNATPMP is a gateway that answers, but not NAT-PMP.
 	KindNotNATPMP Kind = "not nat-pmp"
+	// KindPCPOnly is a gateway that speaks PCP and no NAT-PMP.
+	KindPCPOnly Kind = "pcp only"
+	// KindNonsense is a gateway with implausible replies.
+	KindNonsense Kind = "nonsense"
 	// KindNotAuthorized is a gateway that allows no mappings.
 	KindNotAuthorized Kind = "not authorized"
 	// KindNoNetwork is a gateway without a public address.
@@ -79,21 +88,31 @@ type Advisor interface {
 
 // String returns the text and the commands in one line, for a log.
 func (a Advice) String() string {
-	if len(a.Commands) == 0 {
-		return a.Text
+	return Line(a.Text, a.Typed())
+}
+
+// Typed returns the commands as they are typed, each in one line; nil for none.
+func (a Advice) Typed() []string {
+	var typed []string
+	for _, c := range a.Commands {
+		typed = append(typed, c.String())
 	}
-	typed := make([]string, len(a.Commands))
-	for i, c := range a.Commands {
-		typed[i] = c.String()
+	return typed
+}
+
+// Line returns a text and the commands that go with it, as they are typed, in one line.
+func Line(text string, typed []string) string {
+	if len(typed) == 0 {
+		return text
 	}
-	return a.Text + ": " + strings.Join(typed, "; ")
+	return text + ": " + strings.Join(typed, "; ")
 }
 
 // LogValue returns what String returns, made only when the record is written.
 func (a Advice) LogValue() slog.Value { return slog.StringValue(a.String()) }
 
-// Passes reports whether the trouble may be over by itself, as a reboot is. Of what
-// does not pass a human has to be told.
+// Passes reports whether the trouble may end by itself, as a reboot does. Any other
+// trouble needs a human.
 func (a Advice) Passes() bool {
 	switch a.Kind {
 	case KindAddress, KindPort, KindClosed, KindProtocol, KindConnection, KindBusy, KindRefused, KindSilent, KindNoNetwork, KindNoPorts:

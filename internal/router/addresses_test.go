@@ -2,6 +2,7 @@ package router_test
 
 import (
 	"net/netip"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -45,13 +46,14 @@ func TestOwnAddresses(t *testing.T) {
 	})
 }
 
-// An address that the router gets while it is connected is known with the next look
-// at its table after half a minute, and so is one that it loses. Whoever had it is
-// no client any more: its rule counts as altered, so that it goes.
+// An address that the router gets while it is connected is known half a minute later,
+// and so is one that it loses. Whoever had it is no client any more: its rule counts as
+// altered, and the core is told to look, so that it goes.
 func TestOwnAddressesOfNow(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
-		r := newRig(t, routerostest.Config{}).settled(t)
+		var doubts atomic.Int32
+		r := newRig(t, routerostest.Config{}, func(cfg *router.Config) { cfg.OnDoubt = func() { doubts.Add(1) } }).settled(t)
 		const later = "192.168.88.10"
 		r.add(t, wanted(later, 6881))
 		id, err := r.box.Add("/ip/address", routerostest.Row{"address": later + "/24", "interface": "bridge"})
@@ -67,16 +69,19 @@ func TestOwnAddressesOfNow(t *testing.T) {
 		if err := r.RemoveRule(t.Context(), made); err != nil {
 			t.Fatal(err)
 		}
-		if did := r.box.StatsSince(mark); did.Writes != 2 || did.Commands != 4 { // a look, an add, a find and a remove
-			t.Errorf("a mapping and a look cost %+v, want 2 writes of 4 commands", did)
+		if did := r.box.StatsSince(mark); did.Writes != 2 || did.Commands != 12 { // a look, the surroundings, an add, a find and a remove
+			t.Errorf("a mapping and a look cost %+v, want 2 writes of 12 commands", did)
+		}
+		if n := doubts.Load(); n != 1 || !r.Owns(netip.MustParseAddr(later)) {
+			t.Errorf("told %d times to look, want once", n)
 		}
 		for range 3 {
 			if rules := r.rules(t); !rules[0].Altered || !r.Owns(netip.MustParseAddr(later)) {
 				t.Errorf("not known after a look: %+v", rules)
 			}
 		}
-		if did := r.box.StatsSince(mark); did.Commands != 8 {
-			t.Errorf("%d commands, want 8: 3 looks and the addresses once", did.Commands)
+		if did := r.box.StatsSince(mark); did.Commands != 17 {
+			t.Errorf("%d commands, want 17: 3 looks, the surroundings and the rights once", did.Commands)
 		}
 		if _, err := r.AddRule(t.Context(), wanted(later, 6882)); natError(t, err).Reason != nat.ReasonDenied {
 			t.Errorf("a rule for it: %v", err)
@@ -130,6 +135,7 @@ func TestForbiddenAddresses(t *testing.T) {
 		{"", []string{
 			"0.0.0.0", "224.0.0.1", "239.255.255.250", "255.255.255.255", "127.0.0.1", "127.1.2.3",
 			routerostest.GatewayAddress, routerostest.LANAddress, routerostest.TunnelAddress,
+			"0.1.2.3", "240.0.0.1", "192.168.88.0", "192.168.88.255", "198.51.100.0", "198.51.100.3", "172.30.254.3",
 		}, false},
 		{"192.168.88.1:8728", []string{"127.0.0.1"}, false},
 		{"router.lan:8728", []string{"127.0.0.1"}, false},
@@ -137,7 +143,7 @@ func TestForbiddenAddresses(t *testing.T) {
 		{"localhost:8728", []string{"127.0.0.1"}, true},
 		{"[::1]:8728", []string{"127.0.0.1"}, true},
 		{"[::1]:8728", []string{"0.0.0.0", "255.255.255.255", routerostest.GatewayAddress, routerostest.LANAddress}, false},
-		{"", []string{"192.168.88.10", "10.2.0.7"}, true},
+		{"", []string{"192.168.88.10", "10.2.0.7", "192.168.89.255", "192.168.88.254", "10.2.0.3"}, true},
 	} {
 		synctest.Test(t, func(t *testing.T) {
 			r := newRig(t, routerostest.Config{}, func(cfg *router.Config) { cfg.API.Address = tt.api }).settled(t)

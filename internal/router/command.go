@@ -3,7 +3,9 @@ package router
 import (
 	"context"
 	"errors"
+	"fmt"
 	"strings"
+	"sync/atomic"
 	"time"
 
 	"doublenat/routeros"
@@ -14,25 +16,56 @@ import (
 // which a lost reply has to be noticed and looked into.
 const changeTimeout = 3 * time.Second
 
+// maxTable is the memory that the rows of one table may take that is kept whole while
+// it is looked at: some ten thousand interfaces or addresses.
+const maxTable = 2 << 20
+
 // do sends a command and keeps the books. A refusal for want of a right comes
 // back as a PermissionError.
 func (r *Router) do(ctx context.Context, cmd routeros.Command) (*routeros.Reply, error) {
+	return r.command(cmd, func() (*routeros.Reply, error) { return r.client.Do(ctx, cmd) })
+}
+
+// each is do for a table of any size: it calls f with each row, see
+// [routeros.Client.Each]. It returns how many rows were too long to be read.
+func (r *Router) each(ctx context.Context, cmd routeros.Command, f func(routeros.Row) error) (skipped int, err error) {
+	reply, err := r.command(cmd, func() (*routeros.Reply, error) { return r.client.Each(ctx, cmd, f) })
+	if err != nil {
+		return 0, err
+	}
+	return reply.Skipped, nil
+}
+
+// keep is each with a function that keeps the rows, up to maxTable.
+func (r *Router) keep(ctx context.Context, cmd routeros.Command) ([]routeros.Row, error) {
+	var rows []routeros.Row
+	size := 0
+	_, err := r.each(ctx, cmd, func(row routeros.Row) error {
+		if size += row.Size(); size > maxTable {
+			return &routeros.LimitError{Path: cmd.Path, Text: fmt.Sprintf("table of more than %d bytes", maxTable)}
+		}
+		rows = append(rows, row.Clone())
+		return nil
+	})
+	if err != nil {
+		return nil, err
+	}
+	return rows, nil
+}
+
+// command sends a command by calling send, and once more if it is refused for want
+// of a right that a new login may have: a command that was refused did nothing.
+func (r *Router) command(cmd routeros.Command, send func() (*routeros.Reply, error)) (*routeros.Reply, error) {
 	policy, count := "write", &r.writes
 	if strings.HasSuffix(cmd.Path, "/print") || strings.HasSuffix(cmd.Path, "/check") {
 		policy, count = "read", &r.reads
 	}
-	count.Add(1)
-	stood, start := r.stands(), time.Now()
-	reply, err := r.client.Do(ctx, cmd)
-	if err != nil {
-		r.errs.Add(1)
-	}
-	// A command that waited for the connection says nothing about the router's speed.
-	if r.cfg.Observe != nil && stood && (err == nil || refused(err)) {
-		r.cfg.Observe(time.Since(start))
-	}
+	reply, err := r.timed(count, send)
 	if strings.HasSuffix(cmd.Path, "/check") {
 		return reply, err // whoever asks for it does without
+	}
+	if routeros.IsNotPermitted(err) && r.loginAnew() {
+		reply, err = r.timed(count, send)
 	}
 	if routeros.IsNotPermitted(err) {
 		err = &PermissionError{Policy: policy, Err: err}
@@ -44,6 +77,21 @@ func (r *Router) do(ctx context.Context, cmd routeros.Command) (*routeros.Reply,
 		r.allow(policy, cmd.Path)
 	case strings.HasPrefix(cmd.Path, natPath) && refused(err) && !routeros.IsNoSuchItem(err) && !routeros.IsBadPlace(err):
 		r.reject(cmd.Path, err)
+	}
+	return reply, err
+}
+
+// timed calls send, and counts and times what it does.
+func (r *Router) timed(count *atomic.Uint64, send func() (*routeros.Reply, error)) (*routeros.Reply, error) {
+	count.Add(1)
+	stood, start := r.stands(), time.Now()
+	reply, err := send()
+	if err != nil {
+		r.errs.Add(1)
+	}
+	// A command that waited for the connection says nothing about the router's speed.
+	if r.cfg.Observe != nil && stood && (err == nil || refused(err)) {
+		r.cfg.Observe(time.Since(start))
 	}
 	return reply, err
 }
@@ -105,6 +153,6 @@ func (r *Router) allow(policy, path string) {
 		r.log.Info("router grants permission again", "policy", policy)
 	}
 	if refusedBefore {
-		r.log.Info("router takes the command again", "command", path)
+		r.log.Info("router accepts the command again", "command", path)
 	}
 }

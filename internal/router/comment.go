@@ -13,7 +13,7 @@ import (
 // commentPrefix begins every comment of ours.
 const commentPrefix = "doublenat:"
 
-// maxInstance is the longest instance name. With it a comment has 106 characters
+// maxInstance is the longest instance name. With it a comment has 143 characters
 // at most; RouterOS is known to take 247.
 const maxInstance = 32
 
@@ -40,11 +40,13 @@ type owned struct {
 	inner    uint16
 	external uint16
 	lifetime time.Duration // whole seconds, 1 to 2³²−1
+	by       nat.Way       // nat.IGD or none
+	remote   nat.Remote
 }
 
 // ownedBy returns what the comment of the rule has to say.
 func ownedBy(instance string, r nat.Rule) owned {
-	return owned{instance: instance, key: r.Key, inner: r.InnerPort, external: r.ExternalPort, lifetime: r.Lifetime}
+	return owned{instance: instance, key: r.Key, inner: r.InnerPort, external: r.ExternalPort, lifetime: r.Lifetime, by: r.By, remote: r.Remote}
 }
 
 // check reports why the rule could not be read back from its comment.
@@ -61,15 +63,30 @@ func (o owned) check() error {
 		return fmt.Errorf("rule for %s with a port 0 (inner %d, external %d)", o.key, o.inner, o.external)
 	case seconds < 1 || seconds > 1<<32-1 || o.lifetime%time.Second != 0:
 		return fmt.Errorf("rule for %s with lifetime %s", o.key, o.lifetime)
+	case o.by != 0 && o.by != nat.IGD:
+		return fmt.Errorf("rule for %s asked for by %s", o.key, o.by)
+	}
+	if again, err := nat.ParseRemote(o.remote.String()); o.remote != (nat.Remote{}) && (err != nil || again != o.remote) {
+		return fmt.Errorf("rule for %s from %+v", o.key, o.remote)
 	}
 	return nil
 }
+
+// fromRemote begins the word for who may send, of a mapping that is not open to everybody. By
+// it a rule whose src-address somebody took away, or put there, is known as altered, also by
+// the next start: else a mapping could open, or close, unnoticed. To editions before the one
+// that knew it such a rule is somebody else's, which they leave alone.
+const fromRemote = "from="
+
+// heldByIGD ends the comment of a mapping that is held for a client of UPnP. Others have no
+// such word: editions before the one that knew it read theirs.
+const heldByIGD = " by=igd"
 
 // String returns the comment, for example
 //
 //	doublenat:default tcp 192.168.88.10:6881 inner=20001 ext=40123 life=3600
 func (o owned) String() string {
-	b := make([]byte, 0, 112)
+	b := make([]byte, 0, 152)
 	b = append(b, commentPrefix...)
 	b = append(b, o.instance...)
 	b = append(b, ' ')
@@ -80,6 +97,13 @@ func (o owned) String() string {
 	b = strconv.AppendUint(b, uint64(o.external), 10)
 	b = append(b, " life="...)
 	b = strconv.AppendInt(b, int64(o.lifetime/time.Second), 10)
+	if o.remote != (nat.Remote{}) {
+		b = append(b, " "+fromRemote...)
+		b = append(b, o.remote.String()...)
+	}
+	if o.by == nat.IGD {
+		b = append(b, heldByIGD...)
+	}
 	return string(b)
 }
 
@@ -90,11 +114,22 @@ func parseComment(comment string) (owned, bool) {
 	if !ok {
 		return owned{}, false
 	}
-	words := strings.SplitN(rest, " ", 7)
-	if len(words) != 6 {
+	rest, held := strings.CutSuffix(rest, heldByIGD)
+	words := strings.SplitN(rest, " ", 8)
+	if len(words) != 6 && len(words) != 7 {
 		return owned{}, false
 	}
 	o := owned{instance: words[0]}
+	if len(words) == 7 {
+		remote, err := nat.ParseRemote(strings.TrimPrefix(words[6], fromRemote))
+		if err != nil {
+			return owned{}, false
+		}
+		o.remote = remote
+	}
+	if held {
+		o.by = nat.IGD
+	}
 	switch words[1] {
 	case "tcp":
 		o.key.Protocol = nat.TCP
@@ -128,5 +163,5 @@ func parseUint16(word, name string) uint16 {
 // rule returns the rule that the comment describes, without what only the rest
 // of the row can say.
 func (o owned) rule() nat.Rule {
-	return nat.Rule{Key: o.key, InnerPort: o.inner, ExternalPort: o.external, Lifetime: o.lifetime}
+	return nat.Rule{Key: o.key, InnerPort: o.inner, ExternalPort: o.external, Lifetime: o.lifetime, By: o.by, Remote: o.remote}
 }

@@ -9,6 +9,9 @@ import (
 	"doublenat/internal/nat"
 )
 
+// maxComment is how long a comment is at most, as the constant maxInstance says.
+const maxComment = 143
+
 func TestComment(t *testing.T) {
 	t.Parallel()
 	tests := map[string]owned{
@@ -22,6 +25,22 @@ func TestComment(t *testing.T) {
 			key:      nat.Key{Client: netip.MustParseAddr("192.168.88.10"), Protocol: nat.UDP},
 			inner:    20001, external: 40123, lifetime: time.Minute,
 		},
+		"doublenat:default udp 192.168.88.10:3074 inner=3074 ext=3074 life=604800 by=igd": {
+			instance: "default",
+			key:      nat.Key{Client: netip.MustParseAddr("192.168.88.10"), Protocol: nat.UDP, InternalPort: 3074},
+			inner:    3074, external: 3074, lifetime: nat.MaxHeld, by: nat.IGD,
+		},
+		"doublenat:default tcp 192.168.88.10:6881 inner=20001 ext=40123 life=3600 from=203.0.113.0/24": {
+			instance: "default",
+			key:      nat.Key{Client: netip.MustParseAddr("192.168.88.10"), Protocol: nat.TCP, InternalPort: 6881},
+			inner:    20001, external: 40123, lifetime: time.Hour, remote: nat.Remote{Prefix: netip.MustParsePrefix("203.0.113.0/24")},
+		},
+		"doublenat:" + strings.Repeat("A_-9", 8) + " udp 255.255.255.255:65535 inner=65535 ext=65535 life=604800 from=255.255.255.254/31:65535 by=igd": {
+			instance: strings.Repeat("A_-9", 8),
+			key:      nat.Key{Client: netip.MustParseAddr("255.255.255.255"), Protocol: nat.UDP, InternalPort: 65535},
+			inner:    65535, external: 65535, lifetime: nat.MaxHeld, by: nat.IGD,
+			remote: nat.Remote{Prefix: netip.MustParsePrefix("255.255.255.254/31"), Port: 65535},
+		},
 		"doublenat:" + strings.Repeat("A_-9", 8) + " udp 255.255.255.255:65535 inner=65535 ext=65535 life=4294967295": {
 			instance: strings.Repeat("A_-9", 8),
 			key:      nat.Key{Client: netip.MustParseAddr("255.255.255.255"), Protocol: nat.UDP, InternalPort: 65535},
@@ -31,13 +50,27 @@ func TestComment(t *testing.T) {
 	for text, o := range tests {
 		t.Run(text, func(t *testing.T) {
 			t.Parallel()
-			if got := o.String(); got != text || len(got) > 120 {
+			if got := o.String(); got != text || len(got) > maxComment {
 				t.Errorf("got %q (%d bytes), want %q", got, len(got), text)
 			}
 			if got, ok := parseComment(text); !ok || got != o {
 				t.Errorf("got %+v, %v, want %+v", got, ok, o)
 			}
 		})
+	}
+}
+
+// A remote that could not be read back is none that a comment may have.
+func TestCommentOfNoRemote(t *testing.T) {
+	t.Parallel()
+	for _, prefix := range []string{"2001:db8::/32", "203.0.113.7/24", "0.0.0.0/0"} {
+		o := owned{
+			instance: "default", key: nat.Key{Client: netip.MustParseAddr("192.168.88.10"), Protocol: nat.TCP, InternalPort: 6881},
+			inner: 20001, external: 40123, lifetime: time.Hour, remote: nat.Remote{Prefix: netip.MustParsePrefix(prefix)},
+		}
+		if err := o.check(); err == nil {
+			t.Errorf("%s may stand in %q", prefix, o)
+		}
 	}
 }
 
@@ -51,6 +84,17 @@ func TestForeignComments(t *testing.T) {
 		" doublenat:default tcp 192.168.88.10:6881 inner=20001 ext=40123 life=3600",
 		"doublenat:default tcp 192.168.88.10:6881 inner=20001 ext=40123 life=3600 ",
 		"doublenat:default tcp 192.168.88.10:6881 inner=20001 ext=40123 life=3600 x",
+		"doublenat:default tcp 192.168.88.10:6881 inner=20001 ext=40123 life=3600 by=pcp",
+		"doublenat:default tcp 192.168.88.10:6881 inner=20001 ext=40123 life=3600 by=igd" + heldByIGD,
+		"doublenat:default tcp 192.168.88.10:6881 inner=20001 ext=40123 by=igd",
+		"doublenat:default tcp 192.168.88.10:6881 inner=20001 ext=40123 life=3600 from=",
+		"doublenat:default tcp 192.168.88.10:6881 inner=20001 ext=40123 life=3600 from=0.0.0.0/0",
+		"doublenat:default tcp 192.168.88.10:6881 inner=20001 ext=40123 life=3600 from=203.0.113.7/24",
+		"doublenat:default tcp 192.168.88.10:6881 inner=20001 ext=40123 life=3600 from=203.0.113.7/32",
+		"doublenat:default tcp 192.168.88.10:6881 inner=20001 ext=40123 life=3600 from=203.0.113.7:0",
+		"doublenat:default tcp 192.168.88.10:6881 inner=20001 ext=40123 life=3600 from=2001:db8::1",
+		"doublenat:default tcp 192.168.88.10:6881 inner=20001 ext=40123 life=3600 203.0.113.7",
+		"doublenat:default tcp 192.168.88.10:6881 inner=20001 ext=40123 life=3600 by=igd from=203.0.113.7",
 		"doublenat:default  tcp 192.168.88.10:6881 inner=20001 ext=40123 life=3600",
 		"doublenat:default TCP 192.168.88.10:6881 inner=20001 ext=40123 life=3600",
 		"doublenat:default sctp 192.168.88.10:6881 inner=20001 ext=40123 life=3600",
@@ -87,6 +131,7 @@ func FuzzParseComment(f *testing.F) {
 	f.Add("doublenat:default tcp 192.168.88.10:6881 inner=20001 ext=40123 life=3600")
 	f.Add("doublenat:a udp 1.2.3.4:5 inner=6 ext=7 life=8")
 	f.Add("doublenat:default udp 192.168.88.10:0 inner=20001 ext=40123 life=60")
+	f.Add("doublenat:default tcp 192.168.88.10:6881 inner=20001 ext=40123 life=3600 from=203.0.113.0/24:5000 by=igd")
 	f.Add("doublenat: my own rule, do not touch e=40999")
 	f.Fuzz(func(t *testing.T, text string) {
 		o, ok := parseComment(text)
@@ -96,7 +141,7 @@ func FuzzParseComment(f *testing.F) {
 		if got := o.String(); got != text {
 			t.Errorf("%q was read as %+v, which is written %q", text, o, got)
 		}
-		if len(text) > 120 {
+		if len(text) > maxComment {
 			t.Errorf("a comment of %d bytes was read", len(text))
 		}
 		for i := range len(text) {

@@ -6,6 +6,7 @@ import (
 
 	"doublenat/internal/nat"
 	"doublenat/internal/remedy"
+	"doublenat/routeros"
 )
 
 // PermissionError is a command that the router's user may not do.
@@ -26,6 +27,21 @@ func (e *PermissionError) Unwrap() error { return e.Err }
 
 // Advice says which policy to add.
 func (e *PermissionError) Advice() remedy.Advice { return remedy.Permission("", e.Policy) }
+
+// crowdError is more rows with our comment than there can be of ours.
+type crowdError struct {
+	instance string
+	err      *routeros.LimitError
+}
+
+// Error returns which limit was met.
+func (e *crowdError) Error() string { return e.err.Error() }
+
+// Unwrap returns the cause.
+func (e *crowdError) Unwrap() error { return e.err }
+
+// Advice says how the rows are removed.
+func (e *crowdError) Advice() remedy.Advice { return remedy.Crowd(e.instance) }
 
 // fault turns what went wrong while doing op into the core's error. Ambiguous
 // says that the router may have changed something.

@@ -5,6 +5,8 @@ import (
 	"net"
 	"net/netip"
 	"time"
+
+	"doublenat/internal/realm"
 )
 
 // dialer returns what opens connections for an API without TLS: it looks where
@@ -33,16 +35,9 @@ func (r *Router) noteExposed(ctx context.Context, to net.Addr) {
 		return
 	}
 	host, _, _ := net.SplitHostPort(r.cfg.API.Address) // "" is no address
-	if _, err := netip.ParseAddr(host); err == nil || !public(tcp.AddrPort().Addr()) || !r.exposed.CompareAndSwap(false, true) {
+	if _, err := netip.ParseAddr(host); err == nil || !realm.Public(tcp.AddrPort().Addr()) || !r.exposed.CompareAndSwap(false, true) {
 		return
 	}
 	r.log.WarnContext(ctx, "the router's address is public and its API without TLS: the password can be read on the way",
 		"host", host, "address", tcp.AddrPort().Addr().Unmap(), "remedy", "switch the service api-ssl on and set MIKROTIK_API_TLS=true")
-}
-
-// public reports whether packets to the address may leave the networks of a home
-// and its provider.
-func public(a netip.Addr) bool {
-	a = a.Unmap()
-	return !a.IsPrivate() && !a.IsLoopback() && !a.IsLinkLocalUnicast() && !netip.MustParsePrefix("100.64.0.0/10").Contains(a)
 }

@@ -107,10 +107,10 @@ func TestPlainAPIOverTCP(t *testing.T) {
 	go func() { served <- box.Serve(ctx, ln) }()
 	r := rigOn(t, box, func(cfg *router.Config) { cfg.API.Address, cfg.API.Dial = ln.Addr().String(), nil })
 	r.settled(t)
+	r.stop() // The log is written beside.
 	if got := len(r.log.lines("router connected")); got != 1 || len(r.log.lines(exposed)) != 0 {
 		t.Errorf("connected %d times:\n%s", got, r.log.String())
 	}
-	r.stop()
 	cancel()
 	if err := <-served; err != nil {
 		t.Error(err)

@@ -1,6 +1,7 @@
 package router
 
 import (
+	"cmp"
 	"slices"
 	"strconv"
 	"strings"
@@ -18,10 +19,16 @@ type portList struct {
 	negated bool
 }
 
+// maxItems is how many ports and ranges a matcher may have. RouterOS takes fewer.
+const maxItems = 64
+
 // parsePorts reads a port matcher. It fails for text that it does not
-// understand, also for a range that goes backwards.
+// understand, also for a range that goes backwards, and for more than maxItems.
 func parsePorts(text string) (portList, bool) {
 	list, negated := strings.CutPrefix(text, "!")
+	if strings.Count(list, ",") >= maxItems {
+		return portList{}, false
+	}
 	p := portList{negated: negated}
 	for item := range strings.SplitSeq(list, ",") {
 		from, to, isRange := strings.Cut(item, "-")
@@ -42,21 +49,69 @@ func parsePorts(text string) (portList, bool) {
 
 // addTo puts the ports that the matcher takes into the set.
 func (p portList) addTo(set *nat.PortSet) {
+	for _, r := range p.plain().ranges {
+		set.AddRange(r.low, r.high)
+	}
+}
+
+// has reports whether the matcher takes the port.
+func (p portList) has(port uint16) bool {
+	in := slices.ContainsFunc(p.ranges, func(r portRange) bool { return r.low <= port && port <= r.high })
+	return in != p.negated
+}
+
+// count returns how many ports the matcher takes.
+func (p portList) count() int {
+	n := 0
+	for _, r := range p.plain().ranges {
+		n += int(r.high-r.low) + 1
+	}
+	return n
+}
+
+// plain returns the matcher without a negation: its ranges in ascending order, none
+// of which overlap.
+func (p portList) plain() portList {
+	ranges := slices.SortedFunc(slices.Values(p.ranges), func(a, b portRange) int { return cmp.Compare(a.low, b.low) })
+	var merged []portRange
+	for _, r := range ranges {
+		if n := len(merged); n > 0 && int(r.low) <= int(merged[n-1].high)+1 {
+			merged[n-1].high = max(merged[n-1].high, r.high)
+			continue
+		}
+		merged = append(merged, r)
+	}
 	if !p.negated {
-		for _, r := range p.ranges {
-			set.AddRange(r.low, r.high)
+		return portList{ranges: merged}
+	}
+	var rest []portRange
+	next := 0
+	for _, r := range merged {
+		if int(r.low) > next {
+			rest = append(rest, portRange{uint16(next), r.low - 1})
 		}
-		return
+		next = int(r.high) + 1
 	}
-	var excepted nat.PortSet
-	for _, r := range p.ranges {
-		excepted.AddRange(r.low, r.high)
+	if next < 1<<16 {
+		rest = append(rest, portRange{uint16(next), 1<<16 - 1})
 	}
-	for port := range 1 << 16 {
-		if p := uint16(port); !excepted.Has(p) {
-			set.Add(p)
+	return portList{ranges: rest}
+}
+
+// intersect returns the ports that both matchers take.
+func (p portList) intersect(other portList) portList {
+	var both []portRange
+	for a, b := p.plain().ranges, other.plain().ranges; len(a) > 0 && len(b) > 0; {
+		if low, high := max(a[0].low, b[0].low), min(a[0].high, b[0].high); low <= high {
+			both = append(both, portRange{low, high})
+		}
+		if a[0].high < b[0].high {
+			a = a[1:]
+		} else {
+			b = b[1:]
 		}
 	}
+	return portList{ranges: both}
 }
 
 // each calls f for each port of the list, at most limit times. It reports

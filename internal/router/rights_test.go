@@ -41,7 +41,7 @@ func (r *rig) reboot(t *testing.T) {
 // client meets them; and once, however often the connection is made anew.
 func TestRightsAtStart(t *testing.T) {
 	t.Parallel()
-	const mend = "/user/group/set someone policy=read,write,api,test"
+	const mend = "/user group set someone policy=read,write,api,test"
 	for _, tt := range []struct {
 		name, policy string
 		want         []string // what the one line has in it; nil for no line
@@ -50,7 +50,7 @@ func TestRightsAtStart(t *testing.T) {
 		{"least as RouterOS prints it", "read,write,api,test,!local,!ftp,!policy", nil},
 		{"no write", "read,api,test", []string{"level=ERROR", "router denies permission", "policy=write", mend}},
 		{"no test", "read,write,api", []string{"level=ERROR", "policy=test", mend}},
-		{"too much", "read,write,api,test,policy,sniff", []string{"level=WARN", "may do more", "excess=policy,sniff", "/user/group/add name=doublenat"}},
+		{"too much", "read,write,api,test,policy,sniff", []string{"level=WARN", "more rights", "excess=policy,sniff", "/user group add name=doublenat"}},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			t.Parallel()
@@ -59,7 +59,7 @@ func TestRightsAtStart(t *testing.T) {
 				for range 3 {
 					r.reboot(t)
 				}
-				lines := append(r.log.lines("router denies permission"), r.log.lines("may do more")...)
+				lines := append(r.log.lines("router denies permission"), r.log.lines("more rights")...)
 				if tt.want == nil && len(lines) == 0 {
 					return
 				}

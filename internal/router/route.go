@@ -20,8 +20,46 @@ func routeProperties() []string {
 type way struct {
 	// interfaces are where packets leave; several for equal routes, none without a route.
 	interfaces []string
-	// bits is the length of the prefix that matched: 0 for the default route.
+	// bits is the length of the prefix that matched: [wholeInternet] for the default
+	// route, less if it is not known.
 	bits int
+}
+
+// wholeInternet is the length of the default route's prefix.
+const wholeInternet = 0
+
+// lines are the interfaces that have a default route, whether it is in use now or not:
+// a second provider's waits for the first one's to fail.
+type lines struct {
+	main  []string // in the main routing table
+	other []string // in another one
+}
+
+// findLines finds them in the rows of /ip/route, given those of /ip/address.
+func findLines(rows, addresses []routeros.Row) (l lines) {
+	for _, row := range rows {
+		prefix, err := netip.ParsePrefix(row.Value("dst-address"))
+		if err != nil || prefix.Bits() != wholeInternet || row.Bool("disabled") {
+			continue
+		}
+		list := &l.main
+		if !inMain(row) {
+			list = &l.other
+		}
+		*list = append(*list, Exits(row)...)
+		for gateway := range strings.SplitSeq(row.Value("gateway"), ",") {
+			if hop, err := netip.ParseAddr(strings.TrimSpace(gateway)); err == nil {
+				*list = append(*list, findNetwork(addresses, hop)...)
+			}
+		}
+	}
+	return l
+}
+
+// inMain reports whether a row of /ip/route is of the table that all packets use.
+func inMain(row routeros.Row) bool {
+	table := row.Value("routing-table")
+	return row.Value("routing-mark") == "" && (table == "" || table == "main")
 }
 
 // findWay finds the way to the address in the rows of /ip/route: the longest
@@ -31,10 +69,10 @@ func findWay(rows []routeros.Row, to netip.Addr) way {
 	bestDistance := uint64(0)
 	for _, row := range rows {
 		prefix, err := netip.ParsePrefix(row.Value("dst-address"))
-		if err != nil || !prefix.Contains(to) || !row.Bool("active") || row.Bool("disabled") || row.Bool("inactive") {
+		if err != nil || !prefix.Contains(to) || !inUse(row) {
 			continue
 		}
-		if table := row.Value("routing-table"); row.Value("routing-mark") != "" || table != "" && table != "main" {
+		if !inMain(row) {
 			continue // chosen by policy, of which only the router knows
 		}
 		interfaces := Exits(row)

@@ -27,6 +27,21 @@ const maxFormer = 8
 
 var _ nat.Router = (*Router)(nil)
 
+// Place says where a gateway may be.
+type Place uint8
+
+const (
+	// PlaceTunnel is the far end of a tunnel: a line to the Internet is refused, because
+	// ports that open there are open to everybody, unless it is named and nothing else
+	// leads to the gateway.
+	PlaceTunnel Place = iota
+	// PlaceAnywhere is also the box of an Internet provider.
+	PlaceAnywhere
+	// PlaceDefaultRoute is wherever the router's default route leads: its gateway is the
+	// one, whichever that is, and no address is configured.
+	PlaceDefaultRoute
+)
+
 // Config is what a [Router] needs to know.
 type Config struct {
 	// API says how to reach the router. OnState and Logger are set by New.
@@ -37,11 +52,33 @@ type Config struct {
 	// InInterface is the tunnel interface. Empty means that it is found from the
 	// router's route to Gateway.
 	InInterface string
-	// Gateway is the VPN gateway's address, IPv4.
+	// Gateway is the gateway's IPv4 address. The zero value is none: packets arrive at
+	// InInterface by themselves, which then has to be named. With PlaceDefaultRoute it is
+	// found, see [Router.Gateway].
 	Gateway netip.Addr
+	// Place says where Gateway may be.
+	Place Place
+	// ReadOnly keeps the router from removing rules that have no place any more, which it
+	// does of its own accord otherwise.
+	ReadOnly bool
 	// OnReady is called each time when rules can be made: after the start, and after
 	// a connection that was lost. It must not block. Nil is nobody.
 	OnReady func()
+	// OnLost is called each time when the connection was lost. It must not block. Nil is nobody.
+	OnLost func()
+	// OnDoubt is called when the rules should be read again: something that does not last,
+	// mostly, was not as it should be, or what is around them changed. It must not block.
+	// Nil is nobody.
+	OnDoubt func()
+	// OnMove is called when the tunnel interface is another one than before, while rules
+	// stand. It must not block. Nil is nobody.
+	OnMove func(from, to string)
+	// OnGateway is called when [Router.Gateway] returns another address than before. It must
+	// not block. Nil is nobody.
+	OnGateway func()
+	// OnRemoved is called when it is certain that there is no place for rules any more, and
+	// those that stood were removed. It must not block. Nil is nobody.
+	OnRemoved func()
 	// Observe is told how long each command took that the router answered, with a
 	// refusal or without. It must not block. Nil is nobody.
 	Observe func(time.Duration)
@@ -58,11 +95,16 @@ type Router struct {
 	api    *routeros.Client
 	client Commander     // api, behind what the methods use of it
 	lost   chan struct{} // tells settle that what it knew does not hold any more
+	doubt  chan struct{} // asks for another look in a while
+	// looking is full while somebody reads the surroundings.
+	looking chan struct{}
+	deeds   *deeds
 
 	reads, writes, errs atomic.Uint64
-	addresses           atomic.Pointer[addresses] // the router's own; nil before they were read
-	local               bool                      // the API is on loopback, and so may clients be
-	exposed             atomic.Bool               // it was warned that the password can be read on its way
+	addresses           atomic.Pointer[addresses]  // the router's own; nil before they were read
+	gateway             atomic.Pointer[netip.Addr] // the default route's; nil before a look
+	local               bool                       // the API is on loopback, and so may clients be
+	exposed             atomic.Bool                // it was warned that the password can be read on its way
 
 	mu         sync.Mutex
 	changed    chan struct{}       // closed and replaced when site, problem or closed changes
@@ -83,6 +125,11 @@ type Router struct {
 	lastErr    error               // the last failure
 	changeErr  error               // why the last change failed; nil if it did not
 	changeAt   time.Time           // when it failed
+	ailing     map[string]ailment  // rows of ours that the router calls invalid, by id
+	strayed    time.Time           // since when the gateway is not reached through the tunnel interface; zero if it is
+	login      login               // what is known of the rights of the present login
+	told       string              // the mismatch of setting and route that was logged last
+	hop        hop                 // what the default route has besides gateway
 }
 
 // layout is what has to be remembered of the NAT table.
@@ -90,6 +137,8 @@ type layout struct {
 	known    bool   // the table was read on this connection
 	catchAll string // the row before which a new rule has to stand, "" for none
 	strays   int    // rows with a comment of ours on some other interface
+	orphans  int    // rows of others that name a deleted interface list
+	skipped  int    // rows that were not looked into
 }
 
 // New checks the configuration. It starts nothing.
@@ -97,8 +146,12 @@ func New(cfg Config) (*Router, error) {
 	if !validInstance(cfg.Instance) {
 		return nil, fmt.Errorf("router: instance name %q: want 1 to %d letters, digits, - or _", cfg.Instance, maxInstance)
 	}
-	if !cfg.Gateway.Is4() {
-		return nil, fmt.Errorf("router: gateway %v is not an IPv4 address", cfg.Gateway)
+	if cfg.Place == PlaceDefaultRoute {
+		if cfg.Gateway.IsValid() {
+			return nil, fmt.Errorf("router: gateway %v is configured, and that of the default route is to be found", cfg.Gateway)
+		}
+	} else if !cfg.Gateway.Is4() && (cfg.Gateway.IsValid() || cfg.InInterface == "") {
+		return nil, fmt.Errorf("router: gateway %v is not an IPv4 address, and no interface is named", cfg.Gateway)
 	}
 	if cfg.Logger == nil {
 		cfg.Logger = slog.New(slog.DiscardHandler)
@@ -107,6 +160,10 @@ func New(cfg Config) (*Router, error) {
 		cfg:     cfg,
 		log:     cfg.Logger.With("component", "router"),
 		lost:    make(chan struct{}, 1),
+		doubt:   make(chan struct{}, 1),
+		looking: make(chan struct{}, 1),
+		deeds:   newDeeds(),
+		ailing:  make(map[string]ailment),
 		changed: make(chan struct{}),
 		denied:  make(map[string]struct{}),
 		local:   onLoopback(cfg.API.Address),
@@ -130,10 +187,13 @@ func New(cfg Config) (*Router, error) {
 func (r *Router) Run(ctx context.Context) error {
 	var settling sync.WaitGroup
 	settling.Go(func() { r.settle(ctx) })
+	settling.Go(func() { r.lookAgain(ctx) })
+	settling.Go(func() { r.watch(ctx) })
 	err := r.api.Run(ctx)
 	settling.Wait()
 	r.mu.Lock()
 	defer r.mu.Unlock()
+	r.login.end(false)
 	r.closed = true
 	r.changedLocked()
 	return err
@@ -160,8 +220,11 @@ func (r *Router) settle(ctx context.Context) {
 		switch {
 		case err != nil:
 			r.fail(err, generation)
+			if missing, ok := errors.AsType[*InterfaceError](err); ok {
+				r.vacate(ctx, s, missing)
+			}
 			pause = min(2*pause, surveyPauseMax)
-		case r.publish(s, generation):
+		case r.publish(ctx, s, generation):
 			select {
 			case <-r.lost:
 			case <-ctx.Done():
@@ -180,26 +243,27 @@ func (r *Router) settle(ctx context.Context) {
 
 // publish makes s what the methods work with. It returns false if the connection
 // that s was read from is gone.
-func (r *Router) publish(s *site, generation uint64) bool {
+func (r *Router) publish(ctx context.Context, s *site, generation uint64) bool {
 	r.mu.Lock()
 	if r.generation != generation {
 		r.mu.Unlock()
 		return false
 	}
-	previous := r.lastIface
-	if previous != "" && previous != s.iface {
-		r.rememberLocked(previous)
+	moved := r.settleOnLocked(s)
+	r.layout, r.strayed = layout{}, time.Time{}
+	r.problem, r.trouble = nil, ""
+	say := r.log.Info
+	if r.login.renewed {
+		say, r.login.renewed = r.log.Debug, false // whoever reads the log saw no loss
 	}
-	s.former = r.former
-	r.lastIface = s.iface
-	r.site, r.problem, r.layout = s, nil, layout{}
-	r.trouble = ""
 	r.changedLocked()
 	r.mu.Unlock()
-	if previous != "" && previous != s.iface {
-		r.log.Warn("tunnel interface changed", "from", previous, "to", s.iface)
+	r.takeGateway(s)
+	r.tellMove(moved, s)
+	if moved != "" {
+		r.carry(ctx, s)
 	}
-	r.log.Info("router connected", "identity", s.identity, "version", s.version, "board", s.board, "in_interface", s.iface)
+	say("router connected", "identity", s.identity, "version", s.version, "board", s.board, "in_interface", s.iface)
 	if r.cfg.OnReady != nil {
 		r.cfg.OnReady()
 	}
@@ -239,17 +303,22 @@ func (r *Router) onState(s routeros.State) {
 	r.mu.Lock()
 	stood := r.connected
 	r.connected, r.down = s.Connected, s.Err
-	if s.Err != nil {
+	if s.Err != nil && !errors.Is(s.Err, routeros.ErrRenewed) {
 		r.lastErr = s.Err
 	}
 	if stood != s.Connected || r.since.IsZero() {
 		r.since = time.Now()
 	}
-	if stood && !s.Connected {
+	lost := stood && !s.Connected
+	if lost {
 		r.forgetLocked()
+		r.login.end(errors.Is(s.Err, routeros.ErrRenewed))
 	}
 	r.mu.Unlock()
-	if s.Err != nil && !errors.Is(s.Err, routeros.ErrClosed) {
+	if lost && r.cfg.OnLost != nil {
+		r.cfg.OnLost()
+	}
+	if s.Err != nil && !errors.Is(s.Err, routeros.ErrClosed) && !errors.Is(s.Err, routeros.ErrRenewed) {
 		r.complain(s.Err)
 	}
 }

@@ -25,6 +25,22 @@ func (f fakeClient) Do(_ context.Context, cmd routeros.Command) (*routeros.Reply
 	return &routeros.Reply{Rows: rows}, nil
 }
 
+// Each implements client. It lends rows out as the real one does.
+func (f fakeClient) Each(ctx context.Context, cmd routeros.Command, each func(routeros.Row) error) (*routeros.Reply, error) {
+	reply, err := f.Do(ctx, cmd)
+	if err != nil {
+		return nil, err
+	}
+	for _, row := range reply.Rows {
+		lent := row.Clone()
+		if err := each(lent); err != nil {
+			return nil, err
+		}
+		clear(lent)
+	}
+	return &routeros.Reply{}, nil
+}
+
 // routerWith returns a Router whose commands f answers.
 func routerWith(t *testing.T, f fakeClient) *Router {
 	t.Helper()
@@ -54,7 +70,7 @@ func TestFindTrustsNobody(t *testing.T) {
 	other := o
 	other.external = 4
 	r := routerWith(t, fakeClient{natPath + "/print": {row("*1", "web"), row("*2", other.String()), row("*3", o.String()), row("*4", "")}})
-	found, err := r.find(t.Context(), testSite(), o)
+	found, err := r.find(t.Context(), testSite(), "", o)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -67,13 +83,11 @@ func TestFindTrustsNobody(t *testing.T) {
 // /ip/route/check names an interface to which no route of that table leads.
 func TestCheckDisagrees(t *testing.T) {
 	t.Parallel()
-	r := routerWith(t, fakeClient{
-		"/ip/route/check": {attrs("status=ok interface=ether2")},
-		"/ip/route/print": {attrs("dst-address=10.2.0.0/24 immediate-gw=bridge active=true")},
-	})
+	r := routerWith(t, nil)
 	all := interfaces{names: []string{"ether2", "bridge", "wg1"}, tunnels: []string{"wg1"}}
-	if name, _, err := r.findTunnel(t.Context(), all); err == nil {
-		t.Errorf("got interface %q, want a refusal", name)
+	read := &tables{routes: []routeros.Row{attrs("dst-address=10.2.0.0/24 immediate-gw=bridge active=true")}, exit: "ether2"}
+	if d, err := r.findTunnel(all, read, r.cfg.Gateway); err == nil {
+		t.Errorf("got %+v, want a refusal", d)
 	}
 }
 
@@ -83,14 +97,14 @@ func TestPublishStale(t *testing.T) {
 	r := routerWith(t, nil)
 	r.onState(routeros.State{Connected: true})
 	r.onState(routeros.State{Err: routeros.ErrTimeout})
-	if r.publish(testSite(), 0) || r.site != nil {
+	if r.publish(t.Context(), testSite(), 0) || r.site != nil {
 		t.Error("it was published")
 	}
 	r.fail(&InterfaceError{Reason: "none"}, 0)
 	if r.problem != nil {
 		t.Error("a finding about the former connection is held against the next one")
 	}
-	if !r.publish(testSite(), 1) {
+	if !r.publish(t.Context(), testSite(), 1) {
 		t.Error("what was read from the present connection was not published")
 	}
 }
@@ -103,7 +117,7 @@ func TestFormerIsBounded(t *testing.T) {
 	for _, name := range names {
 		s := testSite()
 		s.iface = name
-		if !r.publish(s, 0) {
+		if !r.publish(t.Context(), s, 0) {
 			t.Fatal("not published")
 		}
 	}

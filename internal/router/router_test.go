@@ -3,6 +3,7 @@ package router_test
 import (
 	"context"
 	"errors"
+	"fmt"
 	"net"
 	"net/netip"
 	"strings"
@@ -16,6 +17,7 @@ import (
 	"github.com/google/go-cmp/cmp/cmpopts"
 
 	"doublenat/internal/nat"
+	"doublenat/internal/remedy"
 	"doublenat/internal/router"
 	"doublenat/routeros"
 	"doublenat/routeros/routerostest"
@@ -55,7 +57,7 @@ func TestStatus(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		r := newRig(t, routerostest.Config{Version: "7.18", Latency: 10 * time.Millisecond})
-		if diff := cmp.Diff(router.Status{}, r.Status(), cmpopts.IgnoreFields(router.Status{}, "Reads", "API")); diff != "" {
+		if diff := cmp.Diff(router.Status{LinkKind: remedy.LinkTunnel}, r.Status(), cmpopts.IgnoreFields(router.Status{}, "Reads", "API")); diff != "" {
 			t.Errorf("before the connection (-want +got):\n%s", diff)
 		}
 		connected := time.Now().Add(10 * time.Millisecond)
@@ -74,9 +76,9 @@ func TestStatus(t *testing.T) {
 		}
 		want := router.Status{
 			Connected: true, Ready: true, Since: connected,
-			Identity: "MikroTik", Version: "7.18 (stable)", Board: "hAP ax^3", InInterface: "wg1",
-			Reads: 13, Writes: 2, Errors: 1,
-			API: routeros.Stats{Connected: true, Connects: 1, Commands: 15, Traps: 1},
+			Identity: "MikroTik", Version: "7.18 (stable)", Board: "hAP ax^3", InInterface: "wg1", LinkKind: remedy.LinkTunnel,
+			Reads: 14, Writes: 2, Errors: 1,
+			API: routeros.Stats{Connected: true, Connects: 1, Commands: 16, Traps: 1},
 		}
 		if diff := cmp.Diff(want, got, cmpopts.IgnoreFields(router.Status{}, "LastSuccess", "ChangeError", "ChangeErrorAt")); diff != "" {
 			t.Errorf("(-want +got):\n%s", diff)
@@ -184,7 +186,15 @@ func TestComplaints(t *testing.T) {
 			config: func(cfg *router.Config) {
 				cfg.API.Dial = func(context.Context) (net.Conn, error) { return nil, errors.New("connection refused") }
 			},
-			level: "WARN", want: []string{"connection refused", "is the api service enabled"},
+			level: "WARN", want: []string{"connection refused", "is its api service enabled"},
+		},
+		"a certificate of the future": {
+			config: func(cfg *router.Config) {
+				cfg.API.Dial = func(context.Context) (net.Conn, error) { // the cause has the time of day in it
+					return nil, &routeros.TLSError{Reason: routeros.TLSNotYetValid, NotBefore: time.Date(2001, 1, 1, 0, 0, 0, 0, time.UTC), Err: fmt.Errorf("it is %v", time.Now())}
+				}
+			},
+			level: "ERROR", want: []string{"not valid before 2001-01-01", "/system ntp client set enabled=yes"},
 		},
 		"silent": {
 			fault: routerostest.Fault{Kind: routerostest.FaultVanish, Command: "/login", Times: -1},

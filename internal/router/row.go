@@ -1,6 +1,7 @@
 package router
 
 import (
+	"cmp"
 	"slices"
 	"strconv"
 	"strings"
@@ -32,7 +33,13 @@ type natRow struct {
 	toPorts     string
 	iface       string
 	ifaceList   string
+	dstAddress  string
+	dstType     string
+	srcAddress  string
+	srcPort     string
+	jumpTarget  string
 	comment     string
+	about       string // why RouterOS does not like the row
 	packets     uint64
 	disabled    bool
 	invalid     bool
@@ -44,7 +51,7 @@ type natRow struct {
 // never has. One that is set makes the rule take fewer packets than its comment says.
 func otherMatchers() []string {
 	return []string{
-		"src-address", "src-address-list", "src-address-type", "src-port", "src-mac-address",
+		"src-address-list", "src-address-type", "src-mac-address",
 		"dst-address", "dst-address-list", "dst-address-type", "dst-limit",
 		"out-interface", "out-interface-list", "in-bridge-port", "in-bridge-port-list", "out-bridge-port", "out-bridge-port-list",
 		"connection-mark", "packet-mark", "routing-mark", "connection-bytes", "connection-limit", "connection-rate", "connection-type",
@@ -59,21 +66,12 @@ func otherMatchers() []string {
 func rowProperties() []string {
 	return append([]string{
 		".id", "chain", "action", "protocol", "dst-port", "port", "to-addresses", "to-ports", "in-interface", "in-interface-list",
-		"comment", "packets", "disabled", "invalid", "dynamic",
+		"src-address", "src-port", "jump-target", "comment", "packets", "disabled", "invalid", "dynamic", ".about", "about",
 	}, otherMatchers()...)
 }
 
-// parseRows reads the rows of a print.
-func parseRows(rows []routeros.Row) []natRow {
-	narrowing := otherMatchers()
-	parsed := make([]natRow, len(rows))
-	for i, row := range rows {
-		parsed[i] = parseRow(row, narrowing)
-	}
-	return parsed
-}
-
-// parseRow reads a row. Narrowing is what otherMatchers returns.
+// parseRow reads a row. Narrowing is what otherMatchers returns. The strings are parts of
+// the sentence in which the row came: what is kept of them has to be cloned.
 func parseRow(row routeros.Row, narrowing []string) natRow {
 	packets, _ := strconv.ParseUint(row.Value("packets"), 10, 64) // 0 for what is no number
 	return natRow{
@@ -87,7 +85,13 @@ func parseRow(row routeros.Row, narrowing []string) natRow {
 		toPorts:     row.Value("to-ports"),
 		iface:       row.Value("in-interface"),
 		ifaceList:   row.Value("in-interface-list"),
+		dstAddress:  row.Value("dst-address"),
+		dstType:     row.Value("dst-address-type"),
+		srcAddress:  row.Value("src-address"),
+		srcPort:     row.Value("src-port"),
+		jumpTarget:  row.Value("jump-target"),
 		comment:     row.Value("comment"),
+		about:       cmp.Or(row.Value(".about"), row.Value("about")),
 		packets:     packets,
 		disabled:    row.Bool("disabled"),
 		invalid:     row.Bool("invalid"),
@@ -137,10 +141,10 @@ func (r natRow) ports() (list portList, known bool) {
 
 // takes reports whether a packet that the row matches goes no further. Rows that
 // only look (log, add to a list) let it pass; so does a return, except at the
-// end of the built-in chain itself.
+// end of the built-in chain itself. What a jump does is for the other chain to say.
 func (r natRow) takes() bool {
 	switch r.action {
-	case "log", "passthrough", "add-src-to-address-list", "add-dst-to-address-list":
+	case "log", "passthrough", "add-src-to-address-list", "add-dst-to-address-list", "jump":
 		return false
 	case "return":
 		return r.chain == chainDstNAT
@@ -149,19 +153,55 @@ func (r natRow) takes() bool {
 	}
 }
 
-// rule returns the row as a rule of ours, whose comment says o. It is altered
-// when the row and its comment do not say the same.
+// rule returns the row as a rule of ours, for which o is what its comment says or, if
+// somebody wrote another one, should say. It is altered when the row does not do what
+// the comment says, and displaced or edited when all that is wrong is the interface or the comment.
 func (r natRow) rule(o owned, iface string) nat.Rule {
 	rule := o.rule()
 	rule.ID, rule.Packets = r.id, r.packets
 	match, ok := r.match(o)
 	rule.Match = match
 	rule.Altered = !ok || r.chain != chainDstNAT || r.action != actionDstNAT || r.disabled || r.narrowed ||
-		r.iface != iface || r.ifaceList != "" || r.port != "" ||
+		r.ifaceList != "" || r.port != "" ||
 		r.protocol != o.key.Protocol.String() ||
 		r.toAddresses != o.key.Client.String() ||
-		r.toPorts != strconv.Itoa(int(rule.Target()))
+		r.toPorts != strconv.Itoa(int(rule.Target())) ||
+		!r.hearsOnly(o.remote)
+	rule.Displaced = r.iface != iface
+	rule.Edited = r.comment != o.String()
 	return rule
+}
+
+// The values of matchers that match everything: a set command has no other way to take one
+// away, for RouterOS may refuse an empty value.
+const (
+	anyAddress = "0.0.0.0/0"
+	anyPort    = "0-65535"
+)
+
+// hearsOnly reports whether the row matches the packets of the remote and no others, as far
+// as its source address and port say.
+func (r natRow) hearsOnly(remote nat.Remote) bool {
+	first, last, ok := parseAddresses(cmp.Or(r.srcAddress, anyAddress))
+	wantFirst, wantLast, _ := parseAddresses(remote.Hosts().String())
+	ports, known := parsePorts(cmp.Or(r.srcPort, anyPort))
+	want, _ := parsePorts(sourcePort(remote))
+	return ok && first == wantFirst && last == wantLast && known && slices.Equal(ports.plain().ranges, want.ranges)
+}
+
+// sourceAddress and sourcePort return a remote as the values of matchers.
+func sourceAddress(remote nat.Remote) string {
+	if hosts := remote.Hosts(); !hosts.IsSingleIP() {
+		return hosts.String()
+	}
+	return remote.Prefix.Addr().String()
+}
+
+func sourcePort(remote nat.Remote) string {
+	if remote.Port == 0 {
+		return anyPort
+	}
+	return strconv.Itoa(int(remote.Port))
 }
 
 // match returns the ports that the row matches: the inner port, the external port,

@@ -1,6 +1,7 @@
 package router
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -24,14 +25,17 @@ var errStoredOtherwise = errors.New("the router stored the rule otherwise than a
 // errGone is a rule that is to be changed and is not there.
 var errGone = errors.New("the rule is not on the router")
 
-// Rules reads the NAT table in one command, and at times the router's own addresses
+// Rules reads the NAT table in one command, and at times the router's surroundings
 // before it. A rule that forwards to what it must not counts as altered.
 func (r *Router) Rules(ctx context.Context) (nat.Snapshot, error) {
 	s, err := r.ready(ctx)
+	if err == nil {
+		s, err = r.renew(ctx, s)
+	}
 	if err != nil {
 		return nat.Snapshot{}, fault("listing nat rules", err, false)
 	}
-	r.renewAddresses(ctx)
+	r.watchRights(ctx)
 	v, err := r.look(ctx, s)
 	if err != nil {
 		return nat.Snapshot{}, fault("listing nat rules", err, false)
@@ -46,22 +50,41 @@ func (r *Router) Rules(ctx context.Context) (nat.Snapshot, error) {
 
 // look reads the NAT table and remembers its layout.
 func (r *Router) look(ctx context.Context, s *site) (view, error) {
-	rows, err := r.print(ctx, natPath, rowProperties()...)
+	number, first := r.deeds.look()
+	b, narrowing := s.newView(r.cfg.Instance, r.deeds, first), otherMatchers()
+	cmd := routeros.Command{Path: natPath + "/print", Properties: rowProperties(), Proves: true}
+	skipped, err := r.each(ctx, cmd, func(row routeros.Row) error {
+		b.add(parseRow(row, narrowing))
+		if len(b.snapshot.Rules) > maxOwn {
+			return &crowdError{instance: r.cfg.Instance, err: &routeros.LimitError{
+				Path: cmd.Path, Text: fmt.Sprintf("more than %d rows with comments of %s%s", maxOwn, commentPrefix, r.cfg.Instance),
+			}}
+		}
+		return nil
+	})
 	if err != nil {
 		return view{}, err
 	}
-	v := s.view(r.cfg.Instance, parseRows(rows))
+	v := b.finish()
+	r.deeds.seen(number, v.seen)
+	r.examine(ctx, &v)
+	skipped += v.unknown
 	r.mu.Lock()
-	before := r.layout.strays
+	before := r.layout
 	if r.site == s { // else the connection is another by now, on which ids may be too
-		r.layout = layout{known: true, catchAll: v.catchAll, strays: v.strays}
+		r.layout = layout{known: true, catchAll: v.catchAll, strays: v.strays.count, orphans: v.orphans.count, skipped: skipped}
 	}
 	r.mu.Unlock()
-	if v.strays > 0 && v.strays != before {
-		r.log.WarnContext(ctx, "rules of ours on other interfaces are left alone", "rules", v.strays, "in_interface", s.iface)
+	if skipped > 0 && skipped != before.skipped {
+		r.log.WarnContext(ctx, "NAT rows are too long or too many to read: the ports that they use are not known", "rows", skipped)
 	}
+	r.tellStrays(ctx, s, v, before)
 	return v, nil
 }
+
+// maxOwn is how many rows of ours are taken in: twice what MAX_MAPPINGS can be. More
+// were not made by doublenat.
+const maxOwn = 1 << 15
 
 // place returns the row before which a new rule has to stand, "" for the end. It
 // reads the table only if nobody has on this connection.
@@ -122,9 +145,10 @@ func (r *Router) AddRule(ctx context.Context, want nat.Rule) (nat.Rule, error) {
 		return nat.Rule{}, fault(op, err, false)
 	}
 	var made nat.Rule
+	r.deeds.intend(o)
 	err = r.change(ctx, op, func(again bool) (wrote bool, err error) {
 		if again {
-			found, err := r.find(ctx, s, o)
+			found, err := r.find(ctx, s, "", o)
 			if err != nil {
 				return false, err
 			}
@@ -144,6 +168,10 @@ func (r *Router) AddRule(ctx context.Context, want nat.Rule) (nat.Rule, error) {
 		}
 		return true, err
 	})
+	if err == nil {
+		r.deeds.did(made.ID, o, made.Match)
+		r.moved(s)
+	}
 	return made, err
 }
 
@@ -201,6 +229,7 @@ func addCommand(iface string, o owned, want nat.Rule, before string) routeros.Co
 		{Name: "to-ports", Value: strconv.Itoa(int(want.Target()))},
 		{Name: "comment", Value: o.String()},
 	}
+	args = append(args, natRule{}.sources(want.Remote)...)
 	if before != "" {
 		args = append(args, routeros.Attr{Name: "place-before", Value: before})
 	}
@@ -208,16 +237,32 @@ func addCommand(iface string, o owned, want nat.Rule, before string) routeros.Co
 }
 
 // setCommand returns the command that makes the rule found what is wanted.
-func setCommand(found nat.Rule, o owned, want nat.Rule) routeros.Command {
+func setCommand(found natRule, o owned, want nat.Rule, iface string) routeros.Command {
 	args := []routeros.Attr{
-		{Name: ".id", Value: found.ID},
+		{Name: ".id", Value: found.rule.ID},
 		{Name: "dst-port", Value: matcher(want.Match)},
 		{Name: "comment", Value: o.String()},
 	}
-	if found.Target() != want.Target() {
+	if found.rule.Target() != want.Target() {
 		args = append(args, routeros.Attr{Name: "to-ports", Value: strconv.Itoa(int(want.Target()))})
 	}
+	if found.iface != iface {
+		args = append(args, routeros.Attr{Name: "in-interface", Value: iface})
+	}
+	args = append(args, found.sources(want.Remote)...)
 	return routeros.Command{Path: natPath + "/set", Args: args, Timeout: changeTimeout}
+}
+
+// sources returns the arguments that make a row match the packets of the remote alone; none
+// for what it has already.
+func (n natRule) sources(remote nat.Remote) (args []routeros.Attr) {
+	if want := sourceAddress(remote); cmp.Or(n.srcAddress, anyAddress) != want {
+		args = append(args, routeros.Attr{Name: "src-address", Value: want})
+	}
+	if want := sourcePort(remote); cmp.Or(n.srcPort, anyPort) != want {
+		args = append(args, routeros.Attr{Name: "src-port", Value: want})
+	}
+	return args
 }
 
 // suspect makes settle look for the tunnel interface again when the router does
@@ -237,8 +282,8 @@ func (r *Router) suspect(err error) {
 	}
 }
 
-// UpdateRule changes comment and ports of the rule found to those of want, after
-// a look whether the row still is the rule. All is one command, so that comment and
+// UpdateRule changes comment, ports and interface of the rule found to those of want,
+// after a look whether the row still is the rule. All is one command, so that comment and
 // target never contradict each other.
 func (r *Router) UpdateRule(ctx context.Context, found, want nat.Rule) error {
 	op := "updating the rule for " + want.Key.String()
@@ -247,9 +292,11 @@ func (r *Router) UpdateRule(ctx context.Context, found, want nat.Rule) error {
 	if err != nil {
 		return fault(op, err, false)
 	}
-	return r.change(ctx, op, func(bool) (wrote bool, err error) {
+	r.deeds.intend(o)
+	id := found.ID
+	err = r.change(ctx, op, func(bool) (wrote bool, err error) {
 		// The new comment is searched for as well: a former try may have written it.
-		rows, err := r.find(ctx, s, old, o)
+		rows, err := r.find(ctx, s, found.ID, old, o)
 		if err != nil {
 			return false, err
 		}
@@ -257,15 +304,21 @@ func (r *Router) UpdateRule(ctx context.Context, found, want nat.Rule) error {
 		if !ok {
 			return false, errGone
 		}
-		if row.owned == o && row.rule.Match == want.Match {
+		if id = row.rule.ID; row.is(o, want) {
 			return false, nil
 		}
-		_, err = r.do(ctx, setCommand(row.rule, o, want))
+		_, err = r.do(ctx, setCommand(row, o, want, s.iface))
+		r.suspect(err)
 		if routeros.IsNoSuchItem(err) {
 			err = errLookAgain // somebody was faster
 		}
 		return true, err
 	})
+	if err == nil {
+		r.deeds.did(id, o, want.Match)
+		r.moved(s)
+	}
+	return err
 }
 
 // RemoveRule removes the rule, after a look which row it is now.
@@ -276,15 +329,19 @@ func (r *Router) RemoveRule(ctx context.Context, rule nat.Rule) error {
 		return fault(op, err, false)
 	}
 	s, err := r.ready(ctx)
+	if _, ok := errors.AsType[*InterfaceError](err); ok {
+		s, err = new(site), nil // To remove a rule no interface is needed.
+	}
 	if err != nil {
 		return fault(op, err, false)
 	}
-	return r.change(ctx, op, func(bool) (wrote bool, err error) {
-		rows, err := r.find(ctx, s, o)
+	var ids []string
+	err = r.change(ctx, op, func(bool) (wrote bool, err error) {
+		rows, err := r.find(ctx, s, rule.ID, o)
 		if err != nil {
 			return false, err
 		}
-		ids := removable(rows, rule.ID)
+		ids = removable(rows, rule.ID)
 		if len(ids) == 0 {
 			return false, nil
 		}
@@ -302,4 +359,8 @@ func (r *Router) RemoveRule(ctx context.Context, rule nat.Rule) error {
 			return true, errLookAgain
 		}
 	})
+	if err == nil {
+		r.deeds.undid(o, ids...)
+	}
+	return err
 }

@@ -281,7 +281,9 @@ func TestIdsChange(t *testing.T) {
 		before := r.foreign()
 		first, second := r.add(t, wanted("192.168.88.10", 6881)), r.add(t, wanted("192.168.88.11", 6882))
 		// The first rule's id now belongs to a rule of somebody else.
-		if err := r.box.Set(natPath, first.ID, routerostest.Row{"comment": "the administrator's now"}); err != nil {
+		if err := r.box.Set(natPath, first.ID, routerostest.Row{
+			"comment": "the administrator's now", "dst-port": "8080", "to-addresses": "192.168.88.5",
+		}); err != nil {
 			t.Fatal(err)
 		}
 		moved, err := r.box.Add(natPath, routerostest.Row{
@@ -487,6 +489,7 @@ func TestPermissions(t *testing.T) {
 				if err := box.Set("/user/group", "poor", routerostest.Row{"policy": "read,write,api,test"}); err != nil {
 					t.Fatal(err)
 				}
+				box.Disconnect() // rights are those of the login
 				time.Sleep(time.Minute)
 				r.add(t, wanted("192.168.88.10", 6881))
 				if got := r.Status().Denied; got != nil {

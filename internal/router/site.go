@@ -3,41 +3,76 @@ package router
 import (
 	"context"
 	"errors"
-	"fmt"
+	"net/netip"
 	"slices"
 	"strconv"
-	"strings"
+	"time"
 
 	"doublenat/internal/nat"
+	"doublenat/internal/remedy"
 	"doublenat/routeros"
 )
 
-// membership says whether an interface list has the tunnel interface in it.
-type membership uint8
+// surroundingsAge is how old what is known of the router's interfaces, routes, lists,
+// services and addresses may get before they are read again, while rules of ours stand.
+// With confirmAfter, and time for a slow router, that keeps below a minute for how long a
+// rule can be on an interface that is not the tunnel any more. Without rules the read of
+// the table, once a minute, is soon enough.
+const surroundingsAge = 30 * time.Second
 
-// The memberships. A list that was made after the connection is unknown.
-const (
-	listUnknown membership = iota
-	listHas
-	listLacks
-)
-
-// site is what was read from the router when the connection was made. It does
-// not change afterwards.
+// site is what is known of the router. A value does not change: what is read again
+// makes another one.
 type site struct {
 	identity string
 	version  string
 	board    string
-	iface    string                        // the tunnel interface
-	found    string                        // where iface was found
-	former   []string                      // what iface was before, while this process made rules
-	lists    map[string]membership         // interface lists
-	used     map[nat.Protocol]*nat.PortSet // ports of the router's own services
+	surroundings
 }
 
-// owns reports whether rules on this interface can be ours.
+// surroundings are what may change while the connection stands.
+type surroundings struct {
+	iface  string   // the tunnel interface
+	kind   kind     // what it is
+	found  string   // where iface was found
+	former []string // what iface was before, while this process made rules
+	// elsewhere is the way to the gateway where the operator named another interface.
+	elsewhere string
+	present   map[string]bool               // the interfaces that exist, and whether they run
+	lists     map[string]membership         // interface lists
+	used      map[nat.Protocol]*nat.PortSet // ports of the router's own services
+	own       []netip.Addr                  // the addresses on the tunnel interface
+	self      netip.Addr                    // the one of them that the gateway sees
+	gateway   netip.Addr                    // the VPN gateway
+	at        time.Time                     // when it was read
+}
+
+// kind says what leads to the interface at which packets arrive: a line, for all we know.
+type kind uint8
+
+const (
+	// kindTunnel is a tunnel that some providers use for a line.
+	kindTunnel kind = iota + 1
+	// kindVPN is a tunnel that no provider uses for a line.
+	kindVPN
+)
+
+// link returns what the interface is to people.
+func (k kind) link() remedy.LinkKind {
+	if k == kindTunnel || k == kindVPN {
+		return remedy.LinkTunnel
+	}
+	return remedy.LinkLine
+}
+
+// owns reports whether this process made rules on the interface.
 func (s *site) owns(iface string) bool {
 	return iface != "" && (iface == s.iface || slices.Contains(s.former, iface))
+}
+
+// exists reports whether the router has an interface of this name.
+func (s *site) exists(iface string) bool {
+	_, found := s.present[iface]
+	return found
 }
 
 // refused reports whether the router answered that it will not, as opposed to
@@ -49,11 +84,7 @@ func refused(err error) bool {
 
 // print reads the rows of a table.
 func (r *Router) print(ctx context.Context, table string, properties ...string) ([]routeros.Row, error) {
-	reply, err := r.do(ctx, routeros.Command{Path: table + "/print", Properties: properties})
-	if err != nil {
-		return nil, err
-	}
-	return reply.Rows, nil
+	return r.keep(ctx, routeros.Command{Path: table + "/print", Properties: properties})
 }
 
 // printIfAny is print for a table that a version or a right may lack: then there
@@ -67,89 +98,87 @@ func (r *Router) printIfAny(ctx context.Context, table string, properties ...str
 	return rows, err
 }
 
-// survey reads all that a connection needs to know.
+// survey reads all that a connection needs to know, as much of it at once as can be. With
+// an [*InterfaceError] all but the interface is known.
 func (r *Router) survey(ctx context.Context) (*site, error) {
 	s := new(site)
-	identity, err := r.printIfAny(ctx, "/system/identity", "name")
-	if err != nil {
-		return nil, err
-	}
-	resource, err := r.printIfAny(ctx, "/system/resource", "version", "board-name")
-	if err != nil {
-		return nil, err
-	}
+	var (
+		identity, resource []routeros.Row
+		found              rights
+		told               bool
+	)
+	err := together(
+		r.reader(ctx, &identity, "/system/identity", "name"),
+		r.reader(ctx, &resource, "/system/resource", "version", "board-name"),
+		func() (err error) { s.surroundings, err = r.explore(ctx, ""); return err },
+		func() error { found, told = r.lookAtRights(ctx); return nil },
+	)
 	if len(identity) > 0 {
 		s.identity = identity[0].Value("name")
 	}
 	if len(resource) > 0 {
 		s.version, s.board = resource[0].Value("version"), resource[0].Value("board-name")
 	}
-	rows, err := r.print(ctx, "/interface", "name", "type")
-	if err != nil {
-		return nil, fmt.Errorf("reading interfaces: %w", err)
-	}
-	wireGuard, err := r.printIfAny(ctx, "/interface/wireguard", "name", "listen-port", "disabled")
-	if err != nil {
+	if _, ok := errors.AsType[*InterfaceError](err); err != nil && !ok {
 		return nil, err
 	}
-	if s.iface, s.found, err = r.findTunnel(ctx, parseInterfaces(rows, wireGuard)); err != nil {
-		return nil, err
+	if err == nil {
+		r.noteRights(ctx, found, told)
 	}
-	services, err := r.printIfAny(ctx, "/ip/service", "port", "disabled", "invalid", "dynamic")
+	return s, err
+}
+
+// explore reads the surroundings. Stay is the tunnel interface so far: where none can
+// be found now and that one does not run, it is the tunnel still. With an
+// [*InterfaceError] all but the interface is known.
+func (r *Router) explore(ctx context.Context, stay string) (surroundings, error) {
+	gateway, unknown, err := r.locate(ctx)
 	if err != nil {
-		return nil, err
+		return surroundings{}, err
 	}
+	s := surroundings{gateway: gateway, at: time.Now()}
+	t, err := r.readTables(ctx, gateway)
+	if err != nil {
+		return s, err
+	}
+	all := parseInterfaces(t.interfaces, t.wireGuard)
+	all.place = r.cfg.Place
+	s.present = make(map[string]bool, len(all.names))
+	for _, name := range all.names {
+		s.present[name] = !slices.Contains(all.idle, name)
+	}
+	tunnel, missing := r.findTunnel(all, t, gateway)
+	if unknown != nil {
+		missing = unknown
+	}
+	s.iface, s.found, s.elsewhere = tunnel.name, tunnel.found, tunnel.elsewhere
+	if missing != nil && stay != "" {
+		s.iface = stay
+		if runs, exists := s.present[stay]; exists && !runs {
+			missing = nil // it carries nothing as long as it is down
+		}
+	}
+	s.kind = all.kindOf(s.iface)
+	s.own = addressesOn(t.addresses, s.iface)
+	s.self = addressTowards(t.addresses, s.iface, gateway)
 	s.used = map[nat.Protocol]*nat.PortSet{
-		nat.TCP: listening(services, "port"),
-		nat.UDP: listening(wireGuard, "listen-port"),
+		nat.TCP: listening(t.services, "port"),
+		nat.UDP: listening(t.wireGuard, "listen-port"),
 	}
-	lists, err := r.printIfAny(ctx, "/interface/list", "name", "include", "exclude")
-	if err != nil {
-		return nil, err
-	}
-	members, err := r.printIfAny(ctx, "/interface/list/member", "list", "interface", "disabled")
-	if err != nil {
-		return nil, err
-	}
-	s.lists = memberships(lists, members, s.iface)
-	if err := r.noteAddresses(ctx); err != nil {
-		return nil, err
-	}
-	r.checkRights(ctx)
-	return s, nil
+	s.lists = memberships(t.lists, t.members, s.iface, slices.Contains(all.dynamic, s.iface))
+	return s, missing
 }
 
 // listening returns the ports in the attribute of the rows that are switched on.
-// Rules of ours must not take them away from the router.
+// Rules of ours must not take them away from the router. From RouterOS 7.19 on there
+// is a dynamic row for each connection to a service, with the port of the service.
 func listening(rows []routeros.Row, attribute string) *nat.PortSet {
 	set := new(nat.PortSet)
 	for _, row := range rows {
 		port, err := strconv.ParseUint(row.Value(attribute), 10, 16)
-		if err == nil && port != 0 && !row.Bool("disabled") && !row.Bool("invalid") {
+		if err == nil && port != 0 && !row.Bool("disabled") && !row.Bool("invalid") && !row.Bool("dynamic") {
 			set.Add(uint16(port))
 		}
 	}
 	return set
-}
-
-// memberships returns which interface lists have the interface. Lists that are
-// made of other lists stay unknown, as do the built-in ones whose members are
-// not listed.
-func memberships(lists, members []routeros.Row, iface string) map[string]membership {
-	m := map[string]membership{"all": listHas, "none": listLacks}
-	for _, row := range lists {
-		name := row.Value("name")
-		composed := row.Value("include") != "" || row.Value("exclude") != ""
-		if _, builtin := m[name]; builtin || composed || strings.EqualFold(name, "dynamic") || strings.EqualFold(name, "static") {
-			continue
-		}
-		m[name] = listLacks
-	}
-	for _, row := range members {
-		name := row.Value("list")
-		if row.Value("interface") == iface && !row.Bool("disabled") && m[name] == listLacks && name != "none" {
-			m[name] = listHas
-		}
-	}
-	return m
 }

@@ -3,6 +3,7 @@ package router
 import (
 	"time"
 
+	"doublenat/internal/remedy"
 	"doublenat/routeros"
 )
 
@@ -10,7 +11,7 @@ import (
 type Status struct {
 	// Connected is set while the connection stands and the login was accepted.
 	Connected bool
-	// Ready is set while rules can be made: connected, and the tunnel interface is known.
+	// Ready is set while rules can be made: connected, and the interface to the gateway is known.
 	Ready bool
 	// Since is when the connection was made or lost; zero before the first attempt.
 	Since time.Time
@@ -20,8 +21,10 @@ type Status struct {
 	Version string
 	// Board is the hardware, for example "hAP ax^3".
 	Board string
-	// InInterface is the tunnel interface, empty while it is not known.
+	// InInterface is the interface to the gateway, empty while it is not known, and LinkKind
+	// what it is.
 	InInterface string
+	LinkKind    remedy.LinkKind
 	// LastSuccess is when the router last did what it was told; zero for never.
 	LastSuccess time.Time
 	// LastError is the last failure, nil for none. It may be long over.
@@ -35,12 +38,18 @@ type Status struct {
 	// Strays counts the rows with a comment of ours on some other interface, at the
 	// last read. They are left alone.
 	Strays int
+	// Invalid are the rules of ours that the router calls invalid, for longer than that
+	// may pass by itself; nil for none.
+	Invalid []InvalidRule
 	// Reads counts the commands that only read, Writes those that change something,
 	// Errors those of both that failed.
 	Reads, Writes, Errors uint64
 	// API has the counters of the connection.
 	API routeros.Stats
 }
+
+// Link returns the way to the gateway, without an interface while that is not known.
+func (s Status) Link() remedy.Link { return remedy.Link{Interface: s.InInterface, Kind: s.LinkKind} }
 
 // Status returns the state of this moment. It does not wait for anything.
 func (r *Router) Status() Status {
@@ -54,13 +63,18 @@ func (r *Router) Status() Status {
 		LastSuccess: r.success,
 		LastError:   r.lastErr,
 		Strays:      r.layout.strays,
+		Invalid:     r.invalidLocked(time.Now()),
 		Reads:       r.reads.Load(),
 		Writes:      r.writes.Load(),
 		Errors:      r.errs.Load(),
 		API:         api,
 	}
+	if r.site == nil && r.cfg.Place == PlaceTunnel && r.cfg.InInterface == "" {
+		s.LinkKind = remedy.LinkTunnel // or there will be none
+	}
 	if r.site != nil {
-		s.Identity, s.Version, s.Board, s.InInterface = r.site.identity, r.site.version, r.site.board, r.site.iface
+		s.Identity, s.Version, s.Board = r.site.identity, r.site.version, r.site.board
+		s.InInterface, s.LinkKind = r.site.iface, r.site.kind.link()
 	}
 	if r.changeErr != nil {
 		s.ChangeError, s.ChangeErrorAt = r.changeErr, r.changeAt

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -66,7 +67,7 @@ func TestFindTunnel(t *testing.T) {
 		},
 		"default route only": {
 			change: func(t *testing.T, box *routerostest.Router) { t.Helper(); removeRoute(t, box, gateway) },
-			err:    "only by its default route through ether1, which is no tunnel; set MIKROTIK_IN_INTERFACE to one of: wg1",
+			err:    "only by its default route through ether1, which is no tunnel",
 		},
 		"no route": {
 			change: func(t *testing.T, box *routerostest.Router) {
@@ -85,8 +86,36 @@ func TestFindTunnel(t *testing.T) {
 			want: "bridge",
 		},
 		"configured": {
+			config: func(cfg *router.Config) { cfg.InInterface = "bridge" },
+			want:   "bridge",
+		},
+		"configured, with the default route": {
+			config: func(cfg *router.Config) { cfg.InInterface = "ether1" },
+			err:    "MIKROTIK_IN_INTERFACE=ether1 carries the router's default route, and the gateway 10.2.0.1 is not reached through it; set MIKROTIK_IN_INTERFACE to one of: wg1",
+		},
+		"configured, the only way": {
+			change: func(t *testing.T, box *routerostest.Router) { t.Helper(); removeRoute(t, box, gateway) },
 			config: func(cfg *router.Config) { cfg.InInterface = "ether1" },
 			want:   "ether1",
+		},
+		"the WAN's network has the gateway": {
+			change: func(t *testing.T, box *routerostest.Router) {
+				t.Helper()
+				removeRoute(t, box, gateway)
+				put(t, box, "/ip/address", routerostest.Row{"address": "10.7.7.7/8", "network": "10.0.0.0", "interface": "ether1"})
+				put(t, box, "/ip/route", routerostest.Row{"dst-address": "10.0.0.0/8", "gateway": "ether1", "connect": "true", "dynamic": "true"})
+			},
+			err: "through ether1, which is no tunnel but a line to the Internet",
+		},
+		"a line to the provider by L2TP": {
+			change: func(t *testing.T, box *routerostest.Router) {
+				t.Helper()
+				removeRoute(t, box, gateway)
+				removeRoute(t, box, "0.0.0.0/0")
+				put(t, box, "/interface", routerostest.Row{"name": "l2tp-isp", "type": "l2tp-out"})
+				put(t, box, "/ip/route", routerostest.Row{"dst-address": "0.0.0.0/0", "gateway": "l2tp-isp"})
+			},
+			err: "through l2tp-isp, which carries its default route: that may be the line to the Internet",
 		},
 		"configured and not there": {
 			config: func(cfg *router.Config) { cfg.InInterface = "wg9" },
@@ -173,22 +202,28 @@ func TestTunnelComesLate(t *testing.T) {
 	})
 }
 
-// TestTunnelRenamed renames the tunnel interface while the connection stands.
+// TestTunnelRenamed renames the tunnel interface while the connection stands: a rule is
+// ours under whichever name.
 func TestTunnelRenamed(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		r := newRig(t, routerostest.Config{}).settled(t)
-		made := r.add(t, wanted("192.168.88.10", 6881))
+		made, other := r.add(t, wanted("192.168.88.10", 6881)), r.add(t, wanted("192.168.88.12", 6883))
 		if err := r.box.Set("/interface", "wg1", routerostest.Row{"name": "vpn"}); err != nil {
 			t.Fatal(err)
 		}
-		if got := r.rules(t); len(got) != 0 {
-			t.Errorf("got rules %v of an interface that has another name now", got)
+		if err := r.RemoveRule(t.Context(), other); err != nil {
+			t.Fatal(err)
 		}
-		if len(r.log.lines("left alone")) != 1 {
-			t.Errorf("the log does not tell of rules elsewhere:\n%s", r.log)
+		if row, found := r.box.Find(natPath, ".id", other.ID); found {
+			t.Errorf("success, and the rule is there: %v", row)
 		}
-		// The core misses the rule and makes it anew, which tells us of the name.
+		want := made
+		want.Displaced = true
+		if diff := cmp.Diff([]nat.Rule{want}, r.rules(t), cmp.Comparer(sameRule)); diff != "" {
+			t.Errorf("rules before the name is known (-want +got):\n%s", diff)
+		}
+		// To make one tells us of the name.
 		if _, err := r.AddRule(t.Context(), wanted("192.168.88.11", 6882)); err == nil {
 			t.Error("a rule was made on an interface that is not there")
 		}
@@ -196,42 +231,136 @@ func TestTunnelRenamed(t *testing.T) {
 		if diff := cmp.Diff([]nat.Rule{made}, r.rules(t), cmp.Comparer(sameRule)); diff != "" {
 			t.Errorf("rules (-want +got):\n%s", diff)
 		}
-		if len(r.log.lines("tunnel interface changed")) != 1 {
+		synctest.Wait()
+		if len(r.log.lines("in-interface changed")) != 1 {
 			t.Errorf("the log does not tell of the new name:\n%s", r.log)
 		}
 	})
 }
 
-// TestTunnelMoves has the gateway behind another tunnel after a reconnect.
+// TestTunnelMoves has the gateway behind another tunnel, on the same connection and after
+// a reconnect. Rules move in place.
 func TestTunnelMoves(t *testing.T) {
 	t.Parallel()
+	for name, reconnect := range map[string]bool{"same connection": false, "reconnect": true} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			synctest.Test(t, func(t *testing.T) {
+				var moves []string
+				r := newRig(t, routerostest.Config{}, func(cfg *router.Config) {
+					cfg.OnMove = func(from, to string) { moves = append(moves, from+" "+to) }
+				}).settled(t)
+				before := r.foreign()
+				made := r.add(t, wanted("192.168.88.10", 6881))
+				put(t, r.box, "/interface", routerostest.Row{"name": "wg2", "type": "wg"})
+				removeRoute(t, r.box, routerostest.GatewayAddress+"/32")
+				put(t, r.box, "/ip/route", routerostest.Row{"dst-address": routerostest.GatewayAddress + "/32", "gateway": "wg2"})
+				if reconnect {
+					r.box.Disconnect()
+					synctest.Wait()
+				}
+				mark := r.box.Mark()
+				time.Sleep(31 * time.Second)
+				synctest.Wait()
+				if got := r.Status().InInterface; got != "wg2" {
+					t.Errorf("got interface %q, want wg2", got)
+				}
+				if n := r.box.StatsSince(mark).Writes; !reconnect && n != 1 {
+					t.Errorf("%d writes, want one", n)
+				}
+				if row, _ := r.box.Find(natPath, ".id", made.ID); row["in-interface"] != "wg2" {
+					t.Errorf("the rule is on %q, want wg2", row["in-interface"])
+				}
+				for range 3 {
+					time.Sleep(31 * time.Second)
+					if diff := cmp.Diff([]nat.Rule{made}, r.rules(t), cmp.Comparer(sameRule)); diff != "" {
+						t.Errorf("rules (-want +got):\n%s", diff)
+					}
+				}
+				synctest.Wait()
+				if diff := cmp.Diff([]string{"wg1 wg2"}, moves); diff != "" || len(r.log.lines("in-interface changed")) != 1 {
+					t.Errorf("told (-want +got):\n%s\n%s", diff, r.log)
+				}
+				if diff := cmp.Diff(before, r.foreign()); diff != "" {
+					t.Errorf("rules of others (-before +after):\n%s", diff)
+				}
+			})
+		})
+	}
+}
+
+// TestMadeWhileTheTunnelMoves makes a rule whose answer comes after the others have moved
+// to another interface: whoever compares is told to look once more.
+func TestMadeWhileTheTunnelMoves(t *testing.T) {
+	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
-		r := newRig(t, routerostest.Config{}).settled(t)
-		before := r.foreign()
+		var doubts atomic.Int32
+		r := newRig(t, routerostest.Config{}, func(cfg *router.Config) { cfg.OnDoubt = func() { doubts.Add(1) } }).settled(t)
 		made := r.add(t, wanted("192.168.88.10", 6881))
 		put(t, r.box, "/interface", routerostest.Row{"name": "wg2", "type": "wg"})
+		time.Sleep(29 * time.Second)
+		r.box.SetLatency(natPath+"/add", 2*time.Second)
+		done := make(chan nat.Rule)
+		go func() { done <- r.add(t, wanted("192.168.88.11", 6882)) }()
+		synctest.Wait()
 		removeRoute(t, r.box, routerostest.GatewayAddress+"/32")
 		put(t, r.box, "/ip/route", routerostest.Row{"dst-address": routerostest.GatewayAddress + "/32", "gateway": "wg2"})
-		r.box.Disconnect()
-		synctest.Wait()
-		want := made
-		want.Altered = true
-		if diff := cmp.Diff([]nat.Rule{want}, r.rules(t), cmp.Comparer(sameRule)); diff != "" {
-			t.Errorf("rules (-want +got):\n%s", diff)
+		time.Sleep(1500 * time.Millisecond)
+		if n := doubts.Load(); n != 1 {
+			t.Errorf("told %d times to look when the tunnel moved, want once", n)
 		}
-		if got := r.Status().InInterface; got != "wg2" {
-			t.Errorf("got interface %q, want wg2", got)
+		late := <-done
+		if n := doubts.Load(); n != 2 {
+			t.Errorf("told %d times to look, want once more for the late rule", n)
 		}
-		if err := r.RemoveRule(t.Context(), made); err != nil {
-			t.Fatal(err)
+		for _, rule := range r.rules(t) {
+			if rule.Displaced != (rule.ID == late.ID) || rule.ID != made.ID && rule.ID != late.ID {
+				t.Errorf("got %+v, want the late rule alone to have to move", rule)
+			}
 		}
-		again := r.add(t, wanted("192.168.88.10", 6881))
-		if row, _ := r.box.Find(natPath, ".id", again.ID); row["in-interface"] != "wg2" {
-			t.Errorf("the new rule is on %q, want wg2", row["in-interface"])
+	})
+}
+
+// TestTunnelLost takes the route to the gateway away. While the interface is down nothing
+// comes in through it and its rules stay; while it runs they go, once that lasts, and
+// are made again when the route is back. Nobody has to read the rules for that.
+func TestTunnelLost(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		var doubts atomic.Int32
+		r := newRig(t, routerostest.Config{}, func(cfg *router.Config) { cfg.OnDoubt = func() { doubts.Add(1) } }).settled(t)
+		made := r.add(t, wanted("192.168.88.10", 6881))
+		running := func(is string) {
+			if err := r.box.Set("/interface", "wg1", routerostest.Row{"running": is}); err != nil {
+				t.Fatal(err)
+			}
 		}
-		if diff := cmp.Diff(before, r.foreign()); diff != "" {
-			t.Errorf("rules of others (-before +after):\n%s", diff)
+		count := func(want int) {
+			t.Helper()
+			time.Sleep(41 * time.Second)
+			synctest.Wait() // for whoever looks
+			if _, found := r.box.Find(natPath, ".id", made.ID); found != (want == 1) {
+				t.Errorf("rule found: %v, want %d\n%s", found, want, r.log)
+			}
 		}
+		running("false")
+		count(1)
+		running("true")
+		count(1)
+		removeRoute(t, r.box, routerostest.GatewayAddress+"/32")
+		count(0)
+		if n := doubts.Load(); n != 0 || len(r.log.lines("rules removed until it is")) != 1 {
+			t.Errorf("%d doubts, want none; log:\n%s", n, r.log)
+		}
+		if _, err := r.Rules(t.Context()); err == nil {
+			t.Error("no error")
+		}
+		put(t, r.box, "/ip/route", routerostest.Row{"dst-address": routerostest.GatewayAddress + "/32", "gateway": "wg1"})
+		time.Sleep(31 * time.Second)
+		if got := r.rules(t); len(got) != 0 {
+			t.Errorf("got %v", got)
+		}
+		r.add(t, wanted("192.168.88.10", 6881))
 	})
 }
 

@@ -8,7 +8,6 @@ import (
 	"fmt"
 	"net/netip"
 	"os"
-	"path"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -31,7 +30,7 @@ func typical(version string) setup.Config {
 	}
 	return setup.Config{
 		Version: v, Host: netip.MustParseAddr("172.30.254.2"), Container: netip.MustParsePrefix("172.30.254.0/30"),
-		User: "doublenat", Router: "192.168.88.1", APIPort: 8728, LAN: "LAN",
+		User: "doublenat", Router: "192.168.88.1", APIPort: 8728, LAN: setup.LAN{List: "LAN"}, VPN: netip.MustParseAddrPort("10.2.0.1:5351"),
 		Environ: []routeros.Attr{
 			{Name: "VPN_GATEWAY", Value: "10.2.0.1"},
 			{Name: "MIKROTIK_API_ADDRESS", Value: "172.30.254.1"},
@@ -44,7 +43,7 @@ func typical(version string) setup.Config {
 // golden are the set-ups that are kept as files.
 func golden() map[string]setup.Config {
 	all := make(map[string]setup.Config)
-	for _, version := range []string{"7.12", "7.19", "7.20", "7.21", "7.22", "7.23"} {
+	for _, version := range []string{"7.12", "7.17", "7.18", "7.19", "7.20", "7.21", "7.22", "7.23", "7.24"} {
 		all["container-"+version] = typical(version)
 	}
 	elsewhere := typical("7.22")
@@ -63,6 +62,43 @@ func golden() map[string]setup.Config {
 	known := secure
 	known.Environ = append(slices.Clone(known.Environ), routeros.Attr{Name: "MIKROTIK_API_TLS_FINGERPRINT", Value: "7d5a"})
 	all["tls-known-7.22"] = known
+	bridge := typical("7.24")
+	bridge.LAN, bridge.Disk, bridge.Tunnel, bridge.Architecture = setup.LAN{Interface: "bridge"}, "flash", "wg1", "arm64"
+	all["bridge-7.24"] = bridge
+	pool := typical("7.22")
+	pool.VPN, pool.Tunnel, pool.Environ = netip.AddrPort{}, "ether1", slices.Clone(pool.Environ)
+	pool.Environ[0].Value = "pool:51413,6881%ether1"
+	all["pool-7.22"] = pool
+	asked := pool
+	asked.STUN, asked.Tunnel, asked.Environ = netip.MustParseAddrPort("203.0.113.7:3478"), "wg1", slices.Clone(pool.Environ)
+	asked.Environ[0].Value = "pool:51413%wg1"
+	asked.Environ = append(asked.Environ, routeros.Attr{Name: "STUN_SERVER", Value: "203.0.113.7"})
+	all["pool-stun-7.22"] = asked
+	device := typical("7.22")
+	device.VPN, device.Speaks, device.Tunnel, device.Environ = netip.MustParseAddrPort("192.168.1.1:1900"), setup.SpeaksUPnP, "ether1", slices.Clone(device.Environ)
+	device.Environ[0].Value = "igd://192.168.1.1"
+	all["igd-7.22"] = device
+	found := device
+	found.VPN, found.Speaks, found.Found, found.Environ = netip.MustParseAddrPort("192.168.1.1:5351"), setup.SpeaksAny, true, slices.Clone(device.Environ)
+	found.Environ[0].Value = "auto:"
+	all["auto-7.22"] = found
+	for _, version := range []string{"7.12", "7.24"} {
+		searched := typical(version)
+		searched.UPnP, searched.Environ = 5351, append(searched.Environ, routeros.Attr{Name: "PCP", Value: "on"}, routeros.Attr{Name: "UPNP", Value: "on"})
+		all["upnp-"+version] = searched
+		searched.Link, searched.Bridge = setup.LinkBridge, "bridge"
+		all["upnp-bridge-"+version] = searched
+	}
+	for _, version := range []string{"6.49", "7.22"} {
+		searched := elsewhere
+		searched.UPnP, searched.Version = 5351, typical("7.22").Version
+		if version == "6.49" {
+			searched.Version = old.Version
+		}
+		all["upnp-host-"+version] = searched
+		searched.Link, searched.Host = setup.LinkLAN, netip.MustParseAddr("192.168.88.5")
+		all["upnp-lan-"+version] = searched
+	}
 	return all
 }
 
@@ -101,12 +137,14 @@ func TestGolden(t *testing.T) {
 func TestOptionsByVersion(t *testing.T) {
 	t.Parallel()
 	tests := map[string]struct{ has, lacks string }{
-		"7.12": {" envlist=", " envlists= /container/envs/add%list= memory /ip/nat-pmp/set restart name=doublenat%interface= "},
-		"7.13": {"/ip/nat-pmp/set", " envlists= restart memory"},
-		"7.19": {" envlist= name=doublenat%interface= /container/envs/add%name=", " envlists= memory restart"},
-		"7.20": {" envlists= /container/envs/add%list= auto-restart-interval= memory-high=", " envlist= memory-max= restart-policy"},
-		"7.22": {" envlists= auto-restart-interval= memory-high=", " envlist= memory-max= restart-policy"},
-		"7.23": {" envlists= restart-interval= memory-high= memory-max= restart-policy", " envlist= auto-restart-interval="},
+		"7.12": {" envlist= /system%reboot set%api%", " envlists= envs%add%list= memory- nat-pmp%set restart name=doublenat%interface= apply-changes"},
+		"7.13": {"nat-pmp%set", " envlists= restart memory-"},
+		"7.17": {"/system%reboot", "apply-changes"},
+		"7.18": {"apply-changes set%api%", "/system%reboot"},
+		"7.19": {" envlist= name=doublenat%interface= envs%add%name= [find%name=api%and%!dynamic]", " envlists= memory- restart set%api%"},
+		"7.20": {" envlists= envs%add%list= auto-restart-interval= memory-high=", " envlist= memory-max= restart-policy"},
+		"7.22": {" envlists= auto-restart-interval= memory-high=", " envlist= memory-max= restart-policy Keep%the%image"},
+		"7.23": {" envlists= restart-interval= memory-high= memory-max= restart-policy=on-failure Keep%the%image", " envlist= auto-restart-interval="},
 	}
 	for version, tt := range tests {
 		t.Run(version, func(t *testing.T) {
@@ -149,14 +187,15 @@ func boxOf(t *testing.T, version setup.Version) *routerostest.Router {
 	return box
 }
 
-// TestAccepted types every line into the test router of the version, which knows
-// all of them.
+// TestAccepted pastes every line into the terminal of the version's test router, while
+// somebody else uses its API.
 func TestAccepted(t *testing.T) {
 	t.Parallel()
 	for name, cfg := range golden() {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			box := boxOf(t, cfg.Version)
+			connect(t, box)
 			steps, err := setup.New(cfg)
 			if err != nil {
 				t.Fatal(err)
@@ -164,10 +203,19 @@ func TestAccepted(t *testing.T) {
 			for _, refused := range typeAll(t, box, steps) {
 				t.Error(refused)
 			}
-			if to, _, ok := box.Match("udp", routerostest.LANInterface, 5351); !ok || to.Addr() != netip.MustParseAddr("172.30.254.2") {
-				t.Errorf("NAT-PMP of the LAN goes to %v", to)
-			}
+			redirected(t, box, cfg, "udp", 5351, cfg.Link != setup.LinkLAN)
+			redirected(t, box, cfg, "udp", 1900, cfg.Link != setup.LinkLAN && cfg.UPnP != 0)
+			redirected(t, box, cfg, "tcp", 5351, cfg.Link != setup.LinkLAN && cfg.UPnP != 0)
 		})
+	}
+}
+
+// redirected holds that a port of the router is doublenat's for the LAN, or is not.
+func redirected(t *testing.T, box *routerostest.Router, cfg setup.Config, protocol string, port uint16, want bool) {
+	t.Helper()
+	to, _, ok := box.Match(protocol, routerostest.LANInterface, port)
+	if got := ok && to == netip.AddrPortFrom(cfg.Host, port); got != want {
+		t.Errorf("%s %d of the LAN goes to %v", protocol, port, to)
 	}
 }
 
@@ -177,11 +225,12 @@ func TestAcceptedByItsVersionAlone(t *testing.T) {
 	t.Parallel()
 	for _, tt := range []struct{ version, box, refused string }{
 		{"7.12", "7.20", "unknown parameter name"},
+		{"7.18", "7.19", "this is configured elsewhere"},
 		{"7.19", "7.20", "unknown parameter name"},
 		{"7.19", "7.18", "unknown parameter name"},
 		{"7.20", "7.19", "unknown parameter list"},
 		{"7.22", "7.23", "unknown parameter auto-restart-interval"},
-		{"7.23", "7.22", "unknown parameter restart-interval"},
+		{"7.23", "7.22", "unknown parameter restart-policy"},
 	} {
 		t.Run(tt.version+" on "+tt.box, func(t *testing.T) {
 			t.Parallel()
@@ -190,17 +239,18 @@ func TestAcceptedByItsVersionAlone(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			refused := typeAll(t, boxOf(t, typical(tt.box).Version), steps)
-			if len(refused) == 0 || !strings.Contains(refused[0], tt.refused) {
+			box := boxOf(t, typical(tt.box).Version)
+			connect(t, box)
+			refused := typeAll(t, box, steps)
+			if !strings.Contains(strings.Join(refused, "\n"), tt.refused) {
 				t.Errorf("refused: %v, want %q", refused, tt.refused)
 			}
 		})
 	}
 }
 
-// typeAll types the commands of all steps as the administrator, and returns those
-// that the router refused.
-func typeAll(t *testing.T, box *routerostest.Router, steps []setup.Step) (refused []string) {
+// connect lets somebody use the API for as long as the test runs.
+func connect(t *testing.T, box *routerostest.Router) {
 	t.Helper()
 	client, err := routeros.New(routeros.Config{
 		Dial: box.Dial, User: routerostest.AdminUser, Password: routeros.NewSecret(routerostest.AdminPassword),
@@ -211,39 +261,26 @@ func typeAll(t *testing.T, box *routerostest.Router, steps []setup.Step) (refuse
 	ctx, cancel := context.WithCancel(t.Context())
 	ended := make(chan error, 1)
 	go func() { ended <- client.Run(ctx) }()
-	for _, s := range steps {
-		for _, c := range s.Commands {
-			cmd := routeros.Command{Path: c.Path}
-			for _, a := range c.Args {
-				a.Value = evaluated(box, c.Path, a)
-				cmd.Args = append(cmd.Args, a)
-			}
-			if _, err := client.Do(ctx, cmd); err != nil {
-				refused = append(refused, c.String()+": "+err.Error())
-			}
+	t.Cleanup(func() {
+		cancel()
+		if err := <-ended; err != nil {
+			t.Error(err)
 		}
+	})
+	if _, err := client.Do(ctx, routeros.Command{Path: "/system/identity/print"}); err != nil {
+		t.Fatal(err)
 	}
-	cancel()
-	if err := <-ended; err != nil {
-		t.Error(err)
-	}
-	return refused
 }
 
-// evaluated returns a value as the terminal sends it: it counts what it shows, and
-// looks up what is in brackets, while the API knows ids only.
-func evaluated(box *routerostest.Router, command string, a routeros.Attr) string {
-	inner, ok := strings.CutPrefix(a.Value, "[find ")
-	switch {
-	case a.Name == "place-before" && a.Value == "0":
-		return box.Rows(path.Dir(command))[0][".id"]
-	case ok:
-		name, value, _ := strings.Cut(strings.TrimSuffix(inner, "]"), "=")
-		row, _ := box.Find(path.Dir(command), name, value)
-		return row[".id"]
-	default:
-		return a.Value
+// typeAll pastes what is written for all steps into the router's terminal, as the
+// administrator, and returns what it refused or did in vain.
+func typeAll(t *testing.T, box *routerostest.Router, steps []setup.Step) []string {
+	t.Helper()
+	var text strings.Builder
+	if err := setup.Write(&text, steps); err != nil {
+		t.Fatal(err)
 	}
+	return routerostest.Refused(box.Console(routerostest.AdminUser).Paste(text.String()))
 }
 
 func TestRefused(t *testing.T) {
@@ -254,12 +291,21 @@ func TestRefused(t *testing.T) {
 		return cfg
 	}
 	for want, cfg := range map[string]setup.Config{
-		"no IPv4 address":        change(func(c *setup.Config) { c.Host = netip.MustParseAddr("fd00::1") }),
-		"no network of two":      change(func(c *setup.Config) { c.Host = netip.MustParseAddr("10.0.0.1") }),
-		"of two hosts":           change(func(c *setup.Config) { c.Container = netip.MustParsePrefix("172.30.254.0/24") }),
-		"with 172.30.254.3 in":   change(func(c *setup.Config) { c.Host = netip.MustParseAddr("172.30.254.3") }),
-		"has no containers":      change(func(c *setup.Config) { c.Version = setup.Version{Major: 7, Minor: 3} }),
-		"RouterOS 8.1 is not kn": change(func(c *setup.Config) { c.Version = setup.Version{Major: 8, Minor: 1} }),
+		"no IPv4 address":          change(func(c *setup.Config) { c.Host = netip.MustParseAddr("fd00::1") }),
+		"no network of two":        change(func(c *setup.Config) { c.Host = netip.MustParseAddr("10.0.0.1") }),
+		"of two hosts":             change(func(c *setup.Config) { c.Container = netip.MustParsePrefix("172.30.254.0/24") }),
+		"with 172.30.254.3 in":     change(func(c *setup.Config) { c.Host = netip.MustParseAddr("172.30.254.3") }),
+		"has no containers":        change(func(c *setup.Config) { c.Version = setup.Version{Major: 7, Minor: 3} }),
+		"the gateway has no":       change(func(c *setup.Config) { c.VPN = netip.MustParseAddrPort("[fd00::1]:5351") }),
+		"at which they arrive":     change(func(c *setup.Config) { c.VPN = netip.AddrPort{} }),
+		"leave --version out":      change(func(c *setup.Config) { c.VPN, c.Found = netip.AddrPort{}, true }),
+		"the LAN is an":            change(func(c *setup.Config) { c.LAN = setup.LAN{} }),
+		"list or an interface":     change(func(c *setup.Config) { c.LAN.Interface = "bridge" }),
+		"needs the bridge's name":  change(func(c *setup.Config) { c.Link = setup.LinkBridge }),
+		"and no other does":        change(func(c *setup.Config) { c.Bridge = "bridge" }),
+		"container on the router":  change(func(c *setup.Config) { c.Link, c.Bridge, c.Container = setup.LinkBridge, "bridge", netip.Prefix{} }),
+		"would pass the router by": change(func(c *setup.Config) { c.Link = setup.LinkLAN }),
+		"RouterOS 8.1 is not kn":   change(func(c *setup.Config) { c.Version = setup.Version{Major: 8, Minor: 1} }),
 	} {
 		if _, err := setup.New(cfg); err == nil || !strings.Contains(err.Error(), want) {
 			t.Errorf("got error %v, want %q", err, want)
@@ -281,13 +327,13 @@ func TestOrder(t *testing.T) {
 		if err := setup.Write(&text, steps[i:i+1]); err != nil {
 			t.Fatal(err)
 		}
-		for _, mark := range []string{"device-mode", "/user/add", "/container/envs/add", "/container/add", "shows the container as stopped", "/container/start"} {
+		for _, mark := range []string{"device-mode", "/user add", "/container envs add", "/container add", "shows the container as stopped", "/container start"} {
 			if strings.Contains(text.String(), mark) {
 				order = append(order, fmt.Sprintf("%d %s", len(s.Commands), mark))
 			}
 		}
 	}
-	want := []string{"0 device-mode", "2 /user/add", "5 /container/envs/add", "1 /container/add", "1 shows the container as stopped", "1 /container/start"}
+	want := []string{"0 device-mode", "2 /user add", "5 /container envs add", "1 /container add", "1 shows the container as stopped", "1 /container start"}
 	if diff := cmp.Diff(want, order); diff != "" {
 		t.Errorf("order (-want +got):\n%s", diff)
 	}
@@ -302,32 +348,29 @@ func TestOtherEndOfTheNetwork(t *testing.T) {
 	if err := errors.Join(err, setup.Write(&b, steps)); err != nil {
 		t.Fatal(err)
 	}
-	if want := "/ip/address/add address=172.30.254.2/30 interface=veth-doublenat"; !strings.Contains(b.String(), want) {
+	if want := "/ip address add address=172.30.254.2/30 interface=veth-doublenat"; !strings.Contains(b.String(), want) {
 		t.Errorf("%q is not in\n%s", want, b.String())
 	}
 }
 
-func TestParseVersion(t *testing.T) {
+// TestImageForTheRouter: the router's own word for its processor says which file of a release it needs.
+func TestImageForTheRouter(t *testing.T) {
 	t.Parallel()
-	for text, want := range map[string]setup.Version{
-		"7.21": {7, 21}, "7.21.3": {7, 21}, "7.20.8 (long-term)": {7, 20}, "7.24beta2 (development)": {7, 24},
-		"6.49.18 (long-term)": {6, 49}, " 7.1rc4 ": {7, 1},
+	for architecture, want := range map[string]string{
+		"arm64":  "doublenat_VERSION_linux_arm64_image.tar.",
+		"arm":    "doublenat_VERSION_linux_armv5_image.tar.",
+		"x86_64": "doublenat_VERSION_linux_amd64_image.tar.",
+		"mipsbe": "has no containers",
+		"":       "architecture-name",
 	} {
-		if got, err := setup.ParseVersion(text); err != nil || got != want {
-			t.Errorf("%q: got %v, error %v", text, got, err)
+		cfg := typical("7.24")
+		cfg.Architecture = architecture
+		steps, err := setup.New(cfg)
+		if err != nil {
+			t.Fatal(err)
 		}
-	}
-	for _, text := range []string{"", "7", "7.", "seven.1", "x7.1", "-7.1", "7.99999", "999.1"} {
-		if got, err := setup.ParseVersion(text); err == nil {
-			t.Errorf("%q: got %v", text, got)
-		}
-	}
-	for _, tt := range []struct {
-		v    setup.Version
-		want bool
-	}{{setup.Version{6, 99}, false}, {setup.Version{7, 19}, false}, {setup.Version{7, 20}, true}, {setup.Version{8, 0}, true}} {
-		if got := tt.v.AtLeast(20); got != tt.want {
-			t.Errorf("%v at least 7.20: %v", tt.v, got)
+		if notes := strings.Join(steps[0].Notes, "\n"); !strings.Contains(notes, want) {
+			t.Errorf("%s: %s", architecture, notes)
 		}
 	}
 }

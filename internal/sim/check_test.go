@@ -9,7 +9,6 @@ import (
 	"time"
 
 	"doublenat/internal/nat"
-	"doublenat/natpmp"
 	"doublenat/routeros/routerostest"
 )
 
@@ -94,9 +93,9 @@ func (w *world) leaseDisagreements(mappings []nat.Mapping) (wrong []string) {
 		inner    uint16
 	}
 	leases := make(map[end][]uint16)
-	for _, l := range w.bench.Gateway.Mappings() {
-		at := end{nat.Protocol(l.Protocol), l.InternalPort}
-		leases[at] = append(leases[at], l.ExternalPort)
+	for _, l := range w.bench.Passes() {
+		at := end{l.Protocol, l.Inner}
+		leases[at] = append(leases[at], l.External)
 	}
 	for _, m := range mappings {
 		at := end{m.Key.Protocol, m.InnerPort}
@@ -112,7 +111,7 @@ func (w *world) leaseDisagreements(mappings []nat.Mapping) (wrong []string) {
 		delete(leases, at)
 	}
 	for at, ports := range leases {
-		if !w.watch.gatewayTrouble(longestLease) {
+		if w.kind != byPool && !w.watch.gatewayTrouble(longestLease) {
 			wrong = append(wrong, fmt.Sprintf("(f) a lease without a mapping: %v port %d to inner port %d", at.protocol, ports, at.inner))
 		}
 	}
@@ -151,14 +150,14 @@ func (w *world) disappointed(c *client, wt *want) string {
 	if port == 0 || t.port != port || t.void || !t.moved.IsZero() {
 		return ""
 	}
-	lease, ok := w.bench.Gateway.Lookup(natpmp.Opcode(wt.key.Protocol), port)
+	arrives, ok := w.bench.Passed(wt.key.Protocol, port)
 	switch {
 	case !ok && (w.wayward() || w.watch.undone(wt.key) || w.refused(wt.key)):
 		return ""
 	case !ok:
 		return fmt.Sprintf("%v believes in port %d, which the gateway does not know", wt.key, port)
 	}
-	to, _, _ := w.bench.Router.Match(wt.key.Protocol.String(), routerostest.TunnelInterface, lease.Target.Port())
+	to, _, _ := w.bench.Router.Match(wt.key.Protocol.String(), routerostest.TunnelInterface, arrives)
 	if to != netip.AddrPortFrom(wt.key.Client, wt.key.InternalPort) {
 		return fmt.Sprintf("%v believes in port %d, whose packets go to %v", wt.key, port, to)
 	}

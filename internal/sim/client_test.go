@@ -101,7 +101,7 @@ func (c *client) hear(resp natpmp.Response) {
 	now := time.Now()
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if c.epoch.Observe(resp.Epoch, now) {
+	if c.epoch.Observe(resp.Epoch, now) == natpmp.EpochLost {
 		c.lost = true
 	}
 	wt := c.wants[nat.Key{Client: c.addr, Protocol: nat.Protocol(resp.Opcode), InternalPort: resp.InternalPort}]

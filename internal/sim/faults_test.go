@@ -83,15 +83,19 @@ func (w *world) heal() {
 	w.bench.Router.ClearFaults()
 }
 
-// faultTable returns all faults, in a fixed order.
-func faultTable() []fault {
-	return slices.Concat(networkFaults(), gatewayFaults(), routerFaults(), replyFaults(), handFaults(), daemonFaults())
+// faultTable returns all faults of a kind, in a fixed order.
+func faultTable(k kind) []fault {
+	return slices.Concat(networkFaults(k), beyondFaults(k), routerFaults(), replyFaults(), handFaults(), daemonFaults())
 }
 
-// networkFaults are what happens to datagrams, on each of the four ways.
-func networkFaults() []fault {
+// networkFaults are what happens to datagrams, on each of the four ways. A box is asked by TCP,
+// whose troubles it has itself, and about a pool nobody.
+func networkFaults(k kind) []fault {
 	var all []fault
 	for d := range paths {
+		if (d == toGateway || d == fromGateway) && (k == byUPnP || k == byPool) {
+			continue
+		}
 		for name, f := range map[string]natpmptest.Faults{
 			"loss":      {Loss: 0.4},
 			"delay":     {Jitter: 2 * time.Second},
@@ -242,6 +246,7 @@ func rights(policy string) func(w *world) func() {
 		end := w.watch.begin(&w.watch.router)
 		set := func(policy string) {
 			w.must(w.bench.Router.Set("/user/group", "doublenat", routerostest.Row{"policy": policy}))
+			w.bench.Router.Disconnect() // rights are those of the login
 		}
 		set(policy)
 		return func() { set("read,write,api,test"); end() }

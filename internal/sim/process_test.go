@@ -43,6 +43,9 @@ func (w *world) start() {
 	w.keep = shutdown == "keep"
 	w.watch.restarted(w.ruled())
 	w.started = time.Now()
+	if w.kind == byPool {
+		w.forward(w.forwards) // A file that has a mistake would keep it from starting.
+	}
 	if err := w.bench.Start(map[string]string{"SHUTDOWN": shutdown}); err != nil {
 		w.fail("starting the daemon: %v", err)
 	}

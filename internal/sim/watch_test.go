@@ -28,6 +28,9 @@ const (
 	unwritten = 12 * time.Minute
 	// inFlight is how old an answer of a layer can be when the client gets its own.
 	inFlight = 15 * time.Second
+	// reread is how long a change of a pool may not be known: the file is read every 15 s,
+	// and then rules have to be changed.
+	reread = 20 * time.Second
 )
 
 // watch sees every answer in the moment in which it leaves the daemon, and every
@@ -58,6 +61,8 @@ type watch struct {
 	since time.Time
 	// answers counts what was told, by kind.
 	answers map[string]int
+	// unasked is set with a pool: what changes there shows when the file is read again.
+	unasked bool
 	// wayward is set with a gateway that moves a port when a request is repeated or a
 	// lease renewed: a slow reply to the first copy is out of date when it comes.
 	wayward bool
@@ -208,6 +213,8 @@ func (w *watch) brokenLocked(key nat.Key, port uint16, renewal bool) string {
 		case renewal && w.router.within(reconciled):
 			// The other protocol of the port waits for the router, and this one for its turn.
 			w.answers["from the table, held up by the router"]++
+		case w.unasked && w.gateway.changedWithin(reread):
+			w.answers["the pool has changed meanwhile"]++
 		case w.gateway.changedWithin(inFlight):
 			w.answers["overtaken by the gateway"]++
 		case w.overtaking.within(inFlight), renewal && w.undoneLocked(key):
@@ -227,6 +234,10 @@ func (w *watch) brokenLocked(key nat.Key, port uint16, renewal bool) string {
 		w.answers["from the table, of a port that is another client's by now"]++
 		return ""
 	}
+	if w.unasked && w.gateway.changedWithin(reread) {
+		w.answers["the pool has changed meanwhile"]++
+		return ""
+	}
 	if ok && w.router.changedWithin(reconciled) {
 		w.answers["taken by a new rule of others"]++ // the next reconcile learns of it, and moves away
 		return ""
@@ -241,11 +252,11 @@ func (w *watch) brokenLocked(key nat.Key, port uint16, renewal bool) string {
 // leaseOf returns the inner port to which the gateway delivers what comes to the
 // port, or why it does not deliver it to us.
 func (w *watch) leaseOf(key nat.Key, port uint16) (inner uint16, why string) {
-	lease, ok := w.bench.Gateway.Lookup(natpmp.Opcode(key.Protocol), port)
+	arrives, ok := w.bench.Passed(key.Protocol, port)
 	if !ok {
 		return 0, "the gateway has no lease of that port"
 	}
-	return lease.Target.Port(), ""
+	return arrives, ""
 }
 
 // ruled looks at our rules after each change of the router's table: there are never
@@ -279,7 +290,7 @@ func (w *watch) happened(ev nat.Event) {
 	switch ev.Kind {
 	case nat.EventCreated, nat.EventAdopted:
 		w.born[ev.Mapping.Key] = ev.At
-	case nat.EventDeleted, nat.EventExpired, nat.EventLost, nat.EventShutdown:
+	case nat.EventDeleted, nat.EventExpired, nat.EventLost, nat.EventEvicted, nat.EventShutdown:
 		delete(w.born, ev.Mapping.Key)
 	default:
 	}
@@ -295,7 +306,7 @@ func (w *watch) happened(ev nat.Event) {
 		w.fail("(b) %v ended %v before the time that its client was told", ev.Mapping.Key, early)
 	}
 	switch ev.Kind {
-	case nat.EventDeleted, nat.EventExpired, nat.EventLost, nat.EventShutdown:
+	case nat.EventDeleted, nat.EventExpired, nat.EventLost, nat.EventEvicted, nat.EventShutdown:
 		t.void = true
 	case nat.EventAdopted:
 		// Somebody may have edited its rule, and the comment told enough.

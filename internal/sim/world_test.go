@@ -7,6 +7,7 @@ import (
 	"net"
 	"net/netip"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"doublenat/internal/daemon"
@@ -24,6 +25,7 @@ var listenAddr = netip.MustParseAddrPort("192.168.88.1:5351")
 type world struct {
 	t      *testing.T
 	seed   uint64
+	kind   kind
 	rng    *rand.Rand // the driver's
 	bench  *lab.Bench
 	agenda agenda
@@ -44,17 +46,24 @@ type world struct {
 	keep    bool
 	// restarted is when the gateway last lost its leases.
 	restarted time.Time
+	// like says how what is beyond the router behaves, profile is what it is when it is
+	// well, and pool are its entries.
+	like    string
+	profile lab.Beyond
+	pool    []string
+	// forwards are the entries that the provider forwards now.
+	forwards []string
 }
 
 // newWorld builds everything that the seed decides and starts the daemon.
-func newWorld(t *testing.T, seed uint64, tally *tally, verbose bool) *world {
+func newWorld(t *testing.T, seed uint64, k kind, tally *tally, verbose bool) *world {
 	t.Helper()
 	w := &world{
-		t: t, seed: seed, rng: rand.New(rand.NewPCG(seed, 0x6886)), tally: tally,
+		t: t, seed: seed, kind: k, rng: rand.New(rand.NewPCG(seed, 0x6886)), tally: tally,
 		trace: &trace{start: time.Now(), all: verbose}, undo: make(map[uint64]func()),
 	}
 	w.watch = newWatch(w.trace, w.fail)
-	profile := w.profile()
+	profile := w.gateway()
 	environ := map[string]string{
 		"LEASE_POLICY": pick(w.rng, "client", "client", "hold"), "GATEWAY_WINDOW": pick(w.rng, "1", "4", "16"),
 	}
@@ -70,22 +79,39 @@ func newWorld(t *testing.T, seed uint64, tally *tally, verbose bool) *world {
 	if verbose {
 		cfg.Capture = traceLines
 	}
-	bench, err := lab.NewBench(cfg)
-	if err != nil {
+	w.like = profile.Name
+	if err := w.beyond(&cfg); err != nil {
 		t.Fatal(err)
 	}
-	w.bench, w.watch.bench, w.watch.wayward = bench, bench, profile.RepeatWindow > 0 || profile.RotateEvery > 0
-	w.note("seed %d, gateway %s, RouterOS %s, %v", seed, profile.Name, cfg.Router.Version, cfg.Environ)
-	for _, name := range []string{"LEASE_POLICY", "GATEWAY_DELIVERY", "COMPANION"} {
-		tally.add(name+"="+environ[name], 1)
-	}
+	w.build(cfg)
 	w.repave()
-	bench.Router.OnChange(w.watch.ruled)
+	w.bench.Router.OnChange(w.watch.ruled)
 	w.start()
 	for i := range 2 + w.rng.IntN(3) {
 		w.clients = append(w.clients, newClient(w, netip.AddrFrom4([4]byte{192, 168, 88, byte(10 + i)})))
 	}
 	return w
+}
+
+// build makes the bench.
+func (w *world) build(cfg lab.BenchConfig) {
+	bench, err := lab.NewBench(cfg)
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	w.bench, w.watch.bench, w.profile = bench, bench, cfg.Beyond
+	w.watch.unasked, w.watch.wayward = w.kind == byPool, cfg.Profile.RepeatWindow > 0 || cfg.Profile.RotateEvery > 0
+	if w.kind == byPool {
+		w.forward(w.pool)
+	}
+	if w.kind == byUPnP {
+		synctest.Wait() // until it has its sockets
+	}
+	w.note("seed %d, gateway %s, RouterOS %s, %v", w.seed, w.like, cfg.Router.Version, cfg.Environ)
+	w.tally.add("kind "+string(w.kind), 1)
+	for _, name := range []string{"LEASE_POLICY", "GATEWAY_DELIVERY", "COMPANION"} {
+		w.tally.add(name+"="+cfg.Environ[name], 1)
+	}
 }
 
 // uncommon chooses the settings that few have. Chance of their own decides, so that
@@ -98,8 +124,8 @@ func uncommon(seed uint64, profile *natpmptest.Profile, environ map[string]strin
 	profile.DeliversExternal = delivery == "external"
 }
 
-// profile chooses a gateway.
-func (w *world) profile() natpmptest.Profile {
+// gateway chooses one that speaks NAT-PMP.
+func (w *world) gateway() natpmptest.Profile {
 	p := pick(w.rng,
 		natpmptest.Proton(), natpmptest.RFC(), natpmptest.Miniupnpd(), natpmptest.ProtonRotate(3),
 		natpmptest.ProtonDuplicate(), natpmptest.Split(),

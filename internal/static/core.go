@@ -14,24 +14,29 @@ type Core interface {
 	Map(ctx context.Context, req nat.MapRequest) (nat.Grant, error)
 	// Unmap deletes a mapping. One that does not exist is success.
 	Unmap(ctx context.Context, key nat.Key) error
-	// UnmapAll deletes all mappings of one client and one protocol. None is success.
-	UnmapAll(ctx context.Context, client netip.Addr, p nat.Protocol) error
+	// UnmapAllBut deletes all mappings of one client and one protocol, those that are
+	// being made included, without those to be kept. None is success.
+	UnmapAllBut(ctx context.Context, client netip.Addr, p nat.Protocol, keep func(nat.Key) bool) error
 	// Mappings returns all mappings.
 	Mappings() []nat.Mapping
 }
 
+var _ Core = (*nat.Service)(nil)
+
 var (
-	_ Core = (*nat.Service)(nil)
-	_ Core = (*Keeper)(nil)
+	errHeld = errors.New("the operator holds this mapping (STATIC_MAPPINGS)")
+	errOpen = errors.New("the operator holds this mapping open to everybody (STATIC_MAPPINGS)")
 )
 
-var errHeld = errors.New("the operator holds this mapping (STATIC_MAPPINGS)")
-
 // Map passes a request on. One for a mapping that is held is answered like any
-// other renewal, and does not make the mapping last shorter.
+// other renewal, and does not make the mapping last shorter. It is refused if it would shut
+// anybody out (RFC 6887 §13.3).
 func (k *Keeper) Map(ctx context.Context, req nat.MapRequest) (nat.Grant, error) {
 	asked := req.Lifetime
 	if k.kept[req.Key] != nil && asked > 0 {
+		if req.Filter.Remote != (nat.Remote{}) {
+			return nat.Grant{}, &nat.Error{Reason: nat.ReasonDenied, Err: errOpen}
+		}
 		req.Lifetime = max(asked, k.cfg.Lifetime)
 	}
 	grant, err := k.cfg.Core.Map(ctx, req)
@@ -51,16 +56,11 @@ func (k *Keeper) Unmap(ctx context.Context, key nat.Key) error {
 // UnmapAll deletes what the client has beside the mappings that are held, and says
 // so if there are any of these.
 func (k *Keeper) UnmapAll(ctx context.Context, client netip.Addr, p nat.Protocol) error {
-	if !k.holdsFor(client, p) {
-		return k.cfg.Core.UnmapAll(ctx, client, p)
+	err := k.cfg.Core.UnmapAllBut(ctx, client, p, func(key nat.Key) bool { return k.kept[key] != nil })
+	if k.holdsFor(client, p) {
+		return errors.Join(&nat.Error{Reason: nat.ReasonDenied, Err: errHeld}, err)
 	}
-	errs := []error{&nat.Error{Reason: nat.ReasonDenied, Err: errHeld}}
-	for _, m := range k.cfg.Core.Mappings() {
-		if m.Key.Client == client && m.Key.Protocol == p && k.kept[m.Key] == nil {
-			errs = append(errs, k.cfg.Core.Unmap(ctx, m.Key))
-		}
-	}
-	return errors.Join(errs...)
+	return err
 }
 
 // Mappings returns all mappings, those that are held among them.

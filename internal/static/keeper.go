@@ -35,7 +35,8 @@ type Config struct {
 	// Random returns a number from 0 up to and not including 1, for jitter. It must
 	// be safe for concurrent use. Nil means [rand.Float64].
 	Random func() float64
-	// Logger gets a line when a mapping cannot be had, and one when it can again.
+	// Logger gets a line when a mapping cannot be had, one each time that the reason is
+	// another, and one when it can be had again.
 	// Nil discards them.
 	Logger *slog.Logger
 }
@@ -64,8 +65,9 @@ type kept struct {
 	ended chan struct{}
 	// last is the external port that was granted last; 0 for none.
 	last uint16
-	// failures counts how often asking failed in a row.
+	// failures counts how often asking failed in a row, and reason is why it did last.
 	failures int
+	reason   string
 }
 
 // New checks the configuration and returns a keeper that does nothing before
@@ -123,18 +125,22 @@ func (k *Keeper) ask(ctx context.Context, m *kept) time.Duration {
 	if suggestion == 0 {
 		suggestion = m.last
 	}
-	grant, err := k.cfg.Core.Map(ctx, nat.MapRequest{Key: m.Key, SuggestedPort: suggestion, Lifetime: k.cfg.Lifetime})
+	grant, err := k.cfg.Core.Map(ctx, nat.MapRequest{
+		Key: m.Key, SuggestedPort: suggestion, Lifetime: k.cfg.Lifetime,
+		Filter: nat.Filter{Op: nat.FilterSet}, // Its port may have been a client's that was not open to everybody.
+	})
 	if err != nil {
 		m.failures++
-		if m.failures == 1 && ctx.Err() == nil {
-			k.log.WarnContext(ctx, "static mapping cannot be had, trying on", append(attrs(m.Key), "error", err)...)
+		if reason := err.Error(); reason != m.reason && ctx.Err() == nil {
+			m.reason = reason
+			k.log.WarnContext(ctx, "static mapping unavailable, retrying", append(attrs(m.Key), "error", err)...)
 		}
 		return k.jitter(min(retryFirst<<min(m.failures-1, 10), retryMax))
 	}
 	if m.failures > 0 {
-		k.log.InfoContext(ctx, "static mapping stands again", append(attrs(m.Key), "external_port", grant.ExternalPort)...)
+		k.log.InfoContext(ctx, "static mapping available again", append(attrs(m.Key), "external_port", grant.ExternalPort)...)
 	}
-	m.failures, m.last = 0, grant.ExternalPort
+	m.failures, m.reason, m.last = 0, "", grant.ExternalPort
 	life := grant.Lifetime
 	if k.cfg.Holds {
 		life = k.cfg.Lifetime
@@ -155,7 +161,7 @@ func (k *Keeper) Observe(ev nat.Event) {
 		return
 	}
 	switch ev.Kind {
-	case nat.EventDeleted, nat.EventExpired, nat.EventLost:
+	case nat.EventDeleted, nat.EventExpired, nat.EventLost, nat.EventEvicted:
 		select {
 		case m.ended <- struct{}{}:
 		default: // It will look already.

@@ -33,7 +33,7 @@ type core struct {
 	asked  []ask
 	stands []nat.Mapping
 	ended  []nat.Key
-	wiped  int
+	filter nat.Filter // that of the last request
 	began  time.Time
 }
 
@@ -47,6 +47,7 @@ type ask struct {
 func (c *core) Map(_ context.Context, req nat.MapRequest) (nat.Grant, error) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
+	c.filter = req.Filter
 	c.asked = append(c.asked, ask{time.Since(c.began), req.SuggestedPort, req.Lifetime})
 	return c.grant, c.err
 }
@@ -58,10 +59,14 @@ func (c *core) Unmap(_ context.Context, key nat.Key) error {
 	return nil
 }
 
-func (c *core) UnmapAll(context.Context, netip.Addr, nat.Protocol) error {
+func (c *core) UnmapAllBut(_ context.Context, client netip.Addr, p nat.Protocol, keep func(nat.Key) bool) error {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	c.wiped++
+	for _, m := range c.stands {
+		if m.Key.Client == client && m.Key.Protocol == p && !keep(m.Key) {
+			c.ended = append(c.ended, m.Key)
+		}
+	}
 	return nil
 }
 
@@ -177,8 +182,32 @@ func TestNeverGivesUp(t *testing.T) {
 		time.Sleep(time.Minute)
 	})
 	if n := strings.Count(log.String(), "\n"); n != 2 ||
-		!strings.Contains(log.String(), "cannot be had") || !strings.Contains(log.String(), "stands again") {
+		!strings.Contains(log.String(), "mapping unavailable") || !strings.Contains(log.String(), "available again") {
 		t.Errorf("log:\n%s\nwant one line for the failure and one for its end", log.String())
+	}
+}
+
+// The log says each reason once: the last word on why a mapping is not there is true.
+func TestReasonIsLoggedWhenItChanges(t *testing.T) {
+	t.Parallel()
+	var log bytes.Buffer
+	logged := func(c *static.Config) { c.Logger = slog.New(slog.NewTextHandler(&log, nil)) }
+	keep(t, static.Mapping{Key: nasHTTP}, logged, func(c *core, _ *static.Keeper) {
+		for _, reason := range []string{"gateway unreachable", "router unreachable", "gateway unreachable"} {
+			c.set(func(c *core) { c.err = errors.New(reason) })
+			time.Sleep(time.Hour)
+		}
+		c.set(func(c *core) { c.err = nil })
+		time.Sleep(time.Minute)
+	})
+	var reasons []string
+	for line := range strings.Lines(log.String()) {
+		if _, reason, ok := strings.Cut(strings.TrimSpace(line), " error="); ok {
+			reasons = append(reasons, reason)
+		}
+	}
+	if diff := cmp.Diff([]string{`"gateway unreachable"`, `"router unreachable"`, `"gateway unreachable"`}, reasons); diff != "" {
+		t.Errorf("reasons (-want +got):\n%s", diff)
 	}
 }
 
@@ -213,6 +242,28 @@ func TestClientsMayAskForWhatIsHeld(t *testing.T) {
 	})
 }
 
+// What is held is open to everybody, whatever it was before and whatever its host asks for.
+func TestWhatIsHeldIsOpen(t *testing.T) {
+	t.Parallel()
+	keep(t, static.Mapping{Key: nasHTTP}, nil, func(c *core, k *static.Keeper) {
+		open := nat.Filter{Op: nat.FilterSet}
+		if c.requests(); c.filter != open {
+			t.Errorf("asked for with %+v", c.filter)
+		}
+		shut := nat.Filter{Op: nat.FilterAdd, Remote: nat.Remote{Port: 5000}}
+		var e *nat.Error
+		if _, err := k.Map(t.Context(), nat.MapRequest{Key: nasHTTP, Lifetime: time.Minute, Filter: shut}); !errors.As(err, &e) || e.Reason != nat.ReasonDenied {
+			t.Errorf("got %v", err)
+		}
+		expect(t, c)
+		for key, filter := range map[nat.Key]nat.Filter{nasHTTP: open, otherTCP: shut} {
+			if _, err := k.Map(t.Context(), nat.MapRequest{Key: key, Lifetime: time.Minute, Filter: filter}); err != nil || c.filter != filter {
+				t.Errorf("%v: %v, asked for with %+v", key, err, c.filter)
+			}
+		}
+	})
+}
+
 func TestClientsCannotDeleteWhatIsHeld(t *testing.T) {
 	t.Parallel()
 	keep(t, static.Mapping{Key: nasHTTP}, nil, func(c *core, k *static.Keeper) {
@@ -229,8 +280,8 @@ func TestClientsCannotDeleteWhatIsHeld(t *testing.T) {
 		if err := errors.Join(k.Unmap(t.Context(), nasDNS), k.UnmapAll(t.Context(), nas, nat.UDP)); err != nil {
 			t.Errorf("deleting what is not held: %v", err)
 		}
-		if c.wiped != 1 || len(c.ended) != 2 {
-			t.Errorf("%d wiped, %d deleted, want one and two", c.wiped, len(c.ended))
+		if diff := cmp.Diff([]nat.Key{otherTCP, nasDNS, nasDNS}, c.ended, cmp.Comparer(func(a, b nat.Key) bool { return a == b })); diff != "" {
+			t.Errorf("deleted (-want +got):\n%s", diff)
 		}
 		if n := len(k.Mappings()); n != 3 {
 			t.Errorf("%d mappings, want all three", n)

@@ -23,7 +23,13 @@ func (g *Gateway) carryOut(from, local netip.AddrPort, payload []byte) (out []ou
 			g.stats.Ignored++
 			return
 		}
-		reply := g.answerLocked(now, from.Addr(), payload)
+		d := &Desk{Now: now, Client: from.Addr(), Epoch: g.replyEpochLocked(now), gateway: g}
+		var reply []byte
+		if g.cfg.Speak != nil {
+			reply = g.cfg.Speak(d, payload)
+		} else {
+			reply = d.NATPMP(payload)
+		}
 		if reply == nil {
 			g.stats.Ignored++
 			return
@@ -41,9 +47,11 @@ func (g *Gateway) carryOut(from, local netip.AddrPort, payload []byte) (out []ou
 }
 
 // answerLocked returns the true reply to a packet, or nil for none.
-func (g *Gateway) answerLocked(now time.Time, client netip.Addr, payload []byte) []byte {
+func (g *Gateway) answerLocked(now time.Time, client netip.Addr, epoch uint32, payload []byte) []byte {
+	if g.profile.PCPOnly {
+		return pcpReply(payload, epoch)
+	}
 	req, err := natpmp.ParseRequest(payload)
-	epoch := g.epochLocked(now)
 	switch {
 	case errors.Is(err, natpmp.ErrUnsupportedVersion):
 		if g.profile.EchoesErrors && payload[0] == 1 {
@@ -73,6 +81,7 @@ func (g *Gateway) answerLocked(now time.Time, client netip.Addr, payload []byte)
 	if resp.Result != natpmp.ResultSuccess && g.profile.EchoesErrors && req.Opcode != natpmp.OpExternalAddress {
 		copy(out[10:], payload[6:12]) // port and lifetime, against RFC 6886 §3.5
 	}
+	g.profile.Garble.apply(out)
 	return out
 }
 
@@ -108,6 +117,10 @@ func (g *Gateway) mapLocked(now time.Time, client netip.Addr, req natpmp.Request
 	expires := now.Add(time.Duration(seconds) * time.Second)
 	l := g.standingLocked(client, req)
 	if l == nil {
+		if req.SuggestedExternalPort == 0 && g.profile.ZeroSuggestion != natpmp.ResultSuccess {
+			resp.Result = g.profile.ZeroSuggestion
+			return resp
+		}
 		if l = g.createLocked(client, req, expires); l == nil {
 			resp.Result = natpmp.ResultOutOfResources
 			return resp

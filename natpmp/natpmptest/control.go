@@ -48,6 +48,17 @@ func (g *Gateway) Restart(keep bool) {
 	})
 }
 
+// Skip lets time pass for the gateway alone: its epoch goes on, and leases end that
+// much sooner. It is what a client sees whose own clock stood still, as the clock of a
+// suspended machine does.
+func (g *Gateway) Skip(d time.Duration) {
+	g.update(func(now time.Time) {
+		g.epochAt, g.skipped = g.epochAt.Add(-d), g.skipped+d
+		g.table.advance(d)
+		g.expireLocked(now)
+	})
+}
+
 // SetAddress changes the public address. The zero value takes it away: the
 // gateway then answers address requests with result 3.
 func (g *Gateway) SetAddress(a netip.Addr) {

@@ -181,3 +181,43 @@ func TestGatewaySilence(t *testing.T) {
 		}
 	})
 }
+
+// Time that passes for the gateway alone: its epoch goes on, and leases are over.
+func TestGatewaySkips(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		changes := 0
+		b := newBench(t, natpmptest.Config{Profile: natpmptest.EpochFlipper(3), OnChange: func() { changes++ }})
+		c := b.dial(t, routerAddr)
+		request(t, c, natpmp.OpMapUDP, 1000, 0, 60)
+		time.Sleep(10 * time.Second)
+		b.Skip(20 * time.Second)
+		if e, n := b.Epoch(), len(b.Mappings()); e != 4_000_030 || n != 1 {
+			t.Errorf("after 20 s: epoch %d, %d leases", e, n)
+		}
+		time.Sleep(30*time.Second - time.Millisecond)
+		if n := len(b.Mappings()); n != 1 {
+			t.Errorf("%d leases in the last moment", n)
+		}
+		b.Skip(time.Hour)
+		if e, n := b.Epoch(), len(b.Mappings()); e != 4_003_659 || n != 0 || changes != 2 {
+			t.Errorf("after an hour: epoch %d, %d leases, %d changes", e, n, changes)
+		}
+		request(t, c, natpmp.OpMapUDP, 1000, 0, 60)
+		if r := request(t, c, natpmp.OpMapUDP, 1000, 0, 60); r.Epoch != 1000+20+3600+39 {
+			t.Errorf("the second machine's epoch is %d", r.Epoch)
+		}
+	})
+}
+
+// What is skipped again and again.
+func TestGatewaySkipsAgain(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		b := newBench(t, natpmptest.Config{Profile: natpmptest.Suspended(time.Hour, 45*time.Minute)})
+		time.Sleep(2*time.Hour + time.Second)
+		if e := b.Epoch(); e != 4_000_000+7201+5400 {
+			t.Errorf("epoch %d", e)
+		}
+	})
+}

@@ -34,6 +34,7 @@ func FuzzGatewayAnswers(f *testing.F) {
 	f.Fuzz(func(t *testing.T, packet []byte, which uint8) {
 		p := profiles[int(which)%len(profiles)]
 		p.Lies, p.Requests, p.Replies = nil, natpmptest.Faults{}, natpmptest.Faults{}
+		p.Garble, p.PCPOnly = natpmptest.GarbleNothing, false
 		synctest.Test(t, func(t *testing.T) {
 			b := newBench(t, natpmptest.Config{Profile: p, Seed: 1})
 			c := b.dial(t, routerAddr)

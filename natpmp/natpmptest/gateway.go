@@ -28,6 +28,10 @@ type Config struct {
 	// Elsewhere is a socket with another address or port than the gateway's, from
 	// which [LieElsewhere] is told; nil leaves that lie out. It stays the caller's.
 	Elsewhere net.PacketConn
+	// Speak answers in the place of the gateway's own NAT-PMP, for gateways that speak
+	// another protocol, too; nil leaves everything to NAT-PMP. It returns the reply, or nil
+	// for none, and must not call the gateway.
+	Speak func(d *Desk, payload []byte) []byte
 	// Journal is how many packets [Gateway.Journal] keeps; 0 means none.
 	Journal int
 }
@@ -76,6 +80,8 @@ type Gateway struct {
 	turned   chan struct{} // closed when refusing changes
 	lies     int           // told so far
 	previous []byte        // the last true reply, for LieLate
+	replies  int           // made so far, for Profile.FlipEvery
+	skipped  time.Duration // see Skip
 	tally    tally
 	stats    Stats
 	journal  ring[Packet]
@@ -226,6 +232,16 @@ func (g *Gateway) Epoch() uint32 {
 // epochLocked returns the epoch of a moment.
 func (g *Gateway) epochLocked(now time.Time) uint32 {
 	return g.epoch + uint32(now.Sub(g.epochAt)/time.Second) //nolint:gosec // wraps after 136 years, as on the wire
+}
+
+// replyEpochLocked returns the epoch of a reply, which is the second machine's when it
+// is the one that answers.
+func (g *Gateway) replyEpochLocked(now time.Time) uint32 {
+	g.replies++
+	if k := g.profile.FlipEvery; k > 0 && g.replies%k == 0 {
+		return g.profile.FlipEpoch + uint32((now.Sub(g.start)+g.skipped)/time.Second) //nolint:gosec // as in epochLocked
+	}
+	return g.epochLocked(now)
 }
 
 // Address returns the public address; the zero value when there is none.

@@ -164,6 +164,14 @@ func (t *table) expire(now time.Time) int {
 	return n
 }
 
+// advance lets all leases end so much sooner.
+func (t *table) advance(d time.Duration) {
+	for _, l := range t.byPublic {
+		l.expires = l.expires.Add(-d)
+		t.touch(l)
+	}
+}
+
 // sorted returns the leases by client, internal port, protocol and external port.
 func (t *table) sorted() []*lease {
 	out := make([]*lease, 0, len(t.byPublic))

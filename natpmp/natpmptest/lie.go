@@ -16,7 +16,7 @@ const (
 	LieElsewhere Lie = iota
 	// LieOpcode is a reply with another opcode.
 	LieOpcode
-	// LieVersion is a reply of version 2.
+	// LieVersion is a reply of the other version: of 2 for one of 0, and the other way round.
 	LieVersion
 	// LieLate is the reply to the request before, whoever sent that.
 	LieLate
@@ -52,14 +52,18 @@ func (g *Gateway) lieLocked(truth []byte) (outgoing, bool) {
 		}
 		out.elsewhere = true
 		// Two bytes that every success has: of the address, or of the external port.
-		if len(out.payload) > 11 {
-			out.payload[10] ^= 0x55
-			out.payload[11] ^= 0x55
+		at := externalAt
+		if out.payload[0] == pcpVersion {
+			at = pcpExternalAt
+		}
+		if len(out.payload) > at+1 {
+			out.payload[at] ^= 0x55
+			out.payload[at+1] ^= 0x55
 		}
 	case LieOpcode:
 		out.payload[1] ^= 0x03
 	case LieVersion:
-		out.payload[0] = 2
+		out.payload[0] ^= pcpVersion
 	case LieLate:
 		if g.previous == nil {
 			return outgoing{}, false

@@ -64,10 +64,24 @@ type Profile struct {
 	EchoesErrors bool
 	// WrongInternal answers with the internal port after the one that was asked for.
 	WrongInternal bool
+	// Garble is what happens to the ports in replies to map requests.
+	Garble Garble
+	// ZeroSuggestion is the answer to a request for a new lease that suggests port 0,
+	// when it is not success.
+	ZeroSuggestion natpmp.ResultCode
+	// PCPOnly answers as a PCP server does that has no NAT-PMP: every other version
+	// with UNSUPP_VERSION (RFC 6887 §9).
+	PCPOnly bool
 	// Lies are told in turn, one before each true reply.
 	Lies []Lie
 	// LiesOnly leaves the true replies out.
 	LiesOnly bool
+
+	// FlipEvery makes every so-many-th reply come from a second machine behind the same
+	// address, which has the same leases and an epoch of its own; 0 means never.
+	FlipEvery int
+	// FlipEpoch is the second machine's epoch at the start.
+	FlipEpoch uint32
 
 	// Silent reads requests and neither does nor answers anything.
 	Silent bool
@@ -86,6 +100,11 @@ type Profile struct {
 	RestartEvery time.Duration
 	// RestartKeeps keeps the leases over these restarts.
 	RestartKeeps bool
+	// SkipEvery lets time pass for the gateway alone, again and again, see
+	// [Gateway.Skip]; 0 means never.
+	SkipEvery time.Duration
+	// SkipFor is how much passes then.
+	SkipFor time.Duration
 	// ReaddressEvery gives the gateway another public address again and again; 0 means never.
 	ReaddressEvery time.Duration
 	// ReaddressMoves moves all leases to other external ports then.
@@ -117,6 +136,22 @@ const (
 	CompanionSame
 	// CompanionNext gives UDP the port after TCP's.
 	CompanionNext
+)
+
+// Garble is a fault in how a gateway writes the ports into its replies.
+type Garble uint8
+
+// The faults.
+const (
+	// GarbleNothing writes ports as they are.
+	GarbleNothing Garble = iota
+	// GarbleCut writes the low byte of each port only.
+	GarbleCut
+	// GarbleSwap writes the external port where the internal one belongs, and the other
+	// way round.
+	GarbleSwap
+	// GarbleBytes writes ports with their low byte first.
+	GarbleBytes
 )
 
 // Outage is something that comes back again and again.

@@ -5,6 +5,7 @@ import (
 	"testing/synctest"
 	"time"
 
+	"doublenat/natpmp"
 	"doublenat/natpmp/natpmptest"
 )
 
@@ -34,8 +35,8 @@ func TestProfilesServe(t *testing.T) {
 			})
 		})
 	}
-	if len(names) != 18 {
-		t.Errorf("%d names, want 18", len(names))
+	if len(names) != 24 {
+		t.Errorf("%d names, want 24", len(names))
 	}
 }
 
@@ -178,6 +179,51 @@ func TestProfilesOnTheWire(t *testing.T) {
 		"wrongint": {
 			profile: natpmptest.WrongInternal(),
 			steps:   []step{{send: "0001 0000 1000 1000 00000e10", want: "0081 0000 00000000 1001 1000 00000e10"}},
+		},
+		"zeroport": {
+			profile: natpmptest.RefusesZero(natpmp.ResultOutOfResources),
+			steps: []step{
+				{send: "0001 0000 1000 0000 00000e10", want: "0081 0004 00000000 1000 0000 00000000"},
+				{send: "0001 0000 1000 1000 00000e10", want: "0081 0000 00000000 1000 1000 00000e10"},
+				{send: "0001 0000 1000 0000 00000e10", want: "0081 0000 00000000 1000 1000 00000e10"},
+				{send: "0000", want: "0080 0000 00000000 05060708"},
+			},
+		},
+		"pcp": {
+			profile: natpmptest.PCPOnly(),
+			steps: []step{
+				{after: 3 * time.Second, send: "0000", want: "0280 0001 00000708 00000003 000000000000000000000000"},
+				{send: "0001 0000 1000 0000 00000e10", want: "0281 0001 00000708 00000003 000000000000000000000000"},
+				{send: "0201", want: "0281 0004 00000708 00000003 000000000000000000000000"},
+				{send: "0281", want: ""},
+				{send: "00", want: ""},
+			},
+		},
+		"8bit": {
+			profile: natpmptest.CutPorts(),
+			steps: []step{
+				{send: "0001 0000 1234 5678 00000e10", want: "0081 0000 00000000 0034 0078 00000e10"},
+				{send: "0001 0000 1234 0000 00000000", want: "0081 0000 00000000 0034 0000 00000000"},
+				{send: "0000", want: "0080 0000 00000000 05060708"},
+			},
+		},
+		"swapped": {
+			profile: natpmptest.SwappedPorts(),
+			steps:   []step{{send: "0001 0000 1234 5678 00000e10", want: "0081 0000 00000000 5678 1234 00000e10"}},
+		},
+		"low byte first": {
+			profile: natpmptest.Profile{Garble: natpmptest.GarbleBytes},
+			steps:   []step{{send: "0001 0000 1234 5678 00000e10", want: "0081 0000 00000000 3412 7856 00000e10"}},
+		},
+		"flip": {
+			profile: natpmptest.EpochFlipper(2),
+			next:    []uint16{40000},
+			steps: []step{
+				{send: "0000", want: "0080 0000 003d0900 05060708"},
+				{after: 24 * time.Second, send: "0000", want: "0080 0000 00000400 05060708"},
+				{send: "0001 0000 1000 0000 0000003c", want: "0081 0000 003d0918 1000 9c40 0000003c"},
+				{send: "0001 0000 1000 0000 0000003c", want: "0081 0000 00000400 1000 9c40 0000003c"},
+			},
 		},
 	} {
 		t.Run(name, func(t *testing.T) {

@@ -12,6 +12,7 @@ func Profiles() []Profile {
 		RFC(), Proton(), ProtonExternal(), ProtonRotate(1), ProtonDuplicate(), ProtonRefuse(time.Hour, 5*time.Minute),
 		Miniupnpd(), Short(10 * time.Second), Full(3), NoAddress(), Unauthorized(), Restarting(time.Hour, false),
 		NewAddress(time.Hour, false), Split(), WrongInternal(), Lossy(0.2), Liar(), Slow(),
+		RefusesZero(natpmp.ResultOutOfResources), PCPOnly(), CutPorts(), SwappedPorts(), EpochFlipper(2), Suspended(time.Hour, 45*time.Minute),
 	}
 }
 
@@ -170,5 +171,46 @@ func Liar() Profile {
 func Slow() Profile {
 	p := RFC()
 	p.Name, p.ServiceTime = "slow", 2*time.Second
+	return p
+}
+
+// RefusesZero is [RFC] that refuses a new lease with the given result when port 0 is
+// suggested, which stands for any port, and grants any other suggestion.
+func RefusesZero(code natpmp.ResultCode) Profile {
+	p := RFC()
+	p.Name, p.ZeroSuggestion = "zeroport", code
+	return p
+}
+
+// PCPOnly is a gateway that speaks PCP and no NAT-PMP.
+func PCPOnly() Profile { return Profile{Name: "pcp", PCPOnly: true} }
+
+// CutPorts is [RFC] that keeps 8 bits of each port in its replies.
+func CutPorts() Profile {
+	p := RFC()
+	p.Name, p.Garble = "8bit", GarbleCut
+	return p
+}
+
+// SwappedPorts is [RFC] that mixes the two ports up in its replies.
+func SwappedPorts() Profile {
+	p := RFC()
+	p.Name, p.Garble = "swapped", GarbleSwap
+	return p
+}
+
+// EpochFlipper is [Proton] on two machines behind one address, the second of which
+// answers every k-th request.
+func EpochFlipper(k int) Profile {
+	p := Proton()
+	p.Name, p.FlipEvery, p.FlipEpoch = "flip", k, 1000
+	return p
+}
+
+// Suspended is [Proton] as somebody sees it whose own clock stands again and again,
+// like that of a laptop: more time has passed for the gateway than for its client.
+func Suspended(every, lasting time.Duration) Profile {
+	p := Proton()
+	p.Name, p.SkipEvery, p.SkipFor = "suspend", every, lasting
 	return p
 }

@@ -40,6 +40,10 @@ func (g *Gateway) recurrences() []recurrence {
 			do:    func(_ context.Context, p Profile) { g.Restart(p.RestartKeeps) },
 		},
 		{
+			every: func(p *Profile) time.Duration { return p.SkipEvery },
+			do:    func(_ context.Context, p Profile) { g.Skip(p.SkipFor) },
+		},
+		{
 			every: func(p *Profile) time.Duration { return p.ReaddressEvery },
 			do: func(_ context.Context, p Profile) {
 				g.SetAddress(g.Address().Next())

@@ -242,14 +242,14 @@ func TestJournalIsBounded(t *testing.T) {
 	}
 	user := routerostest.LeastUser
 	want := []routerostest.Entry{
-		{Number: 3, Session: 1, User: user, Command: natPath + "/print", Args: []string{"?comment"}, Rows: 10},
+		{Number: 3, Session: 1, User: user, Command: natPath + "/print", Args: []string{"?comment"}, Rows: 11},
 		{Number: 4, Session: 1, User: user, Command: natPath + "/set", Args: []string{"=.id=*FFFF"}, Trap: "no such item"},
 		{Number: 5, Session: 1, User: user, Command: "/nothing", Args: []string{}, Trap: "no such command or directory (nothing)"},
 	}
 	if diff := cmp.Diff(want, got); diff != "" {
 		t.Errorf("journal (-want +got):\n%s", diff)
 	}
-	if diff := cmp.Diff(routerostest.Stats{Commands: 4, Reads: 1, Writes: 1, Rows: 10, Traps: 2}, router.StatsSince(mark)); diff != "" {
+	if diff := cmp.Diff(routerostest.Stats{Commands: 4, Reads: 1, Writes: 1, Rows: 11, Traps: 2}, router.StatsSince(mark)); diff != "" {
 		t.Errorf("counters (-want +got):\n%s", diff)
 	}
 }
@@ -261,7 +261,7 @@ func TestDynamicRulesStayOnTop(t *testing.T) {
 	c := login(t, router)
 	c.run(natPath+"/add", "=chain=dstnat", "=place-before=*1")
 	c.run(natPath+"/move", "=.id=*4", "=destination=*1")
-	if got := c.run(natPath + "/find"); got != "!done =ret=*1;*4;*C;*2;*3;*5;*6;*7;*8;*9;*A;*B" {
+	if got := c.run(natPath + "/find"); got != "!done =ret=*1;*4;*D;*2;*3;*5;*6;*7;*8;*9;*A;*B;*C" {
 		t.Error(got)
 	}
 }
@@ -292,7 +292,7 @@ func TestUpNPRuleAtTheTop(t *testing.T) {
 		t.Fatal(err)
 	}
 	row := router.Rows(natPath)[0]
-	if row[".id"] != "*C" || row["dynamic"] != "true" || row["protocol"] != "udp" {
+	if row[".id"] != "*D" || row["dynamic"] != "true" || row["protocol"] != "udp" {
 		t.Errorf("first rule %v", row)
 	}
 }

@@ -17,6 +17,8 @@ type argument struct {
 	required bool
 	// check judges a value; nil takes any.
 	check checkFunc
+	// flag is a boolean: yes is printed as true.
+	flag bool
 }
 
 // is reports whether the argument goes by the name.
@@ -28,6 +30,9 @@ func (a *argument) is(name string) bool {
 // checkFunc judges a value of the named argument in the world as it is.
 type checkFunc func(r *Router, name, value string) traps
 
+// stateless reports whether there is no world, so that only the form of values counts.
+func (r *Router) stateless() bool { return r.tables == nil }
+
 // args makes arguments that share a check, from names divided by blanks.
 func args(check checkFunc, names string) []argument {
 	var list []argument
@@ -37,11 +42,23 @@ func args(check checkFunc, names string) []argument {
 	return list
 }
 
-// argsIn is args for some versions only.
+// argsIn is args for some versions only. It is called so often that a copy of it in
+// every place would be tens of kilobytes of the lab's program.
+//
+//go:noinline
 func argsIn(s span, check checkFunc, names string) []argument {
 	list := args(check, names)
 	for i := range list {
 		list[i].span = s
+	}
+	return list
+}
+
+// flags makes arguments that are yes or no, for some versions only unless the span is zero.
+func flags(s span, names string) []argument {
+	list := argsIn(s, checkBool, names)
+	for i := range list {
+		list[i].flag = true
 	}
 	return list
 }
@@ -138,6 +155,9 @@ func checkInterfaceList(r *Router, name, value string) traps {
 // checkNamed takes the name of an item in another menu.
 func checkNamed(path string) checkFunc {
 	return func(r *Router, name, value string) traps {
+		if r.stateless() {
+			return nil
+		}
 		if t := r.tables[path]; t == nil || value == "" || !slices.ContainsFunc(t.items, func(it *item) bool { return it.value("name") == value }) {
 			return refuseChoice(name)
 		}

@@ -101,6 +101,8 @@ type outcome struct {
 	listen *table
 	// wrote is set when something was stored.
 	wrote bool
+	// restart reboots the router once the reply is on its way.
+	restart bool
 	// fatal is the reason of a !fatal, after which the connection ends.
 	fatal string
 }
@@ -123,8 +125,8 @@ func done(ret ...string) outcome {
 	return outcome{done: s}
 }
 
-// executeLocked carries out a command of the named user.
-func (r *Router) executeLocked(user string, c *command) outcome {
+// executeLocked carries out a command of somebody.
+func (r *Router) executeLocked(who actor, c *command) outcome {
 	t := r.tables[c.menu]
 	if t == nil && c.menu != "" {
 		return failed(r.behavior.refuseCommand(c.menu[strings.LastIndexByte(c.menu, '/')+1:]))
@@ -133,15 +135,18 @@ func (r *Router) executeLocked(user string, c *command) outcome {
 		return failed(r.behavior.refuseCommand(c.action))
 	}
 	for _, policy := range t.menu.policies(c.action) {
-		if !r.allowedLocked(user, policy) {
+		if !who.may(policy) {
 			return failed(refusePermission())
 		}
 	}
+	t.refresh(r)
 	switch kindOf(c.action) {
 	case reads:
-		t.refresh(r)
-		return r.readLocked(user, t, c)
+		return r.readLocked(who, t, c)
 	case tests:
+		if refused := r.extraLocked(t, c); refused != nil {
+			return failed(refused)
+		}
 		return r.routeCheckLocked(c)
 	default:
 		return r.writeLocked(t, c)
@@ -186,7 +191,7 @@ func (m *menu) policies(action string) []string {
 }
 
 // readLocked carries out the commands that change nothing.
-func (r *Router) readLocked(user string, t *table, c *command) outcome {
+func (r *Router) readLocked(who actor, t *table, c *command) outcome {
 	switch c.action {
 	case "find":
 		return r.findLocked(t)
@@ -194,7 +199,7 @@ func (r *Router) readLocked(user string, t *table, c *command) outcome {
 		return r.getLocked(t, c)
 	}
 	for _, a := range c.args {
-		if !slices.Contains(strings.Fields(printArguments), a.name) {
+		if !t.menu.printsBy(r.version, a.name) {
 			return failed(r.behavior.refuseParameter(a.name))
 		}
 	}
@@ -207,7 +212,7 @@ func (r *Router) readLocked(user string, t *table, c *command) outcome {
 	}
 	count := 0
 	_, countOnly := c.arg("count-only")
-	list := r.proplistLocked(user, t, c)
+	list := proplistOf(who, t, c)
 	for _, it := range t.items {
 		pass, ok := c.query.passes(it)
 		switch {
@@ -218,7 +223,7 @@ func (r *Router) readLocked(user string, t *table, c *command) outcome {
 		}
 		count++
 		if !countOnly {
-			o.rows = append(o.rows, it.words(list))
+			o.rows = append(o.rows, t.row(it, list))
 		}
 	}
 	switch {
@@ -230,17 +235,13 @@ func (r *Router) readLocked(user string, t *table, c *command) outcome {
 	return o
 }
 
-// printArguments are the arguments of print and listen that change nothing here,
-// and count-only.
-const printArguments = "append as-value brief count-only detail follow follow-only interval stats terse value-list without-paging"
-
-// proplistLocked returns the properties that the user asked for and may see.
-func (r *Router) proplistLocked(user string, t *table, c *command) proplist {
+// proplistOf returns the properties that somebody asked for and may see.
+func proplistOf(who actor, t *table, c *command) proplist {
 	list := proplist{key: "all"}
 	if c.proplist != "" {
 		list.names, list.key = strings.Split(c.proplist, ","), "only "+c.proplist
 	}
-	if t.menu.sensitive != "" && !r.allowedLocked(user, "sensitive") {
+	if t.menu.sensitive != "" && !who.may("sensitive") {
 		list.hidden = t.menu.sensitive
 		list.key = "hidden " + list.key
 	}
@@ -269,6 +270,22 @@ func (r *Router) getLocked(t *table, c *command) outcome {
 	return done(at[0].value(name))
 }
 
+// row returns the row that a print sends of an item.
+func (t *table) row(it *item, list proplist) []string {
+	if len(t.items) > keepRows {
+		return it.compose(list)
+	}
+	return it.words(list)
+}
+
+// ret returns the value of a command that succeeded, "" for none.
+func (o outcome) ret() string {
+	if len(o.done) < 2 {
+		return ""
+	}
+	return strings.TrimPrefix(o.done[1], "=ret=")
+}
+
 // targetsLocked finds the items that a command names.
 func (r *Router) targetsLocked(t *table, c *command) ([]*item, traps) {
 	if t.menu.singleton {
@@ -276,18 +293,18 @@ func (r *Router) targetsLocked(t *table, c *command) ([]*item, traps) {
 	}
 	refs, given := c.arg(".id")
 	if !given {
-		refs, given = c.arg("numbers")
+		refs, given = c.arg(t.menu.handle(r.version, c.action))
 	}
 	if !given || refs == "" {
-		return nil, refuseMissing("numbers")
+		return nil, refuseMissing(t.menu.handle(r.version, c.action))
 	}
 	var found []*item
 	for ref := range strings.SplitSeq(refs, ",") {
-		at := t.find(ref)
-		if at < 0 {
+		items := t.findAll(ref)
+		if items == nil {
 			return nil, r.behavior.refuseItem()
 		}
-		found = append(found, t.items[at])
+		found = append(found, items...)
 	}
 	return found, nil
 }

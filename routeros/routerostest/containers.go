@@ -2,6 +2,7 @@ package routerostest
 
 import (
 	"net/netip"
+	"slices"
 	"strings"
 	"time"
 )
@@ -9,52 +10,104 @@ import (
 // containerMenus are containers with what belongs to them, and certificates: what
 // the set-up of doublenat writes besides rules. Nothing runs in these containers.
 func containerMenus(behavior) []*menu {
-	veth := newMenu("/interface/veth", "name address gateway", "running disabled comment").with(writeCommands).
+	veth := newMenu("/interface/veth", "name address gateway", "running disabled comment").with("add set remove enable disable comment").
 		starting("running=true disabled=false").only("name", "already have such entry").
-		taking(require(args(checkName, "name")), args(checkAddress, "address gateway"), args(checkBool, "disabled"), args(nil, "comment gateway6"))
-	veth.named, veth.span, veth.added = true, span{since: v704}, addInterface
-	envs := newMenu("/container/envs", "name list key value", "comment").with("add set remove comment").
+		taking(require(args(checkName, "name")), args(checkAddress, "address gateway"), flags(span{}, "disabled"), args(nil, "comment"),
+			argsIn(span{since: v711}, nil, "gateway6"), argsIn(span{since: v720}, checkName, "dhcp mac-address"),
+			argsIn(span{since: v721}, checkName, "container-mac-address"))
+	veth.printing("brief", argsIn(span{since: v721}, nil, "brief"))
+	veth.named, veth.span = true, span{since: v704}
+	veth.added, veth.dropped = addInterface("veth"), dropInterface
+	envs := newMenu("/container/envs", "name list key value", "disabled comment").with("add set remove comment").
 		taking(require(argsIn(span{before: v720}, checkName, "name")), require(argsIn(span{since: v720}, checkName, "list")),
-			require(args(checkName, "key")), args(nil, "value comment"))
+			require(args(checkName, "key")), args(nil, "value comment"), flags(span{since: v721}, "disabled"))
 	envs.span = span{since: v704}
-	mounts := newMenu("/container/mounts", "name list src dst", "comment").with("add set remove comment").
+	mounts := newMenu("/container/mounts", "name list src dst", "disabled comment").with("add set remove comment").
 		taking(require(argsIn(span{before: v721}, checkName, "name")), require(argsIn(span{since: v721}, checkName, "list")),
-			require(args(checkName, "src dst")), args(nil, "comment"))
+			require(args(checkName, "src dst")), args(nil, "comment"), flags(span{since: v720, before: v723}, "read-only"),
+			flags(span{since: v721}, "disabled"), argsIn(span{since: v723}, checkName, "mode"))
 	mounts.span = span{since: v704}
-	certificate := newMenu("/certificate", "name common-name subject-alt-name days-valid", "expired invalid").with("add set remove sign").
+	for _, m := range []*menu{envs, mounts} {
+		m.spans = map[string]span{"enable": {since: v721}, "disable": {since: v721}}
+		m.with("enable disable").printing("brief", argsIn(span{since: v720}, nil, "brief"))
+	}
+	settings := newMenu("/container/config", "registry-url tmpdir ram-high memory-high memory-max layer-dir username", "").single().with("set").
+		printing("", argsIn(span{since: v721}, nil, "show-sensitive")).
+		taking(args(nil, "password registry-url tmpdir username"), argsIn(span{since: v711}, nil, "layer-dir"),
+			argsIn(span{before: v720}, checkSize, "ram-high"), argsIn(span{since: v720}, checkSize, "memory-high"),
+			argsIn(span{since: v723}, checkSize, "memory-max"), argsIn(span{since: v724}, checkSize, "swap-max"))
+	settings.span, settings.secret = span{since: v704}, "password"
+	certificate := newMenu("/certificate", "name common-name subject-alt-name days-valid", "expired invalid").with("add set remove sign unset").
 		starting("days-valid=365").only("name", "already have such entry").
-		taking(require(args(checkName, "name")), args(checkName, "common-name"), args(checkAltNames, "subject-alt-name"), args(checkInteger, "days-valid"))
+		taking(require(args(checkName, "name")), args(checkName, "common-name"), args(checkAltNames, "subject-alt-name"), args(checkInteger, "days-valid"),
+			args(nil, "country digest-algorithm key-size key-usage locality organization state trusted unit"),
+			argsIn(span{since: v721}, nil, "trust-store"))
 	certificate.named = true
-	return []*menu{containers(), veth, envs, mounts, certificate}
+	certificate.also("sign", loopArguments(), args(nil, "number ca ca-crl-host ca-on-smart-card name"))
+	certificate.printing("", args(nil, "active inactive"), argsIn(span{since: v721}, nil, "show-sensitive"))
+	return []*menu{containers(), veth, envs, mounts, settings, certificate}
 }
 
 // containers are those of /container. Its arguments are where the versions differ most.
 func containers() *menu {
 	m := newMenu("/container", "name file interface envlist envlists root-dir mounts mountlists logging start-on-boot status", "comment").
-		with("add set remove start stop").starting("status=stopped").
+		with("add set remove start stop comment").starting("status=stopped").
 		taking(
 			args(checkName, "file remote-image root-dir cmd entrypoint hostname domain-name workdir user stop-signal"),
 			require(args(checkNamed("/interface/veth"), "interface")),
-			args(checkBool, "logging start-on-boot"), args(nil, "comment dns"),
+			flags(span{}, "logging start-on-boot"), args(nil, "comment dns"),
 			argsIn(span{since: v719}, checkName, "name"),
 			argsIn(span{before: v720}, checkList("/container/envs", "name"), "envlist"),
 			argsIn(span{since: v720}, checkList("/container/envs", "list"), "envlists"),
-			argsIn(span{since: v721}, checkName, "env mount"),
+			argsIn(span{since: v720}, checkName, "check-certificate devices"),
+			argsIn(span{since: v721}, checkName, "env mount cpu-list hosts layer-dir stop-time"),
 			argsIn(span{before: v721}, checkList("/container/mounts", "name"), "mounts"),
 			argsIn(span{since: v721}, checkList("/container/mounts", "list"), "mountlists"),
+			argsIn(span{since: v7212}, checkName, "shm-size tmpfs"),
+			argsIn(span{since: v722}, checkName, "healthcheck-cmd healthcheck-interval healthcheck-retries healthcheck-start-interval "+
+				"healthcheck-start-period healthcheck-status healthcheck-timeout"),
 			argsIn(span{since: v720, before: v723}, checkDuration, "auto-restart-interval"),
 			argsIn(span{since: v723}, checkDuration, "restart-interval"), argsIn(span{since: v723}, checkInteger, "restart-max-count"),
-			argsIn(span{since: v723}, checkName, "restart-policy"),
+			argsIn(span{since: v723}, checkChoice("no", "on-failure", "always"), "restart-policy"),
+			argsIn(span{since: v723}, checkName, "default-dns shell"), flags(span{since: v723}, "stop-on-unhealthy"),
 			argsIn(span{since: v720}, checkSize, "memory-high"), argsIn(span{since: v723}, checkSize, "memory-max"),
-			argsIn(span{since: v722}, checkName, "healthcheck-*"),
+			flags(span{since: v7232}, "ignore-remote-image-change"),
+			flags(span{since: v724}, "privileged"), argsIn(span{since: v724}, checkSize, "swap-max"),
 		)
-	m.span = span{since: v704}
-	return m
+	m.span, m.spans = span{since: v704}, map[string]span{"unset": {since: v721}, "restart": {since: v723}, "repull": {since: v720}}
+	for _, action := range []string{"start", "stop"} {
+		m.also(action, argsIn(span{before: v720}, nil, "as-value number"), argsIn(span{since: v720}, nil, "numbers"))
+	}
+	m.also("restart", args(nil, "as-value number")).also("repull", args(nil, "as-value file number remote-image"))
+	return m.with("unset restart repull").printing("brief", argsIn(span{since: v720}, nil, "brief"), argsIn(span{since: v721}, nil, "json"))
 }
 
-// addInterface makes the interface that a veth is.
-func addInterface(r *Router, it *item) {
-	r.put("/interface", "name="+strings.ReplaceAll(it.value("name"), " ", "_")+" type=veth")
+// addInterface makes the interface of the given type that an item of another menu is.
+func addInterface(kind string) func(*Router, *item) {
+	return func(r *Router, it *item) {
+		r.put("/interface", "name="+strings.ReplaceAll(it.value("name"), " ", "_")+" type="+kind)
+		r.refreshRoutesLocked()
+	}
+}
+
+// dropInterface takes the interface away that an item of another menu was.
+func dropInterface(r *Router, it *item) {
+	t := r.tables["/interface"]
+	if at := t.find(it.value("name")); at >= 0 {
+		r.droppedLocked(t, t.items[at])
+	}
+}
+
+// dropConnected takes away the route to the network of an address.
+func dropConnected(r *Router, it *item) {
+	prefix, err := netip.ParsePrefix(it.value("address"))
+	if err != nil {
+		return
+	}
+	routes := r.tables["/ip/route"]
+	routes.items = slices.DeleteFunc(routes.items, func(route *item) bool {
+		return route.is("connect") && route.value("gateway") == it.value("interface") && route.value("dst-address") == prefix.Masked().String()
+	})
 }
 
 // addConnected completes an address, and makes the route to its network.
@@ -80,6 +133,9 @@ func addConnected(r *Router, it *item) {
 // property of theirs.
 func checkList(path, property string) checkFunc {
 	return func(r *Router, name, value string) traps {
+		if r.stateless() {
+			return nil
+		}
 		if t := r.tables[path]; t != nil {
 			for _, it := range t.items {
 				if it.value(property) == value {

@@ -18,14 +18,15 @@
 // the administrator would, with [Router.Add], [Router.Set], [Router.Remove] and
 // their like; it sees what a client did in [Router.Rows], in the journal
 // ([Router.Journal]) and in the counters ([Router.Stats]); it breaks things with
-// [Router.Inject] and [Router.Reboot]; and it asks where a packet would go with
-// [Router.Match].
+// [Router.Inject] and [Router.Reboot]; it asks where a packet would go, and how the
+// answer gets back, with [Router.Answered], [Router.Walk] and [Router.Match]; and it
+// types what people are told to type into [Router.Console].
 //
 // # Versions
 //
 // What differs between versions is data (version.go). Any version from 6.49 on
-// can be named; behavior changes at 7.1, 7.4, 7.10, 7.13, 7.15, 7.16, and with each
-// from 7.18 to 7.23.
+// can be named; behavior changes with nearly each. The arguments of all menus are
+// compared with those of real releases from 7.9 to 7.24, which package facts has.
 //
 // # Goroutines and determinism
 //

@@ -63,6 +63,12 @@ const (
 	FaultMissingProperties
 	// FaultBinaryComment gives rows without a comment one that is not UTF-8.
 	FaultBinaryComment
+	// FaultQueryIgnored lets every row through, as for a query word that this version
+	// accepts and does not understand.
+	FaultQueryIgnored
+	// FaultUnsettled makes what the command adds or changes read invalid for Fault.Delay,
+	// though it works; see [Router.Unsettle].
+	FaultUnsettled
 
 	faultKinds
 )
@@ -73,6 +79,7 @@ func faultNames() [faultKinds]string {
 		"none", "delay", "delay reply", "silence", "silence reply", "close", "close reply", "half sentence", "reset",
 		"reset reply", "vanish", "trap", "double trap", "fatal", "empty", "reserved length", "huge length",
 		"empty sentences", "tag last", "tag middle", "shuffle", "extra properties", "missing properties", "binary comment",
+		"query ignored", "unsettled",
 	}
 }
 
@@ -103,7 +110,7 @@ type Fault struct {
 	Skip int
 	// Times is how many are struck then: 0 means one, -1 all of them.
 	Times int
-	// Delay is the time of FaultDelay and FaultDelayReply.
+	// Delay is the time of FaultDelay, FaultDelayReply and FaultUnsettled.
 	Delay time.Duration
 	// Message is the text of a trap or fatal; empty for "action timed out - try
 	// again, if error continues contact MikroTik support and send a supout file

@@ -24,7 +24,7 @@ var errProtocol = errors.New("protocol error")
 // made the rule, and how the connection ends, if it does.
 func TestFaults(t *testing.T) {
 	t.Parallel()
-	const ok = "!done .tag=1 =ret=*C"
+	const ok = "!done .tag=1 =ret=*D"
 	const overload = "action timed out - try again, if error continues contact MikroTik support and send a supout file (13)"
 	silence := os.ErrDeadlineExceeded
 	tests := []struct {
@@ -55,12 +55,14 @@ func TestFaults(t *testing.T) {
 		{fault: routerostest.Fault{Kind: routerostest.FaultReservedLength}, made: true, end: errProtocol},
 		{fault: routerostest.Fault{Kind: routerostest.FaultHugeLength}, made: true, end: errProtocol},
 		{fault: routerostest.Fault{Kind: routerostest.FaultEmptySentences}, want: []string{ok}, made: true, end: silence},
-		{fault: routerostest.Fault{Kind: routerostest.FaultTagLast}, want: []string{"!done =ret=*C .tag=1"}, made: true, end: silence},
+		{fault: routerostest.Fault{Kind: routerostest.FaultTagLast}, want: []string{"!done =ret=*D .tag=1"}, made: true, end: silence},
 		{fault: routerostest.Fault{Kind: routerostest.FaultTagMiddle}, want: []string{ok}, made: true, end: silence},
 		{fault: routerostest.Fault{Kind: routerostest.FaultShuffle}, want: []string{ok}, made: true, end: silence},
 		{fault: routerostest.Fault{Kind: routerostest.FaultExtraProperties}, want: []string{ok}, made: true, end: silence},
 		{fault: routerostest.Fault{Kind: routerostest.FaultMissingProperties}, want: []string{ok}, made: true, end: silence},
 		{fault: routerostest.Fault{Kind: routerostest.FaultBinaryComment}, want: []string{ok}, made: true, end: silence},
+		{fault: routerostest.Fault{Kind: routerostest.FaultQueryIgnored}, want: []string{ok}, made: true, end: silence},
+		{fault: routerostest.Fault{Kind: routerostest.FaultUnsettled, Delay: 5 * time.Second}, want: []string{ok}, made: true, end: silence},
 		{fault: routerostest.Fault{Kind: routerostest.FaultNone}, want: []string{ok}, made: true, end: silence},
 	}
 	seen := make(map[routerostest.FaultKind]bool)
@@ -248,7 +250,7 @@ func TestReboot(t *testing.T) {
 				t.Error(got)
 			}
 			wantRows := slices.Concat(before[1:], []routerostest.Row{{ // without the dynamic one
-				".id": "*C", "chain": "dstnat", "action": "accept", "comment": "old", "log": "false", "log-prefix": "", "bytes": "0", "packets": "0",
+				".id": "*D", "chain": "dstnat", "action": "accept", "comment": "old", "log": "false", "log-prefix": "", "bytes": "0", "packets": "0",
 				"invalid": "false", "dynamic": "false", "disabled": "false", "in-interface-list": "", "dst-address-list": "",
 			}})
 			for _, row := range wantRows {
@@ -276,16 +278,16 @@ func TestRebootChangesIDs(t *testing.T) {
 		how            routerostest.Reboot
 		kept, nextRule string
 	}{
-		{"kept", false, routerostest.Reboot{}, "*B", "*D"},
-		{"reused", true, routerostest.Reboot{}, "*B", "*C"},
-		{"renumbered", false, routerostest.Reboot{Renumber: true}, "*16", "*17"},
+		{"kept", false, routerostest.Reboot{}, "*C", "*E"},
+		{"reused", true, routerostest.Reboot{}, "*C", "*D"},
+		{"renumbered", false, routerostest.Reboot{Renumber: true}, "*18", "*19"},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			t.Parallel()
 			router := newRouter(t, routerostest.Config{ReuseIDs: tt.reuse})
 			c := login(t, router)
 			c.run(natPath+"/add", "=chain=dstnat")
-			c.run(natPath+"/remove", "=.id=*C")
+			c.run(natPath+"/remove", "=.id=*D")
 			router.Reboot(tt.how)
 			if got := newest(router); got != tt.kept {
 				t.Errorf("the last rule is %s, want %s", got, tt.kept)

@@ -36,7 +36,7 @@ func FuzzCommand(f *testing.F) {
 			c := parseCommand(routeros.Sentence(words))
 			before := string(r.Fingerprint(natPath, nil))
 			r.mu.Lock()
-			o := r.executeLocked(AdminUser, c)
+			o := r.executeLocked(actor{AdminUser, r.policiesLocked(AdminUser)}, c)
 			r.mu.Unlock()
 			if o.done == nil && o.listen == nil && o.repeat == 0 {
 				t.Errorf("%q does not end", words)

@@ -32,7 +32,7 @@ func (r *Router) loginLocked(s *session, c *command) outcome {
 		return done(hex.EncodeToString(s.challenge))
 	}
 	user := r.userLocked(name)
-	ok := user != nil && !user.is("disabled") && allowedFrom(user.value("address"), s.remote) && r.allowedLocked(name, "api")
+	ok := user != nil && !user.is("disabled") && allowedFrom(user.value("address"), s.remote) && slices.Contains(r.policiesLocked(name), "api")
 	switch {
 	case !ok:
 	case r.config.ChallengeLogin:
@@ -42,7 +42,7 @@ func (r *Router) loginLocked(s *session, c *command) outcome {
 		ok = plain && equal(password, user.secret)
 	}
 	if ok {
-		s.user, s.loggedIn, s.failures = name, true, 0
+		s.actor, s.loggedIn, s.failures = actor{name, r.policiesLocked(name)}, true, 0
 		r.stats.Logins++
 		return done()
 	}
@@ -74,15 +74,18 @@ func (r *Router) userLocked(name string) *item {
 	return nil
 }
 
-// allowedLocked reports whether the user's group has a policy now.
-func (r *Router) allowedLocked(name, policy string) bool {
+// policiesLocked returns what the user's group has now.
+func (r *Router) policiesLocked(name string) []string {
 	user := r.userLocked(name)
 	if user == nil {
-		return false
+		return nil
 	}
-	groups := r.tables["/user/group"]
+	groups := r.tables[groupPath]
 	at := groups.find(user.value("group"))
-	return at >= 0 && slices.Contains(strings.Split(groups.items[at].value("policy"), ","), policy)
+	if at < 0 {
+		return nil
+	}
+	return slices.DeleteFunc(strings.Split(groups.items[at].value("policy"), ","), func(p string) bool { return strings.HasPrefix(p, "!") })
 }
 
 // allowedFrom reports whether an address is in a list of prefixes; an empty list

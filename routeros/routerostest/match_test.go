@@ -107,3 +107,36 @@ func TestMatchOrder(t *testing.T) {
 		t.Error("a packet came in on an interface that there is not")
 	}
 }
+
+// A rule that matches a source takes what comes from there, and nothing of which nobody told
+// where it comes from.
+func TestMatchFrom(t *testing.T) {
+	t.Parallel()
+	for matcher, want := range map[string][3]bool{
+		"src-address=203.0.113.7":                 {true, true, false},
+		"src-address=!203.0.113.7":                {false, false, true},
+		"src-address=203.0.113.0/24":              {true, true, true},
+		"src-port=5000":                           {true, false, true},
+		"src-port=!5000":                          {false, true, false},
+		"src-address=203.0.113.7 src-port=1-5000": {true, false, false},
+		"src-address-list=friends":                {},
+	} {
+		router := newRouter(t, routerostest.Config{})
+		row := routerostest.Row{"chain": "dstnat", "action": "dst-nat", "protocol": "tcp", "dst-port": "700", "to-addresses": "10.9.9.9"}
+		for word := range strings.FieldsSeq(matcher) {
+			name, value, _ := strings.Cut(word, "=")
+			row[name] = value
+		}
+		if _, err := router.Add(natPath, row); err != nil {
+			t.Fatal(err)
+		}
+		for i, from := range []string{"203.0.113.7:5000", "203.0.113.7:5001", "203.0.113.8:5000"} {
+			if _, _, ok := router.MatchFrom(netip.MustParseAddrPort(from), "tcp", "wg1", 700); ok != want[i] {
+				t.Errorf("%s: from %s: %v", matcher, from, ok)
+			}
+		}
+		if _, _, ok := router.Match("tcp", "wg1", 700); ok {
+			t.Errorf("%s: it matches what comes from nowhere", matcher)
+		}
+	}
+}

@@ -47,26 +47,50 @@ func checkLogPrefix(r *Router, name, value string) traps {
 //
 // Protocol is "tcp" or "udp". Ok is false when no rule forwards the packet. A
 // rule that asks for what Match is not told (a source address, a connection
-// mark) does not match; jumps are not followed.
+// mark) does not match. Jumps are followed.
 func (r *Router) Match(protocol, inInterface string, dstPort uint16) (to netip.AddrPort, ruleID string, ok bool) {
+	return r.MatchFrom(netip.AddrPort{}, protocol, inInterface, dstPort)
+}
+
+// MatchFrom is Match for a packet that comes from an address and port: rules are asked for
+// those too. The zero AddrPort is none.
+func (r *Router) MatchFrom(from netip.AddrPort, protocol, inInterface string, dstPort uint16) (to netip.AddrPort, ruleID string, ok bool) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	t := r.tables[natPath]
-	p := packet{protocol: protocol, inInterface: inInterface, dst: r.addressOfLocked(inInterface), port: dstPort}
-	for _, it := range t.items {
-		if it.value("chain") != "dstnat" || it.is("disabled") || it.is("invalid") || !r.matchesLocked(it, p) {
-			continue
-		}
-		action := it.value("action")
-		if slices.Contains([]string{"log", "passthrough", "jump", "return"}, action) {
-			continue
-		}
-		count(t, it, "packets", 1)
-		count(t, it, "bytes", 60)
-		to, ok = target(it, p)
-		return to, it.id, ok
+	p := packet{protocol: protocol, inInterface: inInterface, dst: r.addressOfLocked(inInterface), port: dstPort, src: from}
+	it := r.matchLocked("dstnat", p, maxJumps)
+	if it == nil {
+		return netip.AddrPort{}, "", false
 	}
-	return netip.AddrPort{}, "", false
+	t := r.tables[natPath]
+	count(t, it, "packets", 1)
+	count(t, it, "bytes", 60)
+	to, ok = target(it, p)
+	return to, it.id, ok
+}
+
+// matchLocked returns the rule of a chain that decides about a packet, nil for none.
+func (r *Router) matchLocked(chain string, p packet, jumps int) *item {
+	for _, it := range r.tables[natPath].items {
+		if it.value("chain") != chain || !it.works() || !r.matchesLocked(it, p) {
+			continue
+		}
+		switch it.value("action") {
+		case "log", "passthrough", "add-src-to-address-list", "add-dst-to-address-list":
+		case "return":
+			return nil
+		case "jump":
+			if jumps == 0 {
+				continue
+			}
+			if found := r.matchLocked(it.value("jump-target"), p, jumps-1); found != nil {
+				return found
+			}
+		default:
+			return it
+		}
+	}
+	return nil
 }
 
 // packet is what Match knows of a packet.
@@ -74,24 +98,25 @@ type packet struct {
 	protocol, inInterface string
 	dst                   netip.Addr
 	port                  uint16
+	src                   netip.AddrPort // zero for not told
 }
 
 // matchesLocked reports whether every matcher of the rule takes the packet.
 func (r *Router) matchesLocked(it *item, p packet) bool {
 	for _, prop := range it.props {
-		if prop.value == "" {
+		if prop.value() == "" {
 			continue
 		}
-		value := positive(prop.value)
+		value := positive(prop.value())
 		var hit bool
-		switch prop.name {
+		switch prop.name() {
 		case "protocol":
 			hit = protocolName(value) == p.protocol
 		case "dst-port", "port":
 			list, _ := parsePorts(value)
 			hit = slices.ContainsFunc(list, func(l ports) bool { return l.first <= p.port && p.port <= l.last })
 		case "in-interface":
-			hit = value == p.inInterface || value == "all-ethernet" && r.interfaceTypeLocked(p.inInterface) == "ether"
+			hit = r.interfaceIsLocked(value, p.inInterface)
 		case "in-interface-list":
 			hit = r.inListLocked(value, p.inInterface)
 		case "dst-address":
@@ -99,17 +124,31 @@ func (r *Router) matchesLocked(it *item, p packet) bool {
 			hit = span.contains(p.dst)
 		case "dst-address-type":
 			hit = value == "local"
-		case "src-address", "src-address-list", "src-port", "dst-address-list", "src-address-type", "out-interface",
+		case "src-address", "src-port":
+			if !p.src.IsValid() {
+				return false
+			}
+			hit = p.isFrom(prop.name(), value)
+		case "src-address-list", "dst-address-list", "src-address-type", "out-interface",
 			"out-interface-list", "connection-mark", "routing-mark", "packet-mark", "src-mac-address", "limit", "time", "tls-host":
 			return false
 		default:
 			continue
 		}
-		if hit == strings.HasPrefix(prop.value, "!") {
+		if hit == strings.HasPrefix(prop.value(), "!") {
 			return false
 		}
 	}
 	return true
+}
+
+// isFrom reports whether a matcher of sources takes the packet.
+func (p packet) isFrom(name, value string) bool {
+	if name == "src-port" {
+		return hasPort(value, p.src.Port())
+	}
+	span, _ := parseAddresses(value)
+	return span.contains(p.src.Addr())
 }
 
 // target returns where a rule sends a packet that it matched.
@@ -164,10 +203,31 @@ func (r *Router) interfaceTypeLocked(name string) string {
 
 // inListLocked reports whether an interface is in an interface list.
 func (r *Router) inListLocked(list, name string) bool {
-	if list == "all" {
+	return r.inListDepthLocked(list, name, maxJumps)
+}
+
+// inListDepthLocked follows lists that include and exclude others.
+func (r *Router) inListDepthLocked(list, name string, depth int) bool {
+	switch {
+	case list == "all":
+		return true
+	case list == "none" || depth == 0:
+		return false
+	}
+	if slices.ContainsFunc(r.tables["/interface/list/member"].items, func(it *item) bool {
+		return it.value("list") == list && it.value("interface") == name && !it.is("disabled")
+	}) {
 		return true
 	}
-	return slices.ContainsFunc(r.tables["/interface/list/member"].items, func(it *item) bool {
-		return it.value("list") == list && it.value("interface") == name && !it.is("disabled")
-	})
+	t := r.tables["/interface/list"]
+	at := t.find(list)
+	if at < 0 {
+		return false
+	}
+	among := func(names string) bool {
+		return names != "" && slices.ContainsFunc(strings.Split(names, ","), func(other string) bool {
+			return r.inListDepthLocked(other, name, depth-1)
+		})
+	}
+	return among(t.items[at].value("include")) && !among(t.items[at].value("exclude"))
 }

@@ -113,7 +113,7 @@ func TestOldRefusals(t *testing.T) {
 			[]string{natPath + "/add", "=chain=srcnat", "=action=endpoint-independent-nat"},
 			"!trap =category=1 =message=input does not match any value of action\n!done",
 		},
-		{[]string{natPath + "/add", "=chain=dstnat", "=log-prefix=" + strings.Repeat("x", 40)}, "!done =ret=*C"},
+		{[]string{natPath + "/add", "=chain=dstnat", "=log-prefix=" + strings.Repeat("x", 40)}, "!done =ret=*D"},
 	} {
 		if diff := cmp.Diff(tt.want, c.run(tt.words...)); diff != "" {
 			t.Errorf("%q (-want +got):\n%s", tt.words, diff)
@@ -132,7 +132,7 @@ func TestAccepted(t *testing.T) {
 		"=action=socksify",
 	} {
 		c := login(t, newRouter(t, routerostest.Config{}))
-		if got := c.run(append([]string{natPath + "/add", "=chain=dstnat"}, strings.Fields(words)...)...); got != "!done =ret=*C" {
+		if got := c.run(append([]string{natPath + "/add", "=chain=dstnat"}, strings.Fields(words)...)...); got != "!done =ret=*D" {
 			t.Errorf("%s: %s", words, got)
 		}
 	}

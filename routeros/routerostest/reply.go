@@ -20,24 +20,38 @@ type message struct {
 	tagged bool
 }
 
-// reply is what is sent for a command, and what becomes of the connection then.
+// reply is what is sent for a command, and what becomes of the connection then. Its
+// sentences are encoded when they are sent: there may be hundreds of thousands.
 type reply struct {
-	// buf has the bytes of all sentences, ends where each of them ends in it.
-	buf  []byte
-	ends []int
-	end  ending
+	messages []message
+	faults   []Fault
+	// raw takes the place of the messages, nil for none; it may be no sentence at all.
+	raw []byte
+	// short is how many bytes of the last sentence are not sent.
+	short int
+	end   ending
+	// restart reboots the router when all is sent.
+	restart bool
 }
 
-// add appends a sentence that is encoded already.
-func (p *reply) add(encoded ...byte) {
-	p.buf = append(p.buf, encoded...)
-	p.ends = append(p.ends, len(p.buf))
+// turns returns how many sentences there are.
+func (p *reply) turns() int {
+	if p.raw != nil {
+		return 1
+	}
+	return len(p.messages)
 }
 
-// addMessage appends a sentence, its tag where the faults want it.
-func (p *reply) addMessage(m message, faults []Fault) {
-	p.buf = m.append(p.buf, faults)
-	p.ends = append(p.ends, len(p.buf))
+// appendTurn appends the bytes of one sentence.
+func (p *reply) appendTurn(dst []byte, turn int) []byte {
+	if p.raw != nil {
+		return append(dst, p.raw...)
+	}
+	dst = p.messages[turn].append(dst, p.faults)
+	if turn == len(p.messages)-1 {
+		dst = dst[:len(dst)-p.short]
+	}
+	return dst
 }
 
 // carryOut carries out commands that fell due together. Their sentences are
@@ -58,34 +72,62 @@ func (s *session) carryOut(batch []*job) {
 	s.send(replies)
 }
 
+// sendSize is how many bytes are written at once.
+const sendSize = 64 << 10
+
 // send writes replies, one sentence of each in turn.
 func (s *session) send(replies []*reply) {
-	if len(replies) == 1 { // nothing to mix
-		s.write(replies[0].buf)
-		s.endAfter(replies[0])
-		return
-	}
-	var buf []byte
+	buf := make([]byte, 0, 4096)
 	for turn, left := 0, len(replies); left > 0; turn++ {
 		for _, p := range replies {
-			if turn < len(p.ends) {
-				start := 0
-				if turn > 0 {
-					start = p.ends[turn-1]
-				}
-				buf = append(buf, p.buf[start:p.ends[turn]]...)
+			if turn < p.turns() {
+				buf = p.appendTurn(buf, turn)
 			}
-			if turn != max(len(p.ends)-1, 0) {
+			if turn != max(p.turns()-1, 0) {
 				continue
 			}
-			if left--; p.end != endNot {
+			if left--; p.end != endNot || p.restart {
 				s.write(buf)
 				s.endAfter(p)
 				return
 			}
 		}
+		if len(buf) < sendSize {
+			continue
+		}
+		s.write(buf)
+		buf = buf[:0]
+		if left -= s.interrupt(replies, turn+1); s.gone() {
+			return
+		}
 	}
 	s.write(buf)
+}
+
+// interrupt cuts the replies off that a /cancel is waiting for, and returns how many
+// of them have no more to say. Their end is said when the /cancel is carried out.
+func (s *session) interrupt(replies []*reply, sent int) (ended int) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for _, j := range s.pending {
+		if j.path != cancelPath {
+			continue
+		}
+		tag, one := j.arg("tag")
+		for _, p := range replies {
+			if p.raw != nil || sent >= len(p.messages) {
+				continue
+			}
+			last := p.messages[len(p.messages)-1]
+			if one && (last.tag != tag || !last.tagged) {
+				continue
+			}
+			s.interrupted = append(s.interrupted, &command{tag: last.tag, tagged: last.tagged})
+			p.messages = p.messages[:sent]
+			ended++
+		}
+	}
+	return ended
 }
 
 // endAfter ends the session if that is what follows a reply.
@@ -93,15 +135,14 @@ func (s *session) endAfter(p *reply) {
 	if p.end != endNot {
 		s.end(p.end)
 	}
+	if p.restart {
+		s.router.Reboot(Reboot{Down: rebootTime})
+	}
 }
 
 // sentAll is the reply that consists of the given messages.
 func sentAll(messages []message) []*reply {
-	p := &reply{}
-	for _, m := range messages {
-		p.addMessage(m, nil)
-	}
-	return []*reply{p}
+	return []*reply{{messages: messages}}
 }
 
 // write sends bytes, unless the client is out of reach.
@@ -129,12 +170,9 @@ func (s *session) carryOne(j *job) *reply {
 	if o.repeat > 0 {
 		s.schedule(&job{command: j.command, repeated: true, until: j.until}, o.repeat)
 	}
-	p := &reply{end: end, buf: make([]byte, 0, 256*len(messages)), ends: make([]int, 0, len(messages))}
+	p := &reply{messages: messages, faults: j.faults, end: end, restart: o.restart}
 	if o.fatal != "" {
 		p.end = endClose
-	}
-	for _, m := range messages {
-		p.addMessage(m, j.faults)
 	}
 	for _, f := range j.faults {
 		if p = s.ruin(f, j, p); p == nil {
@@ -158,17 +196,11 @@ func (s *session) ruin(f Fault, j *job, p *reply) *reply {
 		return &reply{end: endReset}
 	case FaultHalfSentence:
 		// The last word is cut, and the zero that ends the sentence with it.
-		if n := len(p.ends); n > 0 {
-			p.buf = p.buf[:len(p.buf)-3]
-			p.ends[n-1] = len(p.buf)
-		}
-		p.end = endClose
+		p.short, p.end = 3, endClose
 	case FaultReservedLength:
-		p = &reply{}
-		p.add(0xF8, 0x05, '!', 'd', 'o', 'n', 'e', 0)
+		p = &reply{raw: []byte{0xF8, 0x05, '!', 'd', 'o', 'n', 'e', 0}}
 	case FaultHugeLength:
-		p = &reply{}
-		p.add(0xF0, 0x7F, 0xFF, 0xFF, 0xFF, '!')
+		p = &reply{raw: []byte{0xF0, 0x7F, 0xFF, 0xFF, 0xFF, '!'}}
 	default:
 	}
 	return p
@@ -200,7 +232,7 @@ func (s *session) execute(j *job) (messages []message, o outcome, end ending) {
 	case j.path == cancelPath:
 		o, others = s.cancelLocked(j.command)
 	default:
-		o = j.bound(r.executeLocked(s.user, j.command))
+		o = j.bound(r.executeStruckLocked(s.actor, j))
 	}
 	if o.listen != nil {
 		o = r.listenLocked(s, j.command, o)
@@ -302,7 +334,7 @@ func (r *Router) announceLocked(t *table, it *item, dead bool) {
 			if pass, ok := l.query.passes(it); !pass || !ok {
 				continue
 			}
-			row = it.words(r.proplistLocked(l.session.user, t, l.command))
+			row = it.words(proplistOf(l.session.actor, t, l.command))
 		}
 		l.session.push(message{row, l.tag, l.tagged})
 	}
@@ -337,6 +369,7 @@ func (s *session) cancelLocked(c *command) (outcome, []message) {
 	r.listens = slices.DeleteFunc(r.listens, func(l *listen) bool { return l.session == s && hit(l.command) })
 	s.mu.Lock()
 	s.pending = slices.DeleteFunc(s.pending, func(j *job) bool { return hit(j.command) })
+	s.interrupted = slices.DeleteFunc(s.interrupted, hit)
 	s.mu.Unlock()
 	var traps, dones []message
 	for _, victim := range targets {

@@ -2,7 +2,6 @@ package routerostest
 
 import (
 	"net/netip"
-	"strconv"
 	"strings"
 	"time"
 
@@ -15,7 +14,7 @@ func (r *Router) routeCheckLocked(c *command) outcome {
 	interval, limit := time.Second, time.Duration(0)
 	once := false
 	for _, a := range c.args {
-		var ok bool
+		ok := true
 		switch a.name {
 		case "dst-ip", "src-ip":
 			addr, err := netip.ParseAddr(a.value)
@@ -23,14 +22,12 @@ func (r *Router) routeCheckLocked(c *command) outcome {
 				dst = addr
 			}
 		case "once":
-			once, ok = true, true
+			once = true
 		case "interval":
 			interval, ok = parseDuration(a.value)
 			ok = ok && interval > 0
 		case "duration":
 			limit, ok = parseDuration(a.value)
-		default:
-			return failed(r.behavior.refuseParameter(a.name))
 		}
 		if !ok {
 			return failed(refuseValue(a.name))
@@ -40,8 +37,8 @@ func (r *Router) routeCheckLocked(c *command) outcome {
 		return failed(refuseMissing("dst-ip"))
 	}
 	row := routeros.Sentence{"!re", "=status=failed"}
-	if iface, nexthop := r.routeLocked(dst); iface != "" {
-		row = routeros.Sentence{"!re", "=status=ok", "=interface=" + iface, "=nexthop=" + nexthop.String()}
+	if h, ok := r.lookUpLocked(mainTableName, dst, -1); ok && h.refused == "" {
+		row = routeros.Sentence{"!re", "=status=ok", "=interface=" + h.out, "=nexthop=" + h.via.String()}
 	}
 	o := outcome{rows: []routeros.Sentence{row}}
 	if once {
@@ -50,38 +47,6 @@ func (r *Router) routeCheckLocked(c *command) outcome {
 		o.repeat, o.limit = interval, limit
 	}
 	return o
-}
-
-// routeLocked finds the way to an address in the main table: the longest prefix
-// over active routes, then the lowest distance.
-func (r *Router) routeLocked(dst netip.Addr) (iface string, nexthop netip.Addr) {
-	bestBits, bestDistance := -1, 0
-	for _, it := range r.tables["/ip/route"].items {
-		prefix, err := netip.ParsePrefix(it.value("dst-address"))
-		if err != nil || !prefix.Contains(dst) || !it.is("active") || !mainTable(it) {
-			continue
-		}
-		distance, err := strconv.Atoi(it.value("distance"))
-		if err != nil || prefix.Bits() < bestBits || prefix.Bits() == bestBits && distance >= bestDistance {
-			continue
-		}
-		gateway, _, _ := strings.Cut(it.value("gateway"), ",")
-		name, via := r.reachLocked(gateway)
-		if name == "" {
-			continue
-		}
-		bestBits, bestDistance, iface, nexthop = prefix.Bits(), distance, name, via
-		if !nexthop.IsValid() {
-			nexthop = dst
-		}
-	}
-	return iface, nexthop
-}
-
-// mainTable reports whether a route is in the table that all packets use.
-func mainTable(it *item) bool {
-	name := it.value("routing-table")
-	return it.value("routing-mark") == "" && (name == "" || name == "main")
 }
 
 // reachLocked finds the interface over which a gateway is reached: the gateway
@@ -128,20 +93,18 @@ func (r *Router) runningLocked(name string) bool {
 // and addresses: active, and how the gateway is reached in the words of the version.
 func (r *Router) refreshRoutesLocked() {
 	t := r.tables["/ip/route"]
+	known := make(map[string]gatewayState)
 	for _, it := range t.items {
-		var v6, v7 []string
-		for gateway := range strings.SplitSeq(it.value("gateway"), ",") {
-			switch iface, via := r.reachLocked(gateway); {
-			case iface == "" || it.is("disabled"):
-			case via.IsValid():
-				v7 = append(v7, via.String()+"%"+iface)
-				v6 = append(v6, via.String()+" reachable via  "+iface)
-			default:
-				v7 = append(v7, iface)
-				v6 = append(v6, iface+" reachable")
-			}
+		gateway := it.value("gateway")
+		state, again := known[gateway]
+		if !again {
+			state = r.gatewayStateLocked(gateway)
+			known[gateway] = state
 		}
-		if len(v7) > 0 {
+		if it.is("disabled") {
+			state = gatewayState{v6: gateway + " unreachable"}
+		}
+		if state.reached || leadsNowhere(it) && !it.is("disabled") {
 			it.set(t.menu.order, "active", "true")
 			it.unset("inactive")
 		} else {
@@ -151,12 +114,41 @@ func (r *Router) refreshRoutesLocked() {
 			}
 		}
 		if r.behavior.immediateGateway {
-			it.set(t.menu.order, "immediate-gw", strings.Join(v7, ","))
-			continue
+			it.set(t.menu.order, "immediate-gw", state.v7)
+		} else {
+			it.set(t.menu.order, "gateway-status", state.v6)
 		}
-		if len(v6) == 0 {
-			v6 = []string{it.value("gateway") + " unreachable"}
-		}
-		it.set(t.menu.order, "gateway-status", strings.Join(v6, ","))
 	}
+}
+
+// gatewayState is how a gateway is reached, in the words of RouterOS 6 and 7.
+type gatewayState struct {
+	reached bool
+	v6, v7  string
+}
+
+// gatewayStateLocked says how the gateways of a route are reached.
+func (r *Router) gatewayStateLocked(gateways string) gatewayState {
+	var v6, v7 []string
+	for gateway := range strings.SplitSeq(gateways, ",") {
+		switch iface, via := r.reachLocked(gateway); {
+		case iface == "":
+		case via.IsValid():
+			v7 = append(v7, via.String()+"%"+iface)
+			v6 = append(v6, via.String()+" reachable via  "+iface)
+		default:
+			v7 = append(v7, iface)
+			v6 = append(v6, iface+" reachable")
+		}
+	}
+	if len(v7) == 0 {
+		return gatewayState{v6: gateways + " unreachable"}
+	}
+	return gatewayState{true, strings.Join(v6, ","), strings.Join(v7, ",")}
+}
+
+// leadsNowhere reports whether a route is a blackhole or its like.
+func leadsNowhere(it *item) bool {
+	kind := it.value("type")
+	return it.has("blackhole") && it.value("blackhole") != "false" || kind != "" && kind != "unicast"
 }

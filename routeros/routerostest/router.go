@@ -27,6 +27,9 @@ type Config struct {
 	Journal int
 	// ReuseIDs makes a restarted router hand out the highest freed ids again.
 	ReuseIDs bool
+	// PortColumns has the ports of /ip/firewall/connection in columns of their own, as the
+	// manual has them, and not behind the addresses, as in rows that people recorded.
+	PortColumns bool
 	// Seed feeds the faults that need chance. The same seed gives the same replies.
 	Seed uint64
 }
@@ -61,6 +64,8 @@ type Router struct {
 	journal   journal
 	stats     Stats
 	random    *rand.Rand
+	// modeAsked is the device mode that waits for the button.
+	modeAsked []argumentValue
 	// booted is when the router came up, downUntil when it answers again.
 	booted, downUntil time.Time
 	writesSinceBoot   uint64
@@ -160,6 +165,9 @@ func (r *Router) droppedLocked(t *table, it *item) {
 			break
 		}
 	}
+	if t.menu.dropped != nil {
+		t.menu.dropped(r, it)
+	}
 	r.touchedLocked(t)
 	r.announceLocked(t, it, true)
 }
@@ -169,6 +177,8 @@ func (r *Router) touchedLocked(t *table) {
 	switch t.menu.path {
 	case natPath:
 		r.natChanges++
+	case filterPath:
+		r.showFastTrackLocked()
 	case "/ip/route", "/ip/address", "/interface":
 		r.refreshRoutesLocked()
 	}

@@ -18,7 +18,7 @@ func TestRuleLife(t *testing.T) {
 	router.OnChange(func() { changes++ })
 	c := login(t, router)
 
-	const id = "*C"
+	const id = "*D"
 	steps := []struct {
 		words []string
 		want  string
@@ -29,7 +29,7 @@ func TestRuleLife(t *testing.T) {
 		}, "!done .tag=7 =ret=" + id},
 		{
 			[]string{natPath + "/print", "?comment=ours", "=.proplist=.id,dst-port,to-ports,disabled"},
-			"!re =.id=*C =to-ports=6881 =dst-port=4000 =disabled=false\n!done",
+			"!re =.id=*D =to-ports=6881 =dst-port=4000 =disabled=false\n!done",
 		},
 		{[]string{natPath + "/set", "=.id=" + id, "=to-ports=6882", "=disabled=yes"}, "!done"},
 		{[]string{natPath + "/print", "?comment=ours", "=.proplist=to-ports,disabled"}, "!re =to-ports=6882 =disabled=true\n!done"},
@@ -40,7 +40,7 @@ func TestRuleLife(t *testing.T) {
 		{[]string{natPath + "/unset", "=.id=" + id, "=value-name=in-interface"}, "!done"},
 		{[]string{natPath + "/print", "?.id=" + id, "?in-interface", "=count-only="}, "!done =ret=0"},
 		{[]string{natPath + "/move", "=.id=" + id, "=destination=*2"}, "!done"},
-		{[]string{natPath + "/find"}, "!done =ret=*1;*C;*2;*3;*4;*5;*6;*7;*8;*9;*A;*B"},
+		{[]string{natPath + "/find"}, "!done =ret=*1;*D;*2;*3;*4;*5;*6;*7;*8;*9;*A;*B;*C"},
 		{[]string{natPath + "/remove", "=.id=" + id}, "!done"},
 		{[]string{natPath + "/remove", "=.id=" + id}, "!trap =category=0 =message=no such item\n!done"},
 		{[]string{natPath + "/print", "?.id=" + id}, "!empty\n!done"},
@@ -69,13 +69,13 @@ func TestCommandsInFlightDoNotWaitForEachOther(t *testing.T) {
 		router.SetLatency("/system/identity/print", 5*time.Millisecond)
 		c := login(t, router)
 		start := time.Now()
-		c.send("/ip/service/print", "?name=api", "=.proplist=name", ".tag=a")
-		c.send("/ip/service/print", "?name=ssh", "=.proplist=name", ".tag=b")
+		c.send("/user/print", "?name=admin", "=.proplist=name", ".tag=a")
+		c.send("/user/print", "?name=doublenat", "=.proplist=name", ".tag=b")
 		c.send("/system/identity/print", ".tag=c")
 		got := c.lines(6)
 		want := []string{
 			"!re .tag=c =name=MikroTik", "!done .tag=c",
-			"!re .tag=a =name=api", "!re .tag=b =name=ssh", "!done .tag=a", "!done .tag=b",
+			"!re .tag=a =name=admin", "!re .tag=b =name=doublenat", "!done .tag=a", "!done .tag=b",
 		}
 		if diff := cmp.Diff(want, got); diff != "" {
 			t.Errorf("(-want +got):\n%s", diff)

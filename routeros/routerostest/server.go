@@ -142,11 +142,12 @@ func (r *Router) admit(conn net.Conn) *session {
 		name = "api-ssl"
 	}
 	s := &session{
-		router: r, conn: conn, service: name, remote: remoteAddr(conn),
+		router: r, conn: conn, service: name,
 		reader: routeros.NewReader(conn, routeros.Limits{}),
 		wake:   make(chan struct{}, 1), room: make(chan struct{}, 1),
 		done: make(chan struct{}), ended: make(chan struct{}), active: time.Now(),
 	}
+	s.remote, s.remotePort = remoteEnd(conn)
 	r.mu.Lock()
 	end := r.refusalLocked(s)
 	if end == endNot {
@@ -177,7 +178,7 @@ func (r *Router) refusalLocked(s *session) ending {
 	switch {
 	case r.closed, time.Now().Before(r.downUntil), service == nil, service.is("disabled"):
 		return endReset
-	case !allowedFrom(service.value("address"), s.remote):
+	case !allowedFrom(service.value("address"), s.remote), !allowedFrom(service.value("available-from"), s.remote):
 		return endClose
 	}
 	if limit := service.value("max-sessions"); limit != "" {
@@ -196,20 +197,20 @@ func (r *Router) refusalLocked(s *session) ending {
 
 // serviceLocked returns a row of /ip/service, nil for none.
 func (r *Router) serviceLocked(name string) *item {
-	t := r.tables["/ip/service"]
+	t := r.tables[servicePath]
 	if at := t.find(name); at >= 0 {
 		return t.items[at]
 	}
 	return nil
 }
 
-// remoteAddr returns who is on the other side.
-func remoteAddr(conn net.Conn) netip.Addr {
+// remoteEnd returns who is on the other side.
+func remoteEnd(conn net.Conn) (netip.Addr, int) {
 	ap, err := netip.ParseAddrPort(conn.RemoteAddr().String())
 	if err != nil {
-		return netip.Addr{}
+		return netip.Addr{}, 0
 	}
-	return ap.Addr().Unmap()
+	return ap.Addr().Unmap(), int(ap.Port())
 }
 
 // cut ends a connection with an RST where the transport has one.
@@ -228,4 +229,11 @@ func cut(conn net.Conn) {
 		}
 	}
 	_ = conn.Close()
+}
+
+// Sessions returns how many connections are open.
+func (r *Router) Sessions() int {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return len(r.sessions)
 }

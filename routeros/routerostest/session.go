@@ -17,6 +17,16 @@ const maxListens = 64
 // reading while there are more.
 const maxPending = 1024
 
+// actor is somebody who gives commands. The policies are those that his group had at
+// the login: what becomes of the group is for the next login.
+type actor struct {
+	user     string
+	policies []string
+}
+
+// may reports whether the actor has a policy.
+func (a actor) may(policy string) bool { return slices.Contains(a.policies, policy) }
+
 // session is one connection. Its reader takes commands in, its worker carries
 // them out when they fall due and is the only one who writes.
 type session struct {
@@ -26,10 +36,15 @@ type session struct {
 	service string
 	remote  netip.Addr
 	number  uint64
+	// remotePort is the client's, row the id of the connection's row in /ip/service, ""
+	// as long as nobody has looked; the router's lock guards it.
+	remotePort int
+	row        string
 
-	// user and what the login needs belong to the worker, which holds the
+	// actor and what the login needs belong to the worker, which holds the
 	// router's lock as well when it changes them.
-	user      string
+	actor
+
 	loggedIn  bool
 	challenge []byte
 	failures  int
@@ -49,6 +64,8 @@ type session struct {
 	// events are the sentences of listening commands that wait to be sent.
 	events []message
 	over   bool
+	// interrupted are the commands that a /cancel cut off while rows were being sent.
+	interrupted []*command
 	// vanished stops all work without a word; from mute on, bytes that still come
 	// are answered with an RST, never if mute is zero.
 	vanished bool

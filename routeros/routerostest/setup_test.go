@@ -16,7 +16,7 @@ func TestSetUpCommands(t *testing.T) {
 		"/user/group/add =name=mapper =policy=read,write,api,test",
 		"/user/add =name=mapper =group=mapper =password=x =address=172.30.254.2/32",
 		"/user/set =.id=mapper =address=",
-		"/ip/service/set =numbers=api =disabled=no =address=172.30.254.2/32,192.168.88.0/24",
+		"/ip/service/set =.id=*6 =disabled=no =address=172.30.254.2/32,192.168.88.0/24",
 		"/ip/firewall/address-list/add =list=mappers =address=172.30.254.2",
 		"/ip/firewall/nat/add =chain=dstnat =action=dst-nat =protocol=udp =dst-port=5351 =in-interface-list=LAN " +
 			"=dst-address-type=local =to-addresses=172.30.254.2",
@@ -75,7 +75,8 @@ func TestSetUpRefusals(t *testing.T) {
 		"/ip/nat-pmp/set =enabled=perhaps":                                          "=category=1 =message=input does not match any value of enabled",
 		"/user/add =name=x =group=full =address=nowhere":                            "=category=1 =message=invalid value for argument address",
 		"/ip/firewall/address-list/add =list= =address=10.0.0.1":                    "=category=1 =message=invalid value for argument list",
-		"/system/identity/set =name=x":                                              "=category=0 =message=no such command or directory (set)\n!trap =category=0 =message=no such command prefix",
+		"/ip/service/set =numbers=api =disabled=no":                                 "=message=this is configured elsewhere",
+		"/system/resource/set =name=x":                                              "=category=0 =message=no such command or directory (set)\n!trap =category=0 =message=no such command prefix",
 		"/ip/firewall/nat/add =chain=dstnat =in-interface=all-ethernet =protocol=x": "=category=1 =message=input does not match any value of protocol",
 	} {
 		if got := c.run(strings.Fields(command)...); got != "!trap "+want+"\n!done" {

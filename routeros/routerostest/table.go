@@ -12,8 +12,24 @@ import (
 // ".id" is one of them. A Row is a copy: changing it changes nothing else.
 type Row map[string]string
 
-// property is one name and value of an item, with the word that a print sends.
-type property struct{ name, value, word string }
+// property is one name and value of an item, as the word that a print sends. Tables
+// may have hundreds of thousands of rows, so that it is kept once.
+type property struct {
+	word string
+	// length is that of the name.
+	length int
+}
+
+// newProperty makes a property.
+func newProperty(name, value string) property {
+	return property{word: "=" + name + "=" + value, length: len(name)}
+}
+
+// name returns the name of the property.
+func (p property) name() string { return p.word[1 : 1+p.length] }
+
+// value returns the value of the property.
+func (p property) value() string { return p.word[2+p.length:] }
 
 // item is one row of a table. Its properties are in the order in which the
 // router prints them.
@@ -28,6 +44,12 @@ type item struct {
 	printedFor string
 	// secret holds what is stored and never printed: a user's password.
 	secret string
+	// builtin is a row that the router made for itself and nobody can touch.
+	builtin bool
+	// settles is until when the item reads invalid without being so, zero for not at all.
+	settles time.Time
+	// expires is when the item goes by itself, zero for never.
+	expires time.Time
 }
 
 // lookup returns the value of a property and whether the item has it.
@@ -36,11 +58,17 @@ func (it *item) lookup(name string) (string, bool) {
 		return it.id, it.id != ""
 	}
 	for i := range it.props {
-		if it.props[i].name == name {
-			return it.props[i].value, true
+		if it.props[i].name() == name {
+			return it.props[i].value(), true
 		}
 	}
 	return "", false
+}
+
+// has reports whether the item has a property.
+func (it *item) has(name string) bool {
+	_, has := it.lookup(name)
+	return has
 }
 
 // value returns the value of a property, "" when the item lacks it.
@@ -52,19 +80,31 @@ func (it *item) value(name string) string {
 // is reports whether a flag of the item is on.
 func (it *item) is(flag string) bool { return isYes(it.value(flag)) }
 
+// works reports whether a rule is evaluated. One that is about to settle is,
+// though it reads invalid.
+func (it *item) works() bool {
+	return !it.is("disabled") && (!it.is("invalid") || !it.settles.IsZero())
+}
+
 // set gives a property a value. A new property takes its place in order.
 func (it *item) set(order map[string]int, name, value string) {
-	it.printed = nil
-	p := property{name: name, value: value, word: "=" + name + "=" + value}
 	for i := range it.props {
-		if it.props[i].name == name {
-			it.props[i] = p
+		if it.props[i].name() == name {
+			if it.props[i].value() != value {
+				it.props[i], it.printed = newProperty(name, value), nil
+			}
 			return
 		}
 	}
-	rank := rankOf(order, name)
+	it.insert(order, newProperty(name, value))
+}
+
+// insert gives the item a property that it does not have yet.
+func (it *item) insert(order map[string]int, p property) {
+	it.printed = nil
+	rank := rankOf(order, p.name())
 	at := len(it.props)
-	for at > 0 && rankOf(order, it.props[at-1].name) > rank {
+	for at > 0 && rankOf(order, it.props[at-1].name()) > rank {
 		at--
 	}
 	it.props = slices.Insert(it.props, at, p)
@@ -73,7 +113,7 @@ func (it *item) set(order map[string]int, name, value string) {
 // unset takes a property away.
 func (it *item) unset(name string) {
 	it.printed = nil
-	it.props = slices.DeleteFunc(it.props, func(p property) bool { return p.name == name })
+	it.props = slices.DeleteFunc(it.props, func(p property) bool { return p.name() == name })
 }
 
 // row copies the item for the test.
@@ -83,7 +123,7 @@ func (it *item) row() Row {
 		row[".id"] = it.id
 	}
 	for _, p := range it.props {
-		row[p.name] = p.value
+		row[p.name()] = p.value()
 	}
 	return row
 }
@@ -110,19 +150,27 @@ func (it *item) words(list proplist) []string {
 	if it.printed != nil && it.printedFor == list.key {
 		return it.printed
 	}
+	it.printed, it.printedFor = it.compose(list), list.key
+	return it.printed
+}
+
+// compose makes the row that a print sends of the item.
+func (it *item) compose(list proplist) []string {
 	words := make([]string, 1, len(it.props)+2)
 	words[0] = "!re"
 	if it.id != "" && list.has(".id") {
 		words = append(words, "=.id="+it.id)
 	}
 	for i := range it.props {
-		if list.has(it.props[i].name) {
+		if list.has(it.props[i].name()) {
 			words = append(words, it.props[i].word)
 		}
 	}
-	it.printed, it.printedFor = words, list.key
 	return words
 }
+
+// keepRows is how many rows a table may have for their prints to be kept.
+const keepRows = 4096
 
 // rankOf places a property: what the menu does not name comes just before the
 // counters and flags with which RouterOS ends a row.
@@ -149,6 +197,8 @@ type table struct {
 	items []*item
 	// lastID is the number of the newest id.
 	lastID uint32
+	// restless is set while there may be items that settle or expire.
+	restless bool
 }
 
 // find returns the position of the item that a client names, -1 for none.
@@ -156,6 +206,22 @@ func (t *table) find(ref string) int {
 	return slices.IndexFunc(t.items, func(it *item) bool {
 		return it.id == ref && ref != "" || t.menu.named && ref != "" && it.value("name") == ref
 	})
+}
+
+// findAll returns the items that a client names: one by its id, all by a name. Nil
+// is none.
+func (t *table) findAll(ref string) []*item {
+	var found []*item
+	for _, it := range t.items {
+		switch {
+		case ref == "":
+		case it.id == ref:
+			return []*item{it}
+		case t.menu.named && it.value("name") == ref:
+			found = append(found, it)
+		}
+	}
+	return found
 }
 
 // newID hands out the next id.
@@ -180,7 +246,9 @@ func parseID(id string) uint32 {
 func (t *table) newItem(now time.Time, props Row) *item {
 	it := &item{added: now, props: make([]property, 0, len(t.menu.defaults)+len(props))}
 	for _, d := range t.menu.defaults {
-		it.set(t.menu.order, d.name, d.value)
+		if _, given := props[d.name()]; !given && !it.has(d.name()) {
+			it.insert(t.menu.order, d)
+		}
 	}
 	for _, name := range slices.Sorted(maps.Keys(props)) {
 		if name == ".id" || name == "place-before" {
@@ -218,6 +286,12 @@ func (t *table) belowDynamic(at int) int {
 
 // refresh brings what changes by itself up to date.
 func (t *table) refresh(r *Router) {
+	if t.restless {
+		t.settle(r, time.Now())
+	}
+	if t.menu.sync != nil {
+		t.menu.sync(r, t)
+	}
 	if t.menu.refresh == nil {
 		return
 	}

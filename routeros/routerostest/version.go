@@ -6,38 +6,49 @@ import (
 	"strings"
 )
 
-// version is a RouterOS version as far as behavior depends on it: major*1000 + minor.
+// version is a RouterOS version as far as behavior depends on it: 7.21.2 is 7_021_002.
 type version int
 
 // The versions at which something changes that a client can see.
 const (
-	v649 version = 6049
-	v701 version = 7001
-	v704 version = 7004
-	v710 version = 7010
-	v713 version = 7013
-	v715 version = 7015
-	v716 version = 7016
-	v718 version = 7018
-	v719 version = 7019
-	v720 version = 7020
-	v721 version = 7021
-	v722 version = 7022
-	v723 version = 7023
+	v649 version = 6_049_000
+	v701 version = 7_001_000
+	v704 version = 7_004_000
+	v710 version = 7_010_000
+	v711 version = 7_011_000
+	v712 version = 7_012_000
+	v713 version = 7_013_000
+	v714 version = 7_014_000
+	v715 version = 7_015_000
+	v716 version = 7_016_000
+	v717 version = 7_017_000
+	v718 version = 7_018_000
+	v719 version = 7_019_000
+	v720 version = 7_020_000
+	v721 version = 7_021_000
+	v722 version = 7_022_000
+	v723 version = 7_023_000
+	v724 version = 7_024_000
+
+	// Those that came with a patch.
+	v7212 version = 7_021_002
+	v7215 version = 7_021_005
+	v7232 version = 7_023_002
 )
 
 // parseVersion reads "7.18", "7.18.2" or "6.49.10".
 func parseVersion(s string) (version, error) {
 	majorText, rest, _ := strings.Cut(s, ".")
-	minorText, patch, patched := strings.Cut(rest, ".")
+	minorText, patchText, patched := strings.Cut(rest, ".")
 	major, errMajor := strconv.Atoi(majorText)
 	minor, errMinor := strconv.Atoi(minorText)
-	var errPatch error
+	patch, errPatch := 0, error(nil)
 	if patched {
-		_, errPatch = strconv.ParseUint(patch, 10, 16)
+		patch, errPatch = strconv.Atoi(patchText)
 	}
-	v := version(major*1000 + minor)
-	if errMajor != nil || errMinor != nil || errPatch != nil || minor < 0 || minor > 999 || v < v649 || major > 7 {
+	v := version(major*1_000_000 + minor*1000 + patch)
+	sound := errMajor == nil && errMinor == nil && errPatch == nil && minor >= 0 && minor < 1000 && patch >= 0 && patch < 1000
+	if !sound || v < v649 || major > 7 {
 		return 0, fmt.Errorf("version %q: want 6.49 or 7.1 and later, for example 7.18", s)
 	}
 	return v, nil
@@ -76,6 +87,14 @@ type behavior struct {
 	maxSessions bool
 	// wireGuard is /interface/wireguard.
 	wireGuard bool
+	// connectionRows are rows of /ip/service for the connections of each service.
+	connectionRows bool
+	// about is the reason why a row is invalid.
+	about bool
+	// localFirst looks at the router's own addresses before marks and rules.
+	localFirst bool
+	// appliesPackages installs packages by a command of its own; a plain reboot forgets them.
+	appliesPackages bool
 }
 
 // behaviorOf says what version v does. RouterOS changelogs and recorded
@@ -102,5 +121,9 @@ func behaviorOf(v version) behavior {
 		natPMP:           is(span{since: v713}),
 		maxSessions:      is(span{since: v716}),
 		wireGuard:        is(span{since: v701}),
+		connectionRows:   is(span{since: v719}),
+		about:            is(span{since: v701}),
+		localFirst:       is(span{before: v701}),
+		appliesPackages:  is(span{since: v718}),
 	}
 }

@@ -91,11 +91,12 @@ func TestVersions(t *testing.T) {
 		},
 		{
 			"sessions of a service",
-			[]string{"/ip/service/print", "?name=api"},
+			[]string{"/ip/service/print", "?name=api", "?dynamic=true", "?#!"},
 			[]string{
 				"!re =.id=*6 =name=api =port=8728 =address= =disabled=false =invalid=false\n!done",
 				"!re =.id=*6 =name=api =port=8728 =address= =vrf=main =disabled=false =invalid=false\n!done",
-				serviceWithLimit, serviceWithLimit, serviceWithLimit,
+				serviceWithLimit, serviceWithLimit,
+				"!re =.id=*6 =name=api =port=8728 =proto=tcp =address= =vrf=main =max-sessions=20 =dynamic=false =disabled=false =invalid=false\n!done",
 			},
 		},
 		{
@@ -154,7 +155,7 @@ func TestArgumentsByVersion(t *testing.T) {
 			t.Parallel()
 			for _, version := range tt.known {
 				c := login(t, newRouter(t, routerostest.Config{Version: version}))
-				if got := c.run(natPath+"/add", "=chain=dstnat", tt.argument); got != "!done =ret=*C" {
+				if got := c.run(natPath+"/add", "=chain=dstnat", tt.argument); got != "!done =ret=*D" {
 					t.Errorf("%s: %s", version, got)
 				}
 			}

@@ -142,6 +142,9 @@ func (r *Router) furnishFirewall() {
 	nat("chain=dstnat action=dst-nat to-addresses=192.168.88.26 to-ports=3389 protocol=tcp dst-address-list=WAN-IP dst-port=3389 " +
 		"log=true log-prefix=rdp comment=INNER_RDP")
 
+	nat("chain=srcnat action=masquerade protocol=udp src-port=5351 src-address=" + ContainerAddress + " out-interface-list=LAN " +
+		"comment=NAT-PMP_from_doublenat")
+
 	r.put("/ip/firewall/address-list", "list=WAN-IP address="+WANAddress+" creation-time=2026-01-01_00:00:00")
 
 	filter := func(words string) { r.put("/ip/firewall/filter", words) }
@@ -157,9 +160,14 @@ func (r *Router) furnishFirewall() {
 	mangle := func(words string) { r.put("/ip/firewall/mangle", words) }
 	mangle("chain=prerouting action=mark-connection in-interface=wg1 connection-state=new new-connection-mark=vpn passthrough=true comment=from_the_tunnel")
 	mangle("chain=prerouting action=mark-routing in-interface=!wg1 connection-mark=vpn new-routing-mark=vpn passthrough=false comment=back_into_the_tunnel")
-	const rule = "src-address=192.168.88.99/32 action=lookup table=vpn comment=TV"
-	r.put("/routing/rule", rule)
-	r.put("/ip/route/rule", rule)
+	// Without the first rule the TV's requests, redirected to doublenat, would follow the second into the tunnel.
+	for _, rule := range []string{
+		"dst-address=" + ContainerAddress + "/32 action=lookup-only-in-table table=main comment=doublenat",
+		"src-address=192.168.88.99/32 action=lookup table=vpn comment=TV",
+	} {
+		r.put("/routing/rule", rule)
+		r.put("/ip/route/rule", rule)
+	}
 
 	r.put("/ip/firewall/connection", "protocol=tcp src-address=192.168.88.10:50123 dst-address=203.0.113.5:443 "+
 		"reply-src-address=203.0.113.5:443 reply-dst-address=198.51.100.2:50123 tcp-state=established timeout=23h59m59s")
@@ -182,6 +190,22 @@ func (r *Router) furnishSystem() {
 			words += " certificate=none tls-version=any"
 		}
 		r.put("/ip/service", words)
+	}
+
+	r.put("/ip/ipsec/policy", "src-address=::/0 dst-address=::/0 template=true default=true")
+	r.put("/ip/settings", "ip-forward=true send-redirects=true accept-source-route=false accept-redirects=false secure-redirects=true rp-filter=no "+
+		"tcp-syncookies=false max-neighbor-entries=8192 arp-timeout=30s allow-fast-path=true")
+	r.put("/ip/cloud", "ddns-enabled=false update-time=true public-address="+WANAddress)
+	r.put("/ip/dns", "servers=198.51.100.1 dynamic-servers= allow-remote-requests=true cache-size=2048KiB")
+	r.put("/ip/upnp", "enabled=false allow-disable-external-interface=false show-dummy-rule=true")
+	r.put("/system/ntp/client", "enabled=false")
+	r.put("/container/config", "tmpdir= registry-url=")
+	r.put("/system/device-mode", "mode=advanced container=true")
+	r.put(packagePath, "name=routeros version="+r.release)
+	r.put(packagePath, "name=container version="+r.release)
+	r.put(vrfPath, "name=main interfaces=all builtin=true")
+	for _, port := range []string{"ether2", "ether3"} {
+		r.put("/interface/bridge/port", "bridge=bridge interface="+port)
 	}
 
 	const all = "local,telnet,ssh,ftp,reboot,read,write,policy,test,winbox,password,web,sniff,sensitive,api,romon,rest-api"

@@ -13,6 +13,9 @@ func formatInt(n int) string { return strconv.Itoa(n) }
 
 // writeLocked carries out the commands that change a table.
 func (r *Router) writeLocked(t *table, c *command) outcome {
+	if refused := r.extraLocked(t, c); refused != nil {
+		return failed(refused)
+	}
 	switch c.action {
 	case "add":
 		return r.addLocked(t, c)
@@ -21,6 +24,9 @@ func (r *Router) writeLocked(t *table, c *command) outcome {
 			resetCounters(t, it)
 		}
 		return done()
+	}
+	if do := t.menu.does[c.action]; do != nil {
+		return do(r, t, c)
 	}
 	items, refused := r.targetsLocked(t, c)
 	if refused == nil {
@@ -54,15 +60,17 @@ func (r *Router) writeLocked(t *table, c *command) outcome {
 func (r *Router) addLocked(t *table, c *command) outcome {
 	props := make(Row, len(c.args))
 	position := -1
-	_, ordered := t.menu.order["chain"]
 	for _, a := range c.args {
 		switch {
-		case a.name == "place-before" && ordered:
+		case a.name == "place-before" && t.menu.ordered():
 			if position = t.find(a.value); position < 0 {
 				return failed(refuse(noCategory, "item referred by 'place-before' does not exist (11)"))
 			}
+			if t.items[position].builtin {
+				return failed(refuse(noCategory, "failure: cannot move builtin"))
+			}
 			continue
-		case a.name == "copy-from" && ordered:
+		case a.name == "copy-from" && t.menu.argument(r.version, a.name) == nil:
 			at := t.find(a.value)
 			if at < 0 {
 				return failed(r.behavior.refuseItem())
@@ -79,8 +87,8 @@ func (r *Router) addLocked(t *table, c *command) outcome {
 		return failed(refused)
 	}
 	for _, mark := range t.menu.marks {
-		if _, given := props[mark.name]; !given {
-			props[mark.name] = mark.value
+		if _, given := props[mark.name()]; !given {
+			props[mark.name()] = mark.value()
 		}
 	}
 	it := t.newItem(time.Now(), props)
@@ -97,8 +105,8 @@ func (r *Router) addLocked(t *table, c *command) outcome {
 // copySettings adds what can be set on an item to props, where it is not there yet.
 func copySettings(m *menu, v version, from *item, props Row) {
 	for _, p := range from.props {
-		if _, given := props[p.name]; !given && p.value != "" && m.argument(v, p.name) != nil {
-			props[p.name] = p.value
+		if _, given := props[p.name()]; !given && p.value() != "" && m.argument(v, p.name()) != nil {
+			props[p.name()] = p.value()
 		}
 	}
 }
@@ -130,7 +138,7 @@ func (r *Router) checkRowLocked(t *table, changed *item, props Row) traps {
 			return refuseMissing(missing)
 		}
 	}
-	if _, rules := t.menu.order["chain"]; rules {
+	if t.menu.args != nil && t.menu.argument(r.version, "dst-port") != nil {
 		return r.checkPortsNeedProtocol(get)
 	}
 	if len(t.menu.unique) == 0 {
@@ -163,26 +171,27 @@ func (r *Router) setLocked(t *table, c *command, items []*item) traps {
 		if a.name == ".id" || a.name == "numbers" {
 			continue
 		}
-		if c.action == "comment" && a.name != "comment" {
-			return r.behavior.refuseParameter(a.name)
-		}
 		if refused := r.checkArgumentLocked(t, a); refused != nil {
 			return refused
 		}
 		props[a.name] = a.value
 	}
 	for _, it := range items {
-		if it.is("dynamic") {
-			return refuse(noCategory, "failure: cannot change dynamic")
+		if refused := t.menu.refuseRow(it, "change"); refused != nil {
+			return refused
 		}
 		if refused := r.checkRowLocked(t, it, props); refused != nil {
 			return refused
 		}
 	}
 	for _, it := range items {
-		t.change(it, props)
+		t.change(it, props, true)
 		if props["in-interface"] != "" && it.is("invalid") {
 			it.set(t.menu.order, "invalid", "false")
+			it.unset(".about")
+		}
+		if t.menu.changed != nil {
+			t.menu.changed(r, it)
 		}
 		r.storedLocked(t, it)
 	}
@@ -190,14 +199,17 @@ func (r *Router) setLocked(t *table, c *command, items []*item) traps {
 }
 
 // change writes properties into an item. An empty comment takes it away, as the
-// router does.
-func (t *table) change(it *item, props Row) {
+// router does. Merge is for what a client sets: policies are added to those that
+// there are.
+func (t *table) change(it *item, props Row, merge bool) {
 	for _, name := range slices.Sorted(maps.Keys(props)) {
 		switch value := props[name]; {
 		case name == t.menu.secret:
 			it.secret = value
 		case name == "comment" && value == "":
 			it.unset(name)
+		case name == "policy" && t.menu.path == groupPath && merge:
+			it.set(t.menu.order, name, mergePolicies(it.value(name), value))
 		default:
 			it.set(t.menu.order, name, t.menu.normalize(name, value))
 		}
@@ -207,8 +219,8 @@ func (t *table) change(it *item, props Row) {
 // switchLocked enables or disables the items.
 func (r *Router) switchLocked(t *table, items []*item, disabled bool) traps {
 	for _, it := range items {
-		if it.is("dynamic") {
-			return refuse(noCategory, "failure: cannot change dynamic")
+		if refused := t.menu.refuseRow(it, "change"); refused != nil {
+			return refused
 		}
 	}
 	for _, it := range items {
@@ -218,14 +230,26 @@ func (r *Router) switchLocked(t *table, items []*item, disabled bool) traps {
 	return nil
 }
 
+// refuseRow refuses to touch a row that is the router's own, nil for any other. Verb
+// says what was to be done to it.
+func (m *menu) refuseRow(it *item, verb string) traps {
+	switch {
+	case m.path == servicePath && it.is("dynamic"):
+		return refuse(noCategory, "this is configured elsewhere")
+	case it.builtin || it.is("builtin"):
+		return refuse(noCategory, "failure: cannot %s builtin", verb)
+	case it.is("dynamic") && !m.volatile:
+		return refuse(noCategory, "failure: cannot %s dynamic", verb)
+	default:
+		return nil
+	}
+}
+
 // removeLocked removes the items, all or none.
 func (r *Router) removeLocked(t *table, items []*item) traps {
 	for _, it := range items {
-		switch {
-		case it.is("builtin"):
-			return refuse(noCategory, "failure: cannot remove builtin")
-		case it.is("dynamic"):
-			return refuse(noCategory, "failure: cannot remove dynamic")
+		if refused := t.menu.refuseRow(it, "remove"); refused != nil {
+			return refused
 		}
 	}
 	for _, it := range items {
@@ -246,8 +270,8 @@ func (r *Router) unsetLocked(t *table, c *command, items []*item) traps {
 		return refuse(noCategory, "failure: %s cannot be unset", name)
 	}
 	for _, it := range items {
-		if it.is("dynamic") {
-			return refuse(noCategory, "failure: cannot change dynamic")
+		if refused := t.menu.refuseRow(it, "change"); refused != nil {
+			return refused
 		}
 		if refused := r.checkRowLocked(t, it, Row{name: ""}); refused != nil {
 			return refused
@@ -263,13 +287,16 @@ func (r *Router) unsetLocked(t *table, c *command, items []*item) traps {
 // moveLocked puts the items before another one, or at the end.
 func (r *Router) moveLocked(t *table, c *command, items []*item) traps {
 	for _, it := range items {
-		if it.is("dynamic") {
-			return refuse(noCategory, "failure: cannot move dynamic")
+		if refused := t.menu.refuseRow(it, "move"); refused != nil {
+			return refused
 		}
 	}
 	destination, given := c.arg("destination")
 	if given && t.find(destination) < 0 {
 		return r.behavior.refuseItem()
+	}
+	if given && t.items[t.find(destination)].builtin {
+		return refuse(noCategory, "failure: cannot move builtin")
 	}
 	if given && slices.Contains(items, t.items[t.find(destination)]) {
 		return nil

@@ -3,11 +3,9 @@ package main
 
 import (
 	"bytes"
-	"errors"
 	"flag"
 	"fmt"
 	"io"
-	"io/fs"
 	"os"
 
 	"doublenat/internal/image"
@@ -46,38 +44,20 @@ func write(program, certificates, out string) (size int, err error) {
 	if contents.Program, err = os.ReadFile(program); err != nil { //nolint:gosec // named by who builds
 		return 0, err
 	}
-	places := []string{certificates}
-	if certificates == "" {
-		places = systemCertificates()
-	}
-	if contents.Certificates, err = readFirst(places); err != nil {
-		return 0, fmt.Errorf("%w; name a file with authorities by CERTIFICATES=", err)
+	if contents.Certificates, err = image.ReadCertificates(certificates); err != nil {
+		return 0, err
 	}
 	var b bytes.Buffer
 	if err := image.Write(&b, contents); err != nil {
 		return 0, err
 	}
-	return b.Len(), os.WriteFile(out, b.Bytes(), 0o600)
+	return b.Len(), save(out, b.Bytes())
 }
 
-// systemCertificates are the files in which systems have their authorities; these are
-// where crypto/x509 looks.
-func systemCertificates() []string {
-	return []string{
-		"/etc/ssl/certs/ca-certificates.crt", // Debian, Arch
-		"/etc/pki/tls/certs/ca-bundle.crt",   // Fedora
-		"/etc/ssl/ca-bundle.pem",             // OpenSUSE
-		"/etc/ssl/cert.pem",                  // Alpine, macOS, BSD
+// save writes a file that everybody may read: an image has no secrets.
+func save(out string, data []byte) error {
+	if err := os.WriteFile(out, data, 0o600); err != nil {
+		return err
 	}
-}
-
-// readFirst reads the first file that is there.
-func readFirst(places []string) ([]byte, error) {
-	for _, place := range places {
-		data, err := os.ReadFile(place) //nolint:gosec // named by who builds
-		if err == nil || !errors.Is(err, fs.ErrNotExist) {
-			return data, err
-		}
-	}
-	return nil, fmt.Errorf("there is none of %q", places)
+	return os.Chmod(out, 0o644) //nolint:gosec // for others, who copy it to the router
 }

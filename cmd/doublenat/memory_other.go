@@ -1,0 +1,6 @@
+//go:build !linux
+
+package main
+
+// forgetProgram does what only Linux can.
+func forgetProgram() {}
