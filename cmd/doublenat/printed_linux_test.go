@@ -31,8 +31,8 @@ set -m
 await() { for i in $(seq 600); do grep -q 'the doctor' "$1" && return; kill -0 $2 || return; sleep 0.1; done; }
 while IFS= read -r line; do
 	case $line in
-	"lab "*) bash -c "${line#lab }" >lab.out 2>&1 & lab=$!; await lab.out $lab; kill -INT -- -$lab; wait $lab; code=$?; cat lab.out;;
-	"open "*) bash -c "${line#open }" >open.out 2>&1 & open=$!; await open.out $open; code=0; cat open.out;;
+	"lab "*) : >lab.out; bash -c "${line#lab }" >lab.out 2>&1 & lab=$!; await lab.out $lab; kill -INT -- -$lab; wait $lab; code=$?; cat lab.out;;
+	"open "*) : >open.out; bash -c "${line#open }" >open.out 2>&1 & open=$!; await open.out $open; code=0; cat open.out;;
 	close) kill -INT -- -$open; wait $open; code=$?; cat open.out;;
 	"endless "*) timeout -s INT 1 bash -c "${line#endless }" 2>&1; code=$?; [ $code = 124 ] && code=0;;
 	*) timeout 60 bash -c "$line" </dev/null 2>&1; code=$?;;

@@ -46,10 +46,13 @@ const (
 	drainTimeout, drainTry = 2 * time.Second, time.Second
 )
 
-// run delivers until ctx ends, then what waits, within drainTimeout.
+// run delivers until ctx ends, then what waits, within drainTimeout. A delivery that has begun when
+// ctx ends gets no longer than those after it.
 func (c *courier) run(ctx context.Context) {
 	work, cancel := outlive(ctx, drainTimeout)
 	defer cancel()
+	begun, give := outlive(ctx, drainTry)
+	defer give()
 	failures := 0
 	for ctx.Err() == nil {
 		it, ok := c.queue.take()
@@ -60,7 +63,7 @@ func (c *courier) run(ctx context.Context) {
 			}
 			continue
 		}
-		if c.note(ctx, it, c.send(work, it.event)) {
+		if c.note(ctx, it, c.send(begun, it.event)) {
 			failures++
 			sleep(ctx, c.backoff(failures))
 		} else {
