@@ -18,6 +18,7 @@ import (
 	monitoring "github.com/prometheus-operator/prometheus-operator/pkg/apis/monitoring/v1"
 	apps "k8s.io/api/apps/v1"
 	core "k8s.io/api/core/v1"
+	rbac "k8s.io/api/rbac/v1"
 	"sigs.k8s.io/yaml"
 )
 
@@ -78,8 +79,11 @@ func TestKubernetes(t *testing.T) {
 		service    core.Service
 		pods       monitoring.PodMonitor
 		rules      monitoring.PrometheusRule
+		account    core.ServiceAccount
+		role       rbac.Role
+		binding    rbac.RoleBinding
 	)
-	into := map[string]any{"namespace.yaml": &namespace, "deployment.yaml": &deployment, "service.yaml": &service, "podmonitor.yaml": &pods, "prometheusrule.yaml": &rules}
+	into := map[string]any{"serviceaccount.yaml": &account, "role.yaml": &role, "rolebinding.yaml": &binding, "namespace.yaml": &namespace, "deployment.yaml": &deployment, "service.yaml": &service, "podmonitor.yaml": &pods, "prometheusrule.yaml": &rules}
 	for _, name := range k.Resources {
 		if into[name] == nil {
 			t.Fatalf("this test does not know %s", name)
@@ -98,7 +102,14 @@ func TestKubernetes(t *testing.T) {
 	if c.LivenessProbe == nil || c.ReadinessProbe == nil || c.Resources.Limits.Memory().String() != "64Mi" || c.Image != k.Images[0].Name {
 		t.Error("the container lacks probes, a limit or its image")
 	}
-	for _, labels := range []map[string]string{deployment.Spec.Selector.MatchLabels, service.Spec.Selector, pods.Spec.Selector.MatchLabels} {
+	if pod.Spec.ServiceAccountName != account.Name || binding.RoleRef.Name != role.Name || binding.Subjects[0].Name != account.Name || binding.Subjects[0].Namespace != namespace.Name {
+		t.Error("the pods may not use the Lease")
+	}
+	if strategy := deployment.Spec.Strategy.RollingUpdate; *deployment.Spec.Replicas != 2 || strategy.MaxSurge.IntVal != 0 || !*pod.Spec.AutomountServiceAccountToken {
+		t.Error("there is no pair")
+	}
+	away := pod.Spec.Affinity.PodAntiAffinity.RequiredDuringSchedulingIgnoredDuringExecution[0].LabelSelector.MatchLabels
+	for _, labels := range []map[string]string{deployment.Spec.Selector.MatchLabels, service.Spec.Selector, pods.Spec.Selector.MatchLabels, away} {
 		if diff := cmp.Diff(pod.Labels, labels); diff != "" {
 			t.Errorf("a selector (-want +got):\n%s", diff)
 		}
