@@ -62,6 +62,17 @@ e2e-deps: ## install the programs that e2e runs, from Debian and npm
 	$(AS_ROOT) env DEBIAN_FRONTEND=noninteractive apt-get install -y -q --no-install-recommends $(E2E_PACKAGES)
 	cd e2e && npm ci --ignore-scripts --no-audit --no-fund
 
+# A real API server for the Lease of LOCK=kubernetes. It is compiled once, which takes a while.
+.PHONY: kube
+kube: ## share a Lease with client-go at a real kube-apiserver (needs kube-deps)
+	$(GO) build -modfile=kube.mod -o dist/kube-apiserver k8s.io/kubernetes/cmd/kube-apiserver
+	cd deploy && KUBE_APISERVER=$(CURDIR)/dist/kube-apiserver $(GO) test -count=1 -v -run Lease ./...
+
+.PHONY: kube-deps
+kube-deps: ## install etcd and kubectl, from Debian
+	$(AS_ROOT) apt-get update -q
+	$(AS_ROOT) env DEBIAN_FRONTEND=noninteractive apt-get install -y -q --no-install-recommends etcd-server kubernetes-client
+
 # What judges the status page by the rules of accessibility, for internal/ops.
 .PHONY: axe
 axe: ## install axe-core from npm, below tools/axe

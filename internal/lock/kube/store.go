@@ -58,7 +58,7 @@ func LeaseName(instance string) string {
 		}
 		return r
 	}, strings.ToLower(instance))
-	return "doublenat-" + strings.Trim(name, "-")
+	return strings.TrimRight("doublenat-"+name, "-")
 }
 
 // Acquire implements [lock.Store]. A Lease that somebody else has is taken when it was not renewed for

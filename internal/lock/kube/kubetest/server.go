@@ -1,6 +1,6 @@
 // Package kubetest has a stand-in for the Leases of a Kubernetes API server, with the faults of a real
-// one: it refuses, hangs, and loses requests and replies. `make kube` holds it to a real kube-apiserver:
-// the tests of package kube run against both.
+// one: it refuses, hangs, and loses requests and replies. client-go takes it for the real one, and what
+// is tested against it is tested against a kube-apiserver too (`make kube`; deploy/lease_test.go).
 package kubetest
 
 import (
@@ -97,7 +97,7 @@ func (s *Server) serve(r *http.Request) (int, any) {
 		return http.StatusUnauthorized, failure("Unauthorized")
 	}
 	in := object{}
-	if r.Method == http.MethodPost || r.Method == http.MethodPatch {
+	if r.Method != http.MethodGet {
 		if err := json.NewDecoder(r.Body).Decode(&in); err != nil {
 			return http.StatusBadRequest, failure(err.Error())
 		}
@@ -128,23 +128,30 @@ func (s *Server) objectLocked(r *http.Request, in object) (int, any) {
 		if o := s.objects[path]; o != nil {
 			return http.StatusOK, o
 		}
-	case http.MethodPatch:
-		o := s.objects[path]
-		if o == nil {
-			break
+	case http.MethodPut, http.MethodPatch:
+		if o := s.objects[path]; o != nil {
+			return s.changeLocked(r, o, in)
 		}
-		if r.Header.Get("Content-Type") != "application/merge-patch+json" {
-			return http.StatusUnsupportedMediaType, failure("the server has no such patch")
-		}
-		was := part(o, "metadata")["resourceVersion"]
-		if want, ok := part(in, "metadata")["resourceVersion"]; ok && want != was {
-			return http.StatusConflict, failure("the object has been modified")
-		}
-		merge(o, in)
-		s.stampLocked(o)
-		return http.StatusOK, o
+	default:
+		return http.StatusMethodNotAllowed, failure("the stand-in does not know " + r.Method)
 	}
 	return http.StatusNotFound, failure("not found")
+}
+
+// changeLocked replaces an object, or a part of it, if it is in the state that the request is for.
+func (s *Server) changeLocked(r *http.Request, o, in object) (int, any) {
+	if was, want := part(o, "metadata")["resourceVersion"], part(in, "metadata")["resourceVersion"]; want != nil && want != was {
+		return http.StatusConflict, failure("the object has been modified")
+	}
+	switch {
+	case r.Method == http.MethodPut:
+		clear(o)
+	case r.Header.Get("Content-Type") != "application/merge-patch+json":
+		return http.StatusUnsupportedMediaType, failure("the stand-in has no such patch")
+	}
+	merge(o, in)
+	s.stampLocked(o)
+	return http.StatusOK, o
 }
 
 // stampLocked gives an object a version that no other has.
