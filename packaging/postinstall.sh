@@ -1,5 +1,6 @@
 #!/bin/sh
-# Arguments: deb: configure and the previous version; rpm: the number of versions installed; apk: the version.
+# Arguments: deb: configure and the previous version, which a removed package has too until it is purged; rpm: the number
+# of versions installed.
 set -e
 first=no
 case "${1:-}" in
@@ -21,3 +22,6 @@ systemctl daemon-reload || true
 # With SHUTDOWN=keep, the default of doublenat.env, no port closes meanwhile. If the service does not
 # start, its log says why; the package stays installed.
 systemctl try-restart doublenat.service || true
+if [ "$first" = no ] && ! systemctl is-active --quiet doublenat.service; then
+	echo "doublenat is not running. To start it, now and after each reboot: systemctl enable --now doublenat"
+fi

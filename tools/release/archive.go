@@ -52,7 +52,7 @@ func (r *release) entries(p platform) ([]entry, error) {
 	entries := []entry{{path.Join(folder, p.program()), 0o755, program}}
 	patterns := []string{"LICENSE", "README.md", "CHANGELOG.md", "docs/man/*.1", "completions/*", "deploy/compose/*", "deploy/kubernetes/*"}
 	if p.os == "linux" {
-		patterns = append(patterns, "contrib/systemd/*", "contrib/prometheus/*", "contrib/grafana/*")
+		patterns = append(patterns, "contrib/systemd/*", "contrib/openrc/*", "contrib/prometheus/*", "contrib/grafana/*")
 	}
 	for _, pattern := range patterns {
 		names, err := filepath.Glob(filepath.Join(r.source, pattern))

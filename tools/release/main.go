@@ -68,10 +68,11 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 	return 0
 }
 
-// checkVersion wants the form that the Go tool takes for a version.
+// checkVersion wants the form that the Go tool takes for a version, with what may come after it in all packages: apk
+// knows no other words.
 func checkVersion(version string) error {
-	if !regexp.MustCompile(`^(0|[1-9]\d*)\.(0|[1-9]\d*)\.(0|[1-9]\d*)(-[0-9A-Za-z]+(\.[0-9A-Za-z]+)*)?$`).MatchString(version) {
-		return fmt.Errorf("%q is no version such as 1.2.3 or 1.2.3-rc.1", version)
+	if !regexp.MustCompile(`^(0|[1-9]\d*)\.(0|[1-9]\d*)\.(0|[1-9]\d*)(-(alpha|beta|pre|rc)(\.?[1-9]\d*)?)?$`).MatchString(version) {
+		return fmt.Errorf("%q is no version such as 1.2.3 or 1.2.3-rc.1 (or alpha, beta, pre)", version)
 	}
 	return nil
 }

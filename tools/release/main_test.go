@@ -30,6 +30,7 @@ func TestRefusals(t *testing.T) {
 		"half a version":   {[]string{"-version", "v1.2", "-out", missing}, 2, `"1.2" is no version`},
 		"a commit":         {[]string{"-version", "9fd8bc6-dirty", "-out", missing}, 2, "is no version"},
 		"a zero before it": {[]string{"-version", "1.02.3", "-out", missing}, 2, "is no version"},
+		"unknown word":     {[]string{"-version", "1.2.3-first.1", "-out", missing}, 2, "is no version"},
 		"unknown platform": {[]string{"-version", "1.2.3", "-out", missing, "-platforms", "linux_amd64,plan9_arm"}, 2, `"plan9_arm" is none of`},
 		"there already":    {[]string{"-version", "v1.2.3-rc.1", "-out", there}, 1, "exists"},
 	} {
@@ -43,6 +44,21 @@ func TestRefusals(t *testing.T) {
 				t.Error("there is a folder")
 			}
 		})
+	}
+}
+
+// TestPrerelease: what comes before a version is written as each kind of package sorts it.
+func TestPrerelease(t *testing.T) {
+	t.Parallel()
+	for version, want := range map[string][3]string{
+		"1.2.3": {"", "", ""}, "1.2.3-rc1": {"rc1", "rc1", "rc1"}, "1.2.3-rc.10": {"rc.10", "rc.10", "rc10"}, "1.2.3-alpha": {"alpha", "alpha", "alpha"},
+	} {
+		if err := checkVersion(version); err != nil {
+			t.Error(err)
+		}
+		if got := [3]string{prerelease(version, "deb"), prerelease(version, "rpm"), prerelease(version, "apk")}; got != want {
+			t.Errorf("%s is %q, want %q", version, got, want)
+		}
 	}
 }
 

@@ -5,6 +5,7 @@ import (
 	"os"
 	"path/filepath"
 	"strconv"
+	"strings"
 
 	"doublenat/internal/image"
 )
@@ -42,12 +43,23 @@ func (r *release) packages(ctx context.Context) error {
 			if kind == "apk" && p.arm == "5" {
 				continue // Alpine does not run there
 			}
-			if _, err := r.run(ctx, r.source, environ, nfpm, "package", "-f", "packaging/nfpm.yaml", "-p", kind, "-t", r.file(p.String()+"."+kind)); err != nil {
+			if _, err := r.run(ctx, r.source, append(environ, "PRERELEASE="+prerelease(r.version, kind)), nfpm, "package", "-f", "packaging/nfpm.yaml", "-p", kind, "-t", r.file(p.String()+"."+kind)); err != nil {
 				return err
 			}
 		}
 	}
 	return nil
+}
+
+// prerelease is what comes after the hyphen of a version, as a kind of package wants it: nfpm puts ~ or, for apk, _
+// before it, so that it sorts before the version itself. apk knows the words of checkVersion with a number right after
+// them (apk-tools, version.c).
+func prerelease(version, kind string) string {
+	_, rest, _ := strings.Cut(version, "-")
+	if kind == "apk" {
+		return strings.ReplaceAll(rest, ".", "")
+	}
+	return rest
 }
 
 // images makes an image for each Linux as RouterOS takes it, and one file with all of them.
