@@ -93,7 +93,9 @@ lint: ## check format and style
 COLD := $(addprefix doublenat/,routeros/routerostest natpmp/natpmptest pcp/pcptest igd/igdtest internal/lab internal/check internal/walk \
 	internal/setup internal/remedy internal/config internal/foreign internal/ops igd internal/gateway/upnp \
 	internal/gateway/pool stun internal/hook internal/static internal/readonly cmd/doublenat) github.com/spf13/... \
-	github.com/caarlos0/... net/http net/textproto net/url encoding/xml encoding/json crypto/tls crypto/x509
+	github.com/caarlos0/... net/http net/textproto net/url encoding/xml encoding/json crypto/tls crypto/x509 \
+	regexp regexp/syntax runtime/pprof text/... compress/... encoding/asn1 mime/... vendor/golang.org/x/text/... vendor/golang.org/x/net/... \
+	crypto/elliptic crypto/ecdsa crypto/rsa crypto/hpke math/big
 
 # The tag, or the commit where there is none; a build without git gives it by hand.
 VERSION ?= $(shell git describe --tags --always --dirty --abbrev=12 2>/dev/null)
@@ -102,7 +104,7 @@ VERSION ?= $(shell git describe --tags --always --dirty --abbrev=12 2>/dev/null)
 .PHONY: binary
 binary: ## build a static binary for OS, ARCH and ARM into OUT
 	CGO_ENABLED=0 GOOS=$(OS) GOARCH=$(ARCH) $(if $(filter arm,$(ARCH)),GOARM=$(ARM)) \
-		$(GO) build -trimpath $(COLD:%=-gcflags=%=-l) -ldflags '-s -w -X main.stamp=$(VERSION)' -o $(OUT) ./cmd/doublenat
+		$(GO) build -trimpath -tags nethttpomithttp2 $(COLD:%=-gcflags=%=-l) -ldflags '-s -w -X main.stamp=$(VERSION)' -o $(OUT) ./cmd/doublenat
 
 .PHONY: build
 build: ## build for every platform into dist/
@@ -128,7 +130,7 @@ release: ## make what is published of VERSION (1.2.3) in dist/release: binaries,
 	@$(GO) run ./tools/release -version '$(VERSION)' -out '$(RELEASE)' -certificates '$(CERTIFICATES)' -platforms '$(PLATFORMS_OF_RELEASE)'
 
 # What judges packages and images (docs/testing.md).
-PACKAGES_PACKAGES := iproute2 qemu-user-static rpm skopeo systemd util-linux
+PACKAGES_PACKAGES := iproute2 openrc procps qemu-user-static rpm skopeo systemd util-linux
 .PHONY: packages-deps
 packages-deps: ## install the programs that packages-test runs, from Debian
 	$(AS_ROOT) apt-get update -q
@@ -141,7 +143,7 @@ packages-test: ## make releases, install, run, upgrade and remove them (as root,
 	@dir=$$(mktemp -d) && trap 'rm -rf "$$dir"' EXIT && git clone -q . "$$dir/clone" && \
 		$(MAKE) --no-print-directory release VERSION=0.0.1 RELEASE="$$dir/first" && \
 		$(MAKE) --no-print-directory -C "$$dir/clone" release VERSION=0.0.1 RELEASE="$$dir/again" PLATFORMS_OF_RELEASE=linux_amd64,linux_armv5 CERTIFICATES='$(CERTIFICATES)' && \
-		$(MAKE) --no-print-directory release VERSION=0.0.2 RELEASE="$$dir/second" PLATFORMS_OF_RELEASE=linux_amd64 && \
+		$(MAKE) --no-print-directory release VERSION=0.0.2-rc.1 RELEASE="$$dir/second" PLATFORMS_OF_RELEASE=linux_amd64 && \
 		$(GO) test -tags packages -c -o "$$dir/test" ./tools/release && cd tools/release && \
 		$(AS_ROOT) unshare --mount "$$dir/test" -test.timeout 10m -first "$$dir/first" -again "$$dir/again" -second "$$dir/second"
 
@@ -150,19 +152,23 @@ deploy-test: ## hold the files for Compose, Kubernetes and GitHub against those 
 	cd deploy && $(GO) test -count=1 ./...
 	$(GO) tool -modfile=workflows.mod actionlint -shellcheck= -pyflakes= .github/workflows/*.yml
 
-# The largest image that a registry or a mirror has to keep, compressed, for linux/arm/5.
+# The largest image that a registry or a mirror has to keep, compressed, for each platform.
 IMAGE_BUDGET := 5000000
 
 .PHONY: size
-size: build ## print the size of each binary, and hold binary and image for linux/arm/5 against the budgets
+size: build ## print the size of each binary and image, and hold the binary for linux/arm/5 and the images against the budgets
 	@stat -c '%s %n' $(addprefix dist/doublenat-,$(subst /,-,$(PLATFORMS))) | sort -n
 	@size=$$(stat -c %s dist/doublenat-linux-arm-5); \
 		echo "linux/arm/5: $$size of $(BUDGET) bytes"; \
 		[ "$$size" -le $(BUDGET) ]
-	@GOOS= GOARCH= $(GO) run ./tools/image -program dist/doublenat-linux-arm-5 -certificates '$(CERTIFICATES)' -out dist/doublenat-linux-arm-5.tar
-	@size=$$(gzip -9nc dist/doublenat-linux-arm-5.tar | wc -c); \
-		echo "linux/arm/5: compressed image $$size of $(IMAGE_BUDGET) bytes"; \
-		[ "$$size" -le $(IMAGE_BUDGET) ]
+	@GOOS= GOARCH= $(GO) build -o dist/image ./tools/image
+	@fits=0; for platform in $(PLATFORMS); do \
+		image=dist/doublenat-$${platform//\//-}; \
+		dist/image -program $$image -certificates '$(CERTIFICATES)' -out $$image.tar >/dev/null || exit 1; \
+		size=$$(gzip -9nc $$image.tar | wc -c); \
+		echo "$$platform: compressed image $$size of $(IMAGE_BUDGET) bytes"; \
+		[ "$$size" -le $(IMAGE_BUDGET) ] || fits=1; \
+	done; exit $$fits
 
 # One process for each core, on one core each: a seed then replays (docs/simulation.md).
 SEEDS ?= 1000
