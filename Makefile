@@ -89,7 +89,8 @@ lint: ## check format and style
 
 # What serves nobody's packets, or few: the lab, its test servers, what prints and judges set-ups,
 # the page, the command line, hooks, static mappings, pools, and UPnP, whose boxes take longer for a
-# call than all of it, with its HTTP, and TLS, whose ciphers are not among it. Without inlining they take less of the binary (docs/decisions/0001).
+# call than all of it, with its HTTP, and TLS, whose ciphers are not among it; and what these need besides. Without
+# inlining they take less of the binary, and so does net/http without HTTP/2, which nothing here needs (docs/decisions/0001).
 COLD := $(addprefix doublenat/,routeros/routerostest natpmp/natpmptest pcp/pcptest igd/igdtest internal/lab internal/check internal/walk \
 	internal/setup internal/remedy internal/config internal/foreign internal/ops igd internal/gateway/upnp \
 	internal/gateway/pool stun internal/hook internal/static internal/readonly cmd/doublenat) github.com/spf13/... \
