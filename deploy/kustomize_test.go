@@ -52,7 +52,7 @@ func TestKustomize(t *testing.T) {
 		}
 	}
 	slices.Sort(kinds)
-	if want := []string{"ConfigMap", "Deployment", "Namespace", "PodMonitor", "PrometheusRule", "Secret", "Service"}; !slices.Equal(kinds, want) {
+	if want := []string{"ConfigMap", "Deployment", "Namespace", "PodMonitor", "PrometheusRule", "Role", "RoleBinding", "Secret", "Service", "ServiceAccount"}; !slices.Equal(kinds, want) {
 		t.Errorf("rendered %v, want %v", kinds, want)
 	}
 }
@@ -87,7 +87,7 @@ func TestSchema(t *testing.T) {
 	for name, bad := range map[string][2]string{
 		"unknown field":  {"\n      containers:\n", "\n      containerz: []\n      containers:\n"},
 		"missing field":  {"\n  selector:\n", "\n  strategy:\n"},
-		"wrong type":     {"\n  replicas: 1\n", "\n  replicas: one\n"},
+		"wrong type":     {"\n  replicas: 2\n", "\n  replicas: two\n"},
 		"wrong sub-type": {"runAsNonRoot: true", "runAsNonRoot: 5"},
 	} {
 		text := strings.Replace(good, bad[0], bad[1], 1)
