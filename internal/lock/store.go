@@ -8,7 +8,9 @@ import (
 	"time"
 )
 
-// Store keeps one lock for one holder. Its methods are called by one goroutine at a time, and may
+// Store keeps one lock for one holder in one term: the next term, of the same process too, is
+// another holder and has another Store. Otherwise a request of the former term that arrives late,
+// a release above all, would take the lock from the latter. Its methods are called by one goroutine at a time, and may
 // take until their context ends.
 type Store interface {
 	// Acquire takes the lock for the time of a lease if nobody has it, and says who has it now.

@@ -1,0 +1,18 @@
+package lock
+
+import "time"
+
+// SetClock puts a clock of the test in the place of the machine's.
+func (k *Keeper) SetClock(read func() (mono time.Duration, wall time.Time)) {
+	k.clock = func() instant {
+		mono, wall := read()
+		return instant{mono: mono, wall: wall}
+	}
+}
+
+// Writes reports what Mine would say, without ending the term as that does.
+func (k *Keeper) Writes() bool {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	return k.view.State == Held && k.span.check(k.clock()) == nil
+}

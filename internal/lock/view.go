@@ -1,0 +1,88 @@
+package lock
+
+import (
+	"context"
+	"time"
+)
+
+// State is where a [Keeper] stands in its one term.
+type State int
+
+// The states of a keeper, in their order.
+const (
+	Waiting State = iota // for the lock: another one has it, or the store is out of reach
+	Held                 // the lock is ours, as far as anybody heard
+	Ended                // it was ours and is so no more, or it was released
+)
+
+// String returns the word for logs and pages.
+func (s State) String() string {
+	switch s {
+	case Waiting:
+		return "waiting"
+	case Held:
+		return "held"
+	case Ended:
+		return "ended"
+	}
+	return "unknown"
+}
+
+// View is what a [Keeper] knows of its lock.
+type View struct {
+	// State is where we stand. For a write ask [Keeper.Mine] instead.
+	State State
+	// Holder is the name of whoever has it, in state [Waiting]. Empty if that is not known.
+	Holder string
+	// Since is when State began.
+	Since time.Time
+	// Error is why the store cannot be asked, nil if it answers; in state [Ended], why.
+	Error error
+}
+
+// View returns what is known now.
+func (k *Keeper) View() View {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	return k.view
+}
+
+// seen notes who has the lock.
+func (k *Keeper) seen(name string) {
+	k.mu.Lock()
+	changed := k.view.Holder != name
+	k.view.Holder = name
+	k.mu.Unlock()
+	if changed {
+		k.log.Info("standing by", "active", name)
+		k.changed()
+	}
+}
+
+// answered notes how a call of the store ended, and says so once.
+func (k *Keeper) answered(ctx context.Context, err error) {
+	if err != nil && context.Cause(k.term) != nil {
+		return // The end of the term is said by who ends it.
+	}
+	k.mu.Lock()
+	before := k.view.Error
+	if k.view.State != Ended {
+		k.view.Error = err
+	}
+	k.mu.Unlock()
+	switch {
+	case err != nil && before == nil:
+		k.log.WarnContext(ctx, "lock out of reach, retrying", "error", err)
+		k.changed()
+	case err == nil && before != nil:
+		k.log.InfoContext(ctx, "lock reached again")
+		k.changed()
+	}
+}
+
+// changed tells that the view is another one.
+func (k *Keeper) changed() {
+	if k.onChange != nil {
+		k.onChange()
+	}
+}
