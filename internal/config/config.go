@@ -120,8 +120,10 @@ type Config struct {
 
 	// Instance is the owner name in the comments of our rules (INSTANCE).
 	Instance string
-	// Shutdown says what a stop leaves behind (SHUTDOWN).
+	// Shutdown says what a stop leaves behind (SHUTDOWN); with a shared lock it is ShutdownKeep.
 	Shutdown Shutdown
+	// Lock says how several doublenats agree on which of them is active (LOCK and LOCK_…).
+	Lock Lock
 
 	// HTTP is where the status page, metrics and health checks are served (HTTP_ADDR).
 	// The zero value means nowhere.

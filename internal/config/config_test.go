@@ -97,6 +97,7 @@ func defaults() config.Config {
 		Announce:       config.Announce{Mode: config.AnnounceAuto},
 		Instance:       "default",
 		Shutdown:       config.ShutdownClean,
+		Lock:           config.Lock{Kind: config.LockNone, Lease: 15 * time.Second},
 		LogLevel:       slog.LevelInfo,
 		LogFormat:      config.LogAuto,
 
@@ -182,6 +183,18 @@ func TestParseAccepts(t *testing.T) {
 		{"window", []string{"GATEWAY_WINDOW", "256"}, func(c *config.Config) { c.GatewayWindow = 256 }},
 		{"instance", []string{"INSTANCE", "Proton-NL_2"}, func(c *config.Config) { c.Instance = "Proton-NL_2" }},
 		{"shutdown", []string{"SHUTDOWN", "Keep"}, func(c *config.Config) { c.Shutdown = config.ShutdownKeep }},
+		{"lock on the router", []string{"LOCK", "Router"}, func(c *config.Config) {
+			c.Lock = config.Lock{Kind: config.LockRouter, Lease: 15 * time.Second, Redirect: true}
+			c.Shutdown = config.ShutdownKeep
+		}},
+		{"lock in Kubernetes", []string{"LOCK", "kubernetes", "LOCK_LEASE", "30", "LOCK_NAME", "pod-7f.b_2", "SHUTDOWN", "keep"}, func(c *config.Config) {
+			c.Lock = config.Lock{Kind: config.LockKubernetes, Lease: 30 * time.Second, Name: "pod-7f.b_2"}
+			c.Shutdown = config.ShutdownKeep
+		}},
+		{"lock with VRRP", []string{"LOCK", "router", "LOCK_REDIRECT", "off"}, func(c *config.Config) {
+			c.Lock = config.Lock{Kind: config.LockRouter, Lease: 15 * time.Second}
+			c.Shutdown = config.ShutdownKeep
+		}},
 		{"level", []string{"LOG_LEVEL", "debug"}, func(c *config.Config) { c.LogLevel = slog.LevelDebug }},
 		{"level warn", []string{"LOG_LEVEL", "WARN"}, func(c *config.Config) { c.LogLevel = slog.LevelWarn }},
 		{"level error", []string{"LOG_LEVEL", "Error"}, func(c *config.Config) { c.LogLevel = slog.LevelError }},

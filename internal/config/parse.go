@@ -109,6 +109,7 @@ func Parse(environ map[string]string, readFile func(name string) ([]byte, error)
 		LogFormat:    value(p, "LOG_FORMAT", given.LogFormat, parseFormat),
 	}
 	cfg.UPnP = p.device(given, cfg.Listen)
+	cfg.Lock = p.lock(given)
 	readOnly, dryRun := value(p, "READ_ONLY", given.ReadOnly, parseBool), value(p, "DRY_RUN", given.DryRun, parseBool)
 	cfg.ReadOnly = readOnly || dryRun
 	if cfg.Router.Port == 0 {
@@ -119,6 +120,10 @@ func Parse(environ map[string]string, readFile func(name string) ([]byte, error)
 	}
 	cfg.InInterface = cmp.Or(cfg.InInterface, to.iface)
 	p.contradictions(environ, given, cfg)
+	p.lockContradictions(environ, cfg)
+	if cfg.Lock.Shared() {
+		cfg.Shutdown = ShutdownKeep
+	}
 	p.kindContradictions(given, cfg, to)
 	if to.kind == GatewayPool {
 		p.poolContradictions(environ, given, cfg, to)
@@ -126,7 +131,7 @@ func Parse(environ map[string]string, readFile func(name string) ([]byte, error)
 	if len(p.errs) > 0 {
 		return Config{}, errors.Join(p.errs...)
 	}
-	cfg.Warnings = slices.Concat(misspelled(environ), exposed(cfg), idlePool(cfg), suspicious(environ))
+	cfg.Warnings = slices.Concat(misspelled(environ), exposed(cfg), idlePool(cfg), suspicious(environ), lockWarnings(environ, cfg))
 	return cfg, nil
 }
 

@@ -86,7 +86,15 @@ type raw struct {
 
 	Instance string `env:"INSTANCE" envDefault:"default" allowed:"1 to 32 of A-Z a-z 0-9 _ -" example:"proton-nl" help:"Name in the comments of doublenat's rules. Two doublenats on one router need different names."`
 
-	Shutdown string `env:"SHUTDOWN" envDefault:"clean" allowed:"clean or keep" example:"keep" help:"What to do with rules and leases on a stop: remove them all (clean), or keep them for the next start (keep)."`
+	Shutdown string `env:"SHUTDOWN" envDefault:"clean" allowed:"clean or keep" example:"keep" help:"What to do with rules and leases on a stop: remove them all (clean), or keep them for the next start (keep). With LOCK it is keep."`
+
+	Lock string `env:"LOCK" envDefault:"none" allowed:"none, router or kubernetes" example:"router" help:"Where several doublenats agree on which of them is active (docs/pair.md); the others stand by and take over. router: on the router itself. kubernetes: in a Lease object of the cluster. none: this doublenat is alone. All need the same INSTANCE. With a lock a stop hands rules and leases over, as with SHUTDOWN=keep."`
+
+	LockLease string `env:"LOCK_LEASE" envDefault:"15s" allowed:"duration such as 30s, or seconds, from 6s to 5m" example:"30s" help:"How long after the active doublenat fell silent another one takes over. The same for all. Shorter: a shorter gap after a crash, but a busy router costs a change of the active one sooner."`
+
+	LockName string `env:"LOCK_NAME" allowed:"1 to 63 of A-Z a-z 0-9 . _ -" example:"pi-attic" help:"What the other doublenats call this one in their logs and on their pages. Empty: the name of the host."`
+
+	LockRedirect string `env:"LOCK_REDIRECT" envDefault:"auto" allowed:"auto, on or off" example:"off" help:"Whether the doublenat that becomes active points the router's redirect of client requests (comment: NAT-PMP to doublenat) to itself. auto: on with LOCK=router. off: the address moves by other means, such as keepalived (VRRP)."`
 
 	HTTPAddr string `env:"HTTP_ADDR" conceals:"userinfo" allowed:"address and port, :port for all addresses, or unix: and an absolute path" example:"127.0.0.1:8080" help:"Where to serve the status page, its JSON, metrics and health checks (docs/monitoring.md). All are read-only. Empty: nowhere."`
 

@@ -238,10 +238,14 @@ var nonsense = map[string][][2]string{
 		{"/bin/notify --token 's3cretpw", "quote that does not end"},
 		{"/bin/notify\t--token\ts3cretpw", "cannot be printed"},
 	},
-	"INSTANCE":   {{strings.Repeat("x", 33), "32"}, {"nl 1", "A-Z"}, {"nl;1", "A-Z"}, {"é", "A-Z"}},
-	"SHUTDOWN":   {{"dirty", "neither clean nor keep"}},
-	"LOG_LEVEL":  {{"TRACE", "log level"}, {"INFO+2", "log level"}, {"0", "log level"}},
-	"LOG_FORMAT": {{"xml", "none of auto, text and json"}},
+	"INSTANCE":      {{strings.Repeat("x", 33), "32"}, {"nl 1", "A-Z"}, {"nl;1", "A-Z"}, {"é", "A-Z"}},
+	"LOCK":          {{"etcd", "none of none, router and kubernetes"}},
+	"LOCK_LEASE":    {{"5s", "6s to 5m"}, {"301", "6s to 5m"}, {"6.5s", "whole seconds"}, {"soon", "duration"}},
+	"LOCK_NAME":     {{strings.Repeat("x", 64), "63"}, {"pi 1", "A-Z"}, {"pi/1", "A-Z"}, {"é", "A-Z"}},
+	"LOCK_REDIRECT": {{"maybe", "none of auto, on and off"}},
+	"SHUTDOWN":      {{"dirty", "neither clean nor keep"}},
+	"LOG_LEVEL":     {{"TRACE", "log level"}, {"INFO+2", "log level"}, {"0", "log level"}},
+	"LOG_FORMAT":    {{"xml", "none of auto, text and json"}},
 }
 
 func TestParseRejectsNonsense(t *testing.T) {

@@ -56,6 +56,10 @@ func TestParseWarnings(t *testing.T) {
 		{"quote as a password", []string{"MIKROTIK_API_PASSWORD", `"`}, nil},
 		{"quote in a password", []string{"MIKROTIK_API_PASSWORD", `"a`}, nil},
 		{"loopback", []string{"MIKROTIK_API_ADDRESS", "::1"}, nil},
+		{"a lease without a lock", []string{"LOCK_LEASE", "30s", "LOCK", "none"}, []string{"LOCK_LEASE has no effect without LOCK"}},
+		{"a lock that changes nothing", []string{"LOCK", "router", "READ_ONLY", "on"}, []string{
+			"READ_ONLY is set, so LOCK is not used: this doublenat only looks, and neither takes the lock nor waits for it",
+		}},
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
