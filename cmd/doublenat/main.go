@@ -31,10 +31,4 @@ func run(name string, args, environ []string, stdin io.Reader, stdout, stderr io
 }
 
 // runDaemon runs the real daemon until ctx ends.
-func runDaemon(ctx context.Context, o daemon.Options) error {
-	d, err := daemon.New(o)
-	if err != nil {
-		return err
-	}
-	return d.Run(ctx)
-}
+func runDaemon(ctx context.Context, o daemon.Options) error { return daemon.Serve(ctx, o) }

@@ -50,7 +50,14 @@ func serve(ctx context.Context, p *process) error {
 		Supervise: manager.watch,
 		Refresh:   p.refreshes(),
 		OnEvent:   newTableMemory().observe,
+		Host:      hostName(),
 	})
+}
+
+// hostName returns the name of this host, empty if it does not know it.
+func hostName() string {
+	name, _ := os.Hostname() // the instance's name is used then
+	return name
 }
 
 // refreshes returns what gets a value at each SIGHUP. A daemon that was started from

@@ -111,6 +111,9 @@ func has(ranges []config.PortRange, port uint16) bool {
 // Internal is more than the clients' networks: the container that we run in has a
 // network of its own, and our own address may be among those that are denied.
 func (d *Daemon) admit(a datagram.Arrival) bool {
+	if d.role() != roleActive {
+		return false // Clients ask again, and the active one answers them.
+	}
 	within := func(p netip.Prefix) bool { return p.Contains(a.Destination) }
 	if a.Destination.IsValid() && !slices.ContainsFunc(d.internal, within) {
 		return false

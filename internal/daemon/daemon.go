@@ -2,7 +2,6 @@ package daemon
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"log/slog"
 	"net"
@@ -10,13 +9,12 @@ import (
 	"sync/atomic"
 	"time"
 
-	"golang.org/x/sync/errgroup"
-
 	"doublenat/internal/config"
 	"doublenat/internal/datagram"
 	"doublenat/internal/frontend"
 	"doublenat/internal/gateway/pool"
 	"doublenat/internal/hook"
+	"doublenat/internal/lock"
 	"doublenat/internal/nat"
 	"doublenat/internal/ops"
 	"doublenat/internal/readonly"
@@ -43,6 +41,12 @@ type Options struct {
 	Refresh <-chan struct{}
 	// OnEvent is told of what happens to mappings, see [nat.Config]. Nil is nobody.
 	OnEvent func(nat.Event)
+	// Host is the name of the host, which is what the daemon is called where LOCK_NAME is not
+	// set. Empty is the instance's.
+	Host string
+	// LockStore makes the store of the lock for one term, given the daemon's name. Nil makes
+	// the one that LOCK names. It is not called unless LOCK is set.
+	LockStore func(name string) (lock.Store, error)
 	// Network is how the world is reached; its zero value is the host's network.
 	Network Network
 	// Random returns numbers from 0 up to 1 for jitter, see [nat.Config]. Nil means
@@ -76,6 +80,7 @@ type Daemon struct {
 	announcer *announcer
 	holders   *holders
 	notebook  *readonly.Notebook // nil unless nothing is to be changed
+	term      *term              // nil unless others may be the active one
 	monitor   *ops.Monitor
 	pages     *ops.Server
 	observe   func(nat.Event)
@@ -104,7 +109,7 @@ func New(opts Options) (*Daemon, error) {
 		supervise: opts.Supervise, refreshed: opts.Refresh,
 	}
 	d.sinceNow()
-	for _, step := range []func(Options) error{d.makeNotebook, d.makeRouter, d.makeGateway, d.makeService, d.makeStatic, d.makeHooks, d.makeFrontend, d.makeUPnP, d.makeOps} {
+	for _, step := range []func(Options) error{d.makeNotebook, d.makeFence, d.makeRouter, d.makeKeeper, d.makeGateway, d.makeService, d.makeStatic, d.makeHooks, d.makeFrontend, d.makeUPnP, d.makeOps} {
 		if err := step(opts); err != nil {
 			return nil, err
 		}
@@ -119,13 +124,14 @@ func (d *Daemon) makeRouter(opts Options) (err error) {
 		API:      api,
 		Instance: d.cfg.Instance, InInterface: d.cfg.InInterface, Gateway: d.cfg.Gateway.Addr(), Place: Place(d.cfg),
 		// The first look at the router is the reconciler's own.
-		OnReady:   func() { d.service.RouterBack(); d.monitor.Changed() },
+		OnReady:   func() { d.whenActive(d.service.RouterBack)(); d.monitor.Changed() },
 		OnLost:    func() { d.monitor.Changed() },
-		OnDoubt:   func() { d.service.Reconcile() },
-		OnRemoved: func() { d.service.RulesGone() },
+		OnDoubt:   func() { d.whenActive(d.service.Reconcile)() },
+		OnRemoved: func() { d.whenActive(d.service.RulesGone)() },
 		OnMove:    func(from, to string) { d.monitor.RouteMoved(from, to) },
 		OnGateway: func() { d.gatewayMoved() },
 		ReadOnly:  d.notebook != nil,
+		Fence:     d.guard(),
 		Observe:   d.took(ops.HopRouter),
 		Logger:    d.log,
 	})
@@ -189,70 +195,36 @@ func (d *Daemon) mappingChanged(ev nat.Event) {
 // Run answers clients until ctx ends, then takes everything down and returns when
 // nothing of the daemon is left running. An error is a socket that cannot be
 // opened or died, or what could not be taken down; a router or a gateway out of
-// reach is none.
+// reach is none. Of several that share a lock it stands by before; the error wraps
+// [ErrTermOver] if it lost the lock.
 func (d *Daemon) Run(ctx context.Context) error {
-	conn, err := d.listen(ctx)
+	s, err := d.open(ctx)
 	if err != nil {
 		return err
 	}
 	// It is closed last: to many programs a closed port is a failure for hours.
-	defer conn.Close()
-	device, err := d.listenUPnP(ctx)
-	if err != nil {
-		return err
-	}
-	pages, err := d.listenHTTP(ctx)
-	if err != nil {
-		device.close()
-		return err
-	}
+	defer s.clients.Close()
 	d.log.InfoContext(ctx, "starting", "version", d.version, "listen", d.cfg.Listen.String(),
 		"gateway", upstream(d.cfg, d.cfg.Pool), "router", d.cfg.Router.String())
-
-	// The hops are needed until the last rule and lease are gone, and the hooks
-	// tell of that.
-	hops, stopHops := context.WithCancel(context.WithoutCancel(ctx))
-	defer stopHops()
-	below := new(errgroup.Group)
-	below.Go(func() error { return wrap("router", d.router.Run(hops)) })
-	below.Go(func() error { return wrap("gateway", d.gateway.Run(hops)) })
-	below.Go(func() error { return wrap("hooks", d.hooks.Run(hops)) })
-	if d.reflection != nil {
-		below.Go(func() error { return wrap("stun", d.reflection.Run(hops)) })
+	if d.term != nil {
+		s.device.close() // It is opened again by the active one: who searches is not to find a standby.
+		s.device = deviceSockets{}
 	}
-
-	if d.supervise != nil {
-		below.Go(func() error { d.supervise(hops, d.Alive); return nil })
-	}
-
-	above, ctx := errgroup.WithContext(ctx)
-	running := ctx
-	below.Go(func() error { d.showStatus(hops, running, pages); return nil })
-	above.Go(func() error { return wrap("server", d.server.Serve(ctx, conn)) })
-	above.Go(func() error { return wrap("announcements", d.announce(ctx, conn)) })
-	above.Go(func() error { d.updater.Run(ctx); return nil })
-	above.Go(func() error { d.profile(ctx); return nil })
-	above.Go(func() error { d.adopted(ctx); return nil })
-	if d.upnp != nil {
-		above.Go(func() error { d.upnp.run(ctx, device); return nil })
-		above.Go(func() error { d.absence().Run(ctx); return nil })
-	}
-	above.Go(func() error { d.refresh(ctx, d.refreshed); return nil })
-	above.Go(func() error { return wrap("static mappings", d.static.Run(ctx)) })
-	above.Go(func() error { return wrap("shutdown", d.service.Run(ctx)) })
+	l := d.begin(ctx, s)
 	if d.onReady != nil {
-		d.onReady()
+		d.onReady() // also to stand by is to be ready
 	}
-	err = above.Wait()
-	stopHops()
-	err = errors.Join(err, below.Wait())
-	d.log.InfoContext(hops, "stopped", "clean", err == nil)
+	if d.stand(l.aboveCtx) {
+		l.activate(s)
+	}
+	err = l.wait()
+	d.log.InfoContext(context.WithoutCancel(ctx), "stopped", "clean", err == nil)
 	return err // the process says it as its last word
 }
 
 func wrap(what string, err error) error {
-	if err == nil {
-		return nil
+	if err == nil || what == "" {
+		return err
 	}
 	return fmt.Errorf("%s: %w", what, err)
 }

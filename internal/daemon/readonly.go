@@ -22,7 +22,10 @@ func (d *Daemon) makeNotebook(Options) error {
 
 // layers returns the two layers as the core is to see them.
 func (d *Daemon) layers() (nat.Router, nat.Gateway) {
-	if d.notebook == nil {
+	switch {
+	case d.term != nil:
+		return fencedRouter{d.router, d.guard()}, fencedGateway{d.gateway, d.guard()}
+	case d.notebook == nil:
 		return d.router, d.gateway
 	}
 	return d.notebook.Router(d.router), d.notebook.Gateway()

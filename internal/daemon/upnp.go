@@ -149,8 +149,18 @@ func (d *Daemon) listenUPnP(ctx context.Context) (deviceSockets, error) {
 }
 
 // run serves the device on its sockets until ctx ends. Mappings matter more than they do: when
-// one dies mappings live on, and it is opened again.
+// one dies mappings live on, and it is opened again. A daemon that stood by has none yet.
 func (v *upnpServer) run(ctx context.Context, at deviceSockets) {
+	if at.searches == nil {
+		var err error
+		if at, err = v.open(ctx); err != nil {
+			v.log.ErrorContext(ctx, "UPnP cannot be answered, reopening its sockets", "error", err)
+			var ok bool
+			if at, ok = v.reopen(ctx); !ok {
+				return
+			}
+		}
+	}
 	for {
 		err := v.serve(ctx, at)
 		if ctx.Err() != nil {

@@ -232,14 +232,6 @@ func (k *Keeper) Mine() error {
 	return err
 }
 
-// Bound returns a context that ends with ctx, and when the lock is ours no more. A renewal makes
-// it last longer.
-func (k *Keeper) Bound(ctx context.Context) (context.Context, context.CancelFunc) {
-	bounded, cancel := context.WithCancelCause(ctx)
-	stop := context.AfterFunc(k.term, func() { cancel(context.Cause(k.term)) })
-	return bounded, func() { stop(); cancel(context.Canceled) }
-}
-
 // Lost is closed when a term ends.
 func (k *Keeper) Lost() <-chan struct{} { return k.term.Done() }
 

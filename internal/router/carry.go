@@ -14,7 +14,7 @@ import (
 // core would do so too, but in the turn of each client port, which a gateway that does
 // not answer keeps waiting. What fails here is left to it.
 func (r *Router) carry(ctx context.Context, s *site) {
-	if r.cfg.ReadOnly {
+	if !r.mayChange(ctx) {
 		return
 	}
 	left, err := r.ownRows(ctx, s, func(iface string) bool { return iface != s.iface && (s.owns(iface) || !s.exists(iface)) })

@@ -23,6 +23,14 @@ const maxTable = 2 << 20
 // do sends a command and keeps the books. A refusal for want of a right comes
 // back as a PermissionError.
 func (r *Router) do(ctx context.Context, cmd routeros.Command) (*routeros.Reply, error) {
+	if r.fences(cmd) {
+		within, done, err := r.cfg.Fence(ctx)
+		if err != nil {
+			return nil, fmt.Errorf("not sending %s: %w", cmd.Path, err)
+		}
+		defer done()
+		ctx = within
+	}
 	return r.command(cmd, func() (*routeros.Reply, error) { return r.client.Do(ctx, cmd) })
 }
 

@@ -164,7 +164,7 @@ func (r *Router) vacate(ctx context.Context, s *site, why *InterfaceError) (done
 	}
 	lasts := time.Since(r.strayed) >= confirmAfter
 	r.mu.Unlock()
-	if !lasts || !why.certain || r.cfg.ReadOnly {
+	if !lasts || !why.certain || !r.mayChange(ctx) {
 		return false
 	}
 	removed, err := r.evacuate(ctx, s, why)

@@ -61,6 +61,10 @@ type Config struct {
 	// ReadOnly keeps the router from removing rules that have no place any more, which it
 	// does of its own accord otherwise.
 	ReadOnly bool
+	// Fence is asked immediately before each command that changes something, those that the
+	// router sends of its own accord included: an error refuses it, and it gets no longer than
+	// the context that is returned. Nil lets all pass.
+	Fence func(ctx context.Context) (context.Context, context.CancelFunc, error)
 	// OnReady is called each time when rules can be made: after the start, and after
 	// a connection that was lost. It must not block. Nil is nobody.
 	OnReady func()
