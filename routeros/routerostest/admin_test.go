@@ -2,10 +2,12 @@ package routerostest_test
 
 import (
 	"bytes"
+	"net/netip"
 	"testing"
 	"time"
 
 	"github.com/google/go-cmp/cmp"
+	"github.com/google/go-cmp/cmp/cmpopts"
 
 	"doublenat/routeros/routerostest"
 )
@@ -240,13 +242,13 @@ func TestJournalIsBounded(t *testing.T) {
 		}
 		got[i].Time = time.Time{}
 	}
-	user := routerostest.LeastUser
+	user, peer := routerostest.LeastUser, netip.MustParseAddr("192.168.88.2")
 	want := []routerostest.Entry{
-		{Number: 3, Session: 1, User: user, Command: natPath + "/print", Args: []string{"?comment"}, Rows: 11},
-		{Number: 4, Session: 1, User: user, Command: natPath + "/set", Args: []string{"=.id=*FFFF"}, Trap: "no such item"},
-		{Number: 5, Session: 1, User: user, Command: "/nothing", Args: []string{}, Trap: "no such command or directory (nothing)"},
+		{Number: 3, Session: 1, Peer: peer, User: user, Command: natPath + "/print", Args: []string{"?comment"}, Rows: 11},
+		{Number: 4, Session: 1, Peer: peer, User: user, Command: natPath + "/set", Args: []string{"=.id=*FFFF"}, Trap: "no such item"},
+		{Number: 5, Session: 1, Peer: peer, User: user, Command: "/nothing", Args: []string{}, Trap: "no such command or directory (nothing)"},
 	}
-	if diff := cmp.Diff(want, got); diff != "" {
+	if diff := cmp.Diff(want, got, cmpopts.EquateComparable(netip.Addr{})); diff != "" {
 		t.Errorf("journal (-want +got):\n%s", diff)
 	}
 	if diff := cmp.Diff(routerostest.Stats{Commands: 4, Reads: 1, Writes: 1, Rows: 11, Traps: 2}, router.StatsSince(mark)); diff != "" {

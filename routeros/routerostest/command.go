@@ -99,8 +99,8 @@ type outcome struct {
 	repeat, limit time.Duration
 	// listen keeps the command open for changes of its table.
 	listen *table
-	// wrote is set when something was stored.
-	wrote bool
+	// wrote is set when something was stored, changed when something in memory was.
+	wrote, changed bool
 	// restart reboots the router once the reply is on its way.
 	restart bool
 	// fatal is the reason of a !fatal, after which the connection ends.
@@ -202,6 +202,9 @@ func (r *Router) readLocked(who actor, t *table, c *command) outcome {
 		if !t.menu.printsBy(r.version, a.name) {
 			return failed(r.behavior.refuseParameter(a.name))
 		}
+	}
+	if o, special := r.listenVariant(t, c); special {
+		return o
 	}
 	if c.action == "listen" {
 		return outcome{listen: t}

@@ -3,7 +3,6 @@ package routerostest
 import (
 	"slices"
 	"strings"
-	"time"
 )
 
 // What the tables of rules have in common.
@@ -50,26 +49,6 @@ func firewallMenus(b behavior) []*menu {
 	}
 	connection.printing("follow follow-only", argsIn(span{before: v722}, nil, "follow follow-only"))
 	return []*menu{nat, filter, mangle, raw, addressLists(), connection}
-}
-
-// addressLists are lists of addresses. An entry with a timeout is dynamic and goes
-// by itself.
-func addressLists() *menu {
-	m := newMenu("/ip/firewall/address-list", "list address creation-time timeout", "dynamic disabled comment").
-		with("add set remove enable disable comment").starting("dynamic=false disabled=false").only("list address", "already have such entry").
-		taking(require(args(checkName, "list address")), flags(span{}, "disabled dynamic"), args(checkDuration, "timeout"), args(nil, "comment"))
-	m.volatile = true
-	m.added = func(r *Router, it *item) { r.tables["/ip/firewall/address-list"].lasting(it) }
-	m.changed = m.added
-	return m
-}
-
-// lasting sets the end of an item that was given a time to live.
-func (t *table) lasting(it *item) {
-	if d, ok := parseDuration(it.value("timeout")); ok && d > 0 {
-		it.expires, t.restless = time.Now().Add(d), true
-		it.set(t.menu.order, "dynamic", "true")
-	}
 }
 
 // The actions of filter, mangle and raw rules.

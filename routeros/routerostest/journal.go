@@ -2,6 +2,7 @@ package routerostest
 
 import (
 	"maps"
+	"net/netip"
 	"slices"
 	"strings"
 	"time"
@@ -17,6 +18,9 @@ type Entry struct {
 	Time time.Time
 	// Session counts the connections of this router from 1.
 	Session uint64
+	// Peer is the address from which the connection came: it tells clients apart that share
+	// a user and connect again.
+	Peer netip.Addr
 	// User is who was logged in, empty before the login.
 	User string
 	// Command is the first word, for example "/ip/firewall/nat/add".
@@ -25,6 +29,9 @@ type Entry struct {
 	Args routeros.Sentence
 	// Wrote is set when the command changed what the router stores.
 	Wrote bool
+	// Changed is set when the command changed anything: entries of address lists that have a
+	// timeout are kept in memory only.
+	Changed bool
 	// Rows is how many rows the reply had.
 	Rows int
 	// Ret is the value that the !done carried, for example the id of a new rule.
@@ -145,8 +152,8 @@ func (r *Router) FaultCounts() map[FaultKind]int {
 // recordLocked writes a command into the journal and the counters.
 func (r *Router) recordLocked(s *session, c *command, o outcome, faults []FaultKind) {
 	e := Entry{
-		Time: time.Now(), Session: s.number, User: s.user, Command: c.path,
-		Args: c.masked(), Wrote: o.wrote, Faults: faults, Trap: o.fatal,
+		Time: time.Now(), Session: s.number, Peer: s.remote, User: s.user, Command: c.path,
+		Args: c.masked(), Wrote: o.wrote, Changed: o.wrote || o.changed, Faults: faults, Trap: o.fatal,
 	}
 	rows := uint64(0)
 	for _, row := range o.rows {

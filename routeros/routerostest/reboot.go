@@ -34,6 +34,7 @@ func (r *Router) Reboot(how Reboot) {
 		return it.is("dynamic") || how.LoseLast > 0 && !it.added.IsZero() && now.Sub(it.added) < how.LoseLast
 	})
 	r.tables["/ip/firewall/connection"].items = nil
+	r.forgetTimedLocked()
 	if r.config.ReuseIDs {
 		t.lastID = 0
 		for _, it := range t.items {

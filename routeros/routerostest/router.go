@@ -30,6 +30,9 @@ type Config struct {
 	// PortColumns has the ports of /ip/firewall/connection in columns of their own, as the
 	// manual has them, and not behind the addresses, as in rows that people recorded.
 	PortColumns bool
+	// Lists says how entries of address lists with a timeout behave where nobody has proved
+	// what RouterOS does.
+	Lists Lists
 	// Seed feeds the faults that need chance. The same seed gives the same replies.
 	Seed uint64
 }
@@ -167,6 +170,9 @@ func (r *Router) droppedLocked(t *table, it *item) {
 	}
 	if t.menu.dropped != nil {
 		t.menu.dropped(r, it)
+	}
+	if t.menu.path == addressListPath && r.config.Lists.ReuseIDs {
+		t.freed = it.id
 	}
 	r.touchedLocked(t)
 	r.announceLocked(t, it, true)

@@ -92,6 +92,16 @@ func prune(list []*session) []*session {
 // has a buffer, deadlines and addresses, and works in a testing/synctest bubble.
 // A router that is down, or whose service api is disabled, refuses.
 func (r *Router) Dial(ctx context.Context) (net.Conn, error) {
+	return r.dial(ctx, net.ParseIP(memoryClient))
+}
+
+// DialFrom returns a Dial for another host of the LAN.
+func (r *Router) DialFrom(host netip.Addr) func(context.Context) (net.Conn, error) {
+	return func(ctx context.Context) (net.Conn, error) { return r.dial(ctx, host.AsSlice()) }
+}
+
+// dial connects a host to the router.
+func (r *Router) dial(ctx context.Context, host net.IP) (net.Conn, error) {
 	if err := ctx.Err(); err != nil {
 		return nil, err
 	}
@@ -104,7 +114,7 @@ func (r *Router) Dial(ctx context.Context) (net.Conn, error) {
 		r.stats.Refused++
 	}
 	r.mu.Unlock()
-	local := &net.TCPAddr{IP: net.ParseIP(memoryClient), Port: port}
+	local := &net.TCPAddr{IP: host, Port: port}
 	remote := &net.TCPAddr{IP: net.ParseIP(LANAddress), Port: apiPort}
 	switch {
 	case closed:

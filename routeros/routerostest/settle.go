@@ -32,7 +32,7 @@ func (t *table) settle(r *Router, now time.Time) {
 		}
 		if !it.expires.IsZero() {
 			it.set(t.menu.order, "timeout", formatUptime(it.expires.Sub(now)))
-			if !now.Before(it.expires) {
+			if !now.Before(it.expires.Add(-r.earlier(t))) {
 				gone = append(gone, it)
 			}
 		}

@@ -197,6 +197,8 @@ type table struct {
 	items []*item
 	// lastID is the number of the newest id.
 	lastID uint32
+	// freed is the id that the next item gets again, "" for a new one.
+	freed string
 	// restless is set while there may be items that settle or expire.
 	restless bool
 }
@@ -226,6 +228,9 @@ func (t *table) findAll(ref string) []*item {
 
 // newID hands out the next id.
 func (t *table) newID() string {
+	if t.freed != "" {
+		return t.freed
+	}
 	t.lastID++
 	return formatID(t.lastID)
 }
@@ -269,6 +274,7 @@ func (t *table) insert(it *item, at int) {
 	if !t.menu.singleton && it.id == "" {
 		it.id = t.newID()
 	}
+	t.freed = ""
 	if at < 0 {
 		at = len(t.items)
 	}

@@ -29,6 +29,10 @@ func (r *Router) writeLocked(t *table, c *command) outcome {
 		return do(r, t, c)
 	}
 	items, refused := r.targetsLocked(t, c)
+	if refused != nil && c.action == "set" && t.menu.path == addressListPath && r.config.Lists.SetsGone {
+		return done()
+	}
+	stored := slices.ContainsFunc(items, t.stored)
 	if refused == nil {
 		switch c.action {
 		case "set", "comment":
@@ -52,7 +56,7 @@ func (r *Router) writeLocked(t *table, c *command) outcome {
 		return failed(refused)
 	}
 	o := done()
-	o.wrote = true
+	o.changed, o.wrote = true, stored || t.menu.singleton || slices.ContainsFunc(items, t.stored)
 	return o
 }
 
@@ -98,7 +102,7 @@ func (r *Router) addLocked(t *table, c *command) outcome {
 	}
 	r.storedLocked(t, it)
 	o := done(it.id)
-	o.wrote = true
+	o.changed, o.wrote = true, t.stored(it)
 	return o
 }
 
@@ -141,7 +145,7 @@ func (r *Router) checkRowLocked(t *table, changed *item, props Row) traps {
 	if t.menu.args != nil && t.menu.argument(r.version, "dst-port") != nil {
 		return r.checkPortsNeedProtocol(get)
 	}
-	if len(t.menu.unique) == 0 {
+	if len(t.menu.unique) == 0 || t.menu.path == addressListPath && r.config.Lists.Twice {
 		return nil
 	}
 	for _, it := range t.items {
@@ -180,9 +184,15 @@ func (r *Router) setLocked(t *table, c *command, items []*item) traps {
 		if refused := t.menu.refuseRow(it, "change"); refused != nil {
 			return refused
 		}
+		if refused := r.config.Lists.refuseSet(t, it, props); refused != nil {
+			return refused
+		}
 		if refused := r.checkRowLocked(t, it, props); refused != nil {
 			return refused
 		}
+	}
+	if t.menu.path == addressListPath && r.config.Lists.Timeouts == TimeoutsIgnored {
+		delete(props, "timeout")
 	}
 	for _, it := range items {
 		t.change(it, props, true)
