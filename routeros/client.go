@@ -112,9 +112,15 @@ func (c *Client) send(ctx context.Context, cmd Command, each func(Row) error) (*
 // one ended before the command was sent.
 func (c *Client) do(ctx context.Context, cmd Command, each func(Row) error) (*Reply, error) {
 	for {
+		if cmd.Connection != 0 && cmd.Connection != c.Connection() {
+			return nil, &TransportError{Op: cmd.Path, Err: ErrOtherConnection}
+		}
 		s, err := c.awaitSession(ctx)
 		if err != nil {
 			return nil, &TransportError{Op: cmd.Path, Err: err}
+		}
+		if cmd.Connection != 0 && cmd.Connection != s.number {
+			return nil, &TransportError{Op: cmd.Path, Err: ErrOtherConnection}
 		}
 		reply, err := s.do(ctx, cmd, each)
 		if !errors.Is(err, errNotSent) {
@@ -155,6 +161,16 @@ func (c *Client) awaitSession(ctx context.Context) (*session, error) {
 			return nil, fmt.Errorf("waiting for the connection: %w: %w", context.Cause(ctx), c.lastErr)
 		}
 	}
+}
+
+// Connection returns the number of the present connection, counted from 1; 0 if there is none.
+func (c *Client) Connection() uint64 {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.session == nil {
+		return 0
+	}
+	return c.session.number
 }
 
 // RenewPause is the minimum age of a login before [Client.Renew] makes a new one.
@@ -202,7 +218,7 @@ func (c *Client) Run(ctx context.Context) error {
 	for c.awaitDemand(ctx) {
 		s, err := c.connect(ctx)
 		if err == nil {
-			c.connects.Add(1)
+			s.number = c.connects.Add(1)
 			c.tell(State{Connected: true})
 			c.publish(s)
 			err = s.run(ctx)

@@ -35,6 +35,12 @@ type Command struct {
 	// Proves is set for a read that works only if all is well, for example of the table
 	// that the caller depends on: its success ends the backoff, see [Client.Run].
 	Proves bool
+	// Connection is the only connection over which the command may be sent, see
+	// [Client.Connection]: an id that was read on one may be another item's on the next, for
+	// a router may hand out its ids anew when it is restarted. On any other connection, and
+	// without one, the command fails with [ErrOtherConnection] and is not sent. 0 is whichever
+	// there is.
+	Connection uint64
 	// Endless is set for a command that runs until it is canceled, for example
 	// "/ip/route/check" without "once". It has no timeout; when its context ends, the
 	// client cancels it on the router.

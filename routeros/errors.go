@@ -14,6 +14,10 @@ var ErrTimeout = errors.New("no answer from the router in time")
 // ErrRenewed means that the connection ended because of [Client.Renew].
 var ErrRenewed = errors.New("logging in again")
 
+// ErrOtherConnection means that the connection to which a command is bound has ended, see
+// [Command.Connection].
+var ErrOtherConnection = errors.New("the connection is not the one that the command is for")
+
 // NoCategory is the [Trap.Category] of a trap without one.
 const NoCategory = -1
 

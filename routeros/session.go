@@ -78,6 +78,7 @@ type session struct {
 	over   chan struct{} // closed when the session has failed
 	lent   Row           // the row that dispatch lends out; only the reader uses it
 	began  time.Time     // when the login had worked
+	number uint64        // counts the connections of the client from 1; set before it is used
 
 	mu        sync.Mutex
 	calls     map[uint32]*call // what the router owes us, and what is still to be written
