@@ -59,6 +59,10 @@ type LockConfig struct {
 // entry with the same id: that one would live for a lease. It takes a router that hands out ids
 // again within a connection, which nobody has seen, and the lock does not believe such a reply.
 //
+// A restart makes the router forget who had the lock, and that one may still believe in it. So nobody
+// else takes it before the router has been up for a lease (uptime in /system/resource), which is
+// hardly more than a restart takes.
+//
 // # What it costs the router
 //
 // Active: a set for each renewal and nothing else, 12 commands a minute with a lease of 15 s
@@ -75,6 +79,8 @@ type Lock struct {
 	trial trial
 	adds  int  // of ours, so that no two comments are the same
 	held  held // what we have; zero for nothing that is known
+	// ours is until when nobody else can have had the lock, unless an entry says so.
+	ours  time.Time
 	freed chan struct{}
 
 	mu   sync.Mutex
@@ -122,6 +128,9 @@ func (l *Lock) Acquire(ctx context.Context, lease time.Duration) (lock.Holder, e
 	if len(seen.entries) > 0 {
 		return l.taken(ctx, seen, lease)
 	}
+	if err := l.outlast(ctx, lease); err != nil {
+		return lock.Holder{}, err
+	}
 	sent := time.Now()
 	id, err := l.add(ctx, lockAddress, l.comment(sent), lease)
 	if err != nil {
@@ -131,6 +140,22 @@ func (l *Lock) Acquire(ctx context.Context, lease time.Duration) (lock.Holder, e
 		return lock.Holder{}, fmt.Errorf("taking the lock: %w", err)
 	}
 	return l.confirm(ctx, id, sent.Add(lease-early))
+}
+
+// outlast returns an error as long as somebody may believe in a lock that the router forgot when it
+// was restarted: for a lease from then on, unless that was us. Whoever had it asked for it before.
+func (l *Lock) outlast(ctx context.Context, lease time.Duration) error {
+	if now := time.Now(); now.Before(l.ours) && now.Round(0).Before(l.ours.Round(0)) {
+		return nil
+	}
+	rows, err := l.r.printIfAny(ctx, "/system/resource", "uptime")
+	if err != nil || len(rows) == 0 {
+		return err
+	}
+	if up, ok := parseTime(rows[0].Value("uptime")); ok && up < lease {
+		return fmt.Errorf("the router was restarted %v ago and forgot who had the lock: waiting for another %v until that has run out", up, lease-up)
+	}
+	return nil
 }
 
 // confirm looks whether an entry that was added is there, and alone.
@@ -151,7 +176,7 @@ func (l *Lock) confirm(ctx context.Context, id string, until time.Time) (lock.Ho
 	case own.stuck():
 		return lock.Holder{}, l.unstick(ctx, seen, own)
 	}
-	l.held = held{id: id, connection: seen.connection, until: until}
+	l.held, l.ours = held{id: id, connection: seen.connection, until: until}, until
 	return lock.Holder{Name: l.name, Mine: true}, nil
 }
 
@@ -175,6 +200,7 @@ func (l *Lock) taken(ctx context.Context, seen look, lease time.Duration) (lock.
 	case len(others) > 0 && others[0].stuck():
 		return lock.Holder{}, l.stuck(others[0])
 	case len(others) > 0:
+		l.ours = time.Time{}
 		return others[0].holder(), nil
 	case own.stuck():
 		return lock.Holder{}, l.unstick(ctx, seen, own)
@@ -188,7 +214,7 @@ func (l *Lock) taken(ctx context.Context, seen look, lease time.Duration) (lock.
 
 // Renew implements [lock.Store]. In the rule it is one command.
 func (l *Lock) Renew(ctx context.Context, lease time.Duration) error {
-	if !l.held.sure() || l.r.connection() != l.held.connection {
+	if !l.known() {
 		if err := l.find(ctx); err != nil {
 			return err
 		}
@@ -205,6 +231,12 @@ func (l *Lock) Renew(ctx context.Context, lease time.Duration) error {
 	return err
 }
 
+// known reports whether the id of our entry is surely ours. Where ids come again somebody may have
+// removed the entry by hand, and another one have it.
+func (l *Lock) known() bool {
+	return l.held.sure() && l.r.connection() == l.held.connection && !l.trial.reuses
+}
+
 // find looks for our entry by its token.
 func (l *Lock) find(ctx context.Context) error {
 	l.held = held{}
@@ -215,6 +247,7 @@ func (l *Lock) find(ctx context.Context) error {
 	own, others := seen.split(l.token)
 	switch {
 	case len(others) > 0:
+		l.ours = time.Time{}
 		return fmt.Errorf("%w to %s", lock.ErrLost, others[0].holder().Name)
 	case own.id == "":
 		return fmt.Errorf("%w: the router has no entry of it any more", lock.ErrLost)
@@ -222,6 +255,7 @@ func (l *Lock) find(ctx context.Context) error {
 		return l.unstick(ctx, seen, own)
 	}
 	l.held = seen.hold(own)
+	l.ours = l.held.until
 	return nil
 }
 
@@ -241,23 +275,29 @@ func (l *Lock) extend(ctx context.Context, lease time.Duration) error {
 	bounded, cancel := context.WithDeadline(ctx, before.until)
 	defer cancel()
 	sent := time.Now()
-	_, err := l.r.do(bounded, routeros.Command{
-		Path:       addressListPath + "/set",
-		Args:       []routeros.Attr{{Name: ".id", Value: before.id}, {Name: "timeout", Value: seconds(lease)}},
-		Connection: before.connection, Timeout: changeTimeout,
-	})
+	err := l.r.setTimeout(bounded, before, lease)
 	switch {
 	case routeros.IsNoSuchItem(err):
 		l.held = held{}
 		return fmt.Errorf("%w: %w", lock.ErrLost, err)
 	case err != nil:
 		return err
-	case before.sure():
+	case before.sure() && !l.trial.reuses:
 		l.held.until = sent.Add(lease - early)
+		l.ours = l.held.until
 		return nil
 	default:
 		return l.find(ctx) // It may have been carried out too late, on somebody else's entry.
 	}
+}
+
+// setTimeout sets the timeout of an entry.
+func (r *Router) setTimeout(ctx context.Context, h held, lasts time.Duration) error {
+	_, err := r.do(ctx, routeros.Command{
+		Path: addressListPath + "/set", Args: []routeros.Attr{{Name: ".id", Value: h.id}, {Name: "timeout", Value: seconds(lasts)}},
+		Connection: h.connection, Timeout: changeTimeout,
+	})
+	return err
 }
 
 // Release implements [lock.Store].
@@ -265,7 +305,8 @@ func (l *Lock) Release(ctx context.Context) error {
 	if l.adds == 0 {
 		return nil
 	}
-	if !l.held.sure() || l.r.connection() != l.held.connection {
+	l.ours = time.Time{}
+	if !l.known() {
 		if err := l.find(ctx); err != nil {
 			return given(err)
 		}

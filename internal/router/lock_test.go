@@ -363,6 +363,15 @@ func TestLockReboots(t *testing.T) {
 		t.Parallel()
 		synctest.Test(t, func(t *testing.T) {
 			a, b := start(t, routerostest.SurvivesNot)
+			if _, err := b.Acquire(t.Context(), lease); err == nil || !strings.Contains(err.Error(), "restarted") {
+				t.Errorf("error %v", err) // a may believe in it
+			}
+			if err := a.Renew(t.Context(), lease); !errors.Is(err, lock.ErrLost) {
+				t.Errorf("error %v", err)
+			}
+			a.takes() // nobody else can have had it
+			reboot(a)
+			time.Sleep(lease)
 			b.takes()
 			if err := a.Renew(t.Context(), lease); !errors.Is(err, lock.ErrLost) {
 				t.Errorf("error %v", err)
@@ -389,6 +398,7 @@ func TestLockReboots(t *testing.T) {
 			if err := a.Renew(t.Context(), lease); !errors.Is(err, lock.ErrLost) {
 				t.Errorf("error %v", err)
 			}
+			time.Sleep(lease)
 			b.takes() // the holder has removed it
 		})
 	})

@@ -59,6 +59,7 @@ const (
 // entry cannot be tried: if it stays, it stays for the rest of its time or is a [StuckError].
 type trial struct {
 	passed  bool
+	reuses  bool      // the router gives the id of an entry that is gone to the next
 	version string    // of the router that passed; empty if that is not known
 	failed  error     // an UnfitError of a router that did not
 	at      time.Time // when it did not
@@ -98,7 +99,7 @@ func (t *trial) pass(ctx context.Context, l *Lock) error {
 		err = t.end(ctx, l)
 	}
 	if _, bad := errors.AsType[*UnfitError](err); bad || err == nil {
-		*t = trial{passed: err == nil, failed: err, version: version, at: time.Now()}
+		*t = trial{passed: err == nil, reuses: t.reuses, failed: err, version: version, at: time.Now()}
 	}
 	return err
 }
@@ -115,11 +116,15 @@ func (t *trial) begin(ctx context.Context, l *Lock) error {
 		}
 	}
 	t.address = fmt.Sprintf("192.0.2.%d", 2+rand.IntN(253)) //nolint:gosec // no secret: two that try at once should not meet
+	if err := t.reuse(ctx, l, seen.connection); err != nil {
+		return err
+	}
 	sent := time.Now()
 	id, err := l.add(ctx, t.address, l.trialComment(), trialFirst)
 	if err != nil {
 		return err
 	}
+	t.reuses = t.reuses || id == t.entry.id
 	if _, err = l.add(ctx, t.address, l.trialComment(), trialFirst); err == nil {
 		return unfit("takes the same address into one list twice")
 	} else if !declined(err) {
@@ -138,12 +143,26 @@ func (t *trial) begin(ctx context.Context, l *Lock) error {
 		return unfit("makes %v of a timeout of %v", e.left, trialFirst)
 	}
 	t.entry = held{id: id, connection: seen.connection, until: sent.Add(trialFirst - early)}
+	if err := t.gone(ctx, l, seen.connection); err != nil {
+		return err
+	}
 	return t.change(ctx, l)
+}
+
+// reuse makes an entry and removes it, to see whether the next one gets its id.
+func (t *trial) reuse(ctx context.Context, l *Lock, connection uint64) error {
+	sent := time.Now()
+	id, err := l.add(ctx, t.address, l.trialComment(), trialFirst)
+	if err != nil {
+		return err
+	}
+	t.entry = held{id: id, connection: connection, until: sent.Add(trialFirst - early)}
+	return l.remove(ctx, t.entry)
 }
 
 // change makes the entry live longer, and then shorter.
 func (t *trial) change(ctx context.Context, l *Lock) error {
-	if err := t.set(ctx, l, trialLonger); err != nil {
+	if err := l.r.setTimeout(ctx, t.entry, trialLonger); err != nil {
 		return refusedAs(err, "does not let the timeout of an entry be changed (%v)")
 	}
 	e, _, err := t.see(ctx, l)
@@ -154,15 +173,14 @@ func (t *trial) change(ctx context.Context, l *Lock) error {
 		return unfit("does not change the timeout of an entry as it was told to")
 	}
 	t.asked = time.Now()
-	if err := t.set(ctx, l, trialLast); err != nil {
+	if err := l.r.setTimeout(ctx, t.entry, trialLast); err != nil {
 		return refusedAs(err, "does not let the timeout of an entry be changed (%v)")
 	}
 	t.waiting, t.told = true, time.Now()
 	return nil
 }
 
-// end waits until the entry is gone, neither too soon nor too late, and looks whether the router
-// says so to who wants to renew it.
+// end waits until the entry is gone, neither too soon nor too late.
 func (t *trial) end(ctx context.Context, l *Lock) error {
 	for {
 		e, seen, err := t.see(ctx, l)
@@ -187,7 +205,26 @@ func (t *trial) end(ctx context.Context, l *Lock) error {
 			return context.Cause(ctx)
 		}
 	}
-	switch err := t.set(ctx, l, trialLast); {
+	return nil
+}
+
+// noID is an id that no entry has: RouterOS counts up from 1.
+const noID = "*FFFFFFFD"
+
+// gone looks whether the router refuses to renew an entry that it does not have. It is asked with
+// an id that no entry ever had: that of one which is gone may be another one's by now.
+func (t *trial) gone(ctx context.Context, l *Lock, connection uint64) error {
+	found := false
+	_, err := l.r.each(ctx, routeros.Command{
+		Path: addressListPath + "/print", Properties: []string{".id"}, Queries: []string{routeros.Equal(".id", noID)}, Timeout: changeTimeout,
+	}, func(row routeros.Row) error {
+		found = found || row.Value(".id") == noID
+		return nil
+	})
+	if err != nil || found {
+		return err
+	}
+	switch err := l.r.setTimeout(ctx, held{id: noID, connection: connection}, trialLast); {
 	case err == nil:
 		return unfit("says that it renews an entry which is gone")
 	case !declined(err):
@@ -208,16 +245,6 @@ func (t *trial) see(ctx context.Context, l *Lock) (e entry, seen look, err error
 		}
 	}
 	return e, seen, nil
-}
-
-// set sets the timeout of the entry.
-func (t *trial) set(ctx context.Context, l *Lock, lasts time.Duration) error {
-	_, err := l.r.do(ctx, routeros.Command{
-		Path:       addressListPath + "/set",
-		Args:       []routeros.Attr{{Name: ".id", Value: t.entry.id}, {Name: "timeout", Value: seconds(lasts)}},
-		Connection: t.entry.connection, Timeout: changeTimeout,
-	})
-	return err
 }
 
 // trialComment is that of the entry.

@@ -108,7 +108,7 @@ func New(cfg Config) (*Router, error) {
 		injected:  make(map[FaultKind]int),
 		journal:   journal{entries: make([]Entry, 0, min(cfg.Journal, 64)), limit: cfg.Journal},
 		random:    rand.New(rand.NewPCG(cfg.Seed, 0)), //nolint:gosec // a test must be able to repeat it
-		booted:    time.Now(),
+		booted:    time.Now().Add(-time.Hour),
 	}
 	for path, m := range menus(v, r.behavior) {
 		r.tables[path] = &table{menu: m}
