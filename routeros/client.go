@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"net/netip"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -171,6 +172,22 @@ func (c *Client) Connection() uint64 {
 		return 0
 	}
 	return c.session.number
+}
+
+// LocalAddress returns our address on the present connection, as our host sees it: a NAT on the way
+// may give it another one. It is the zero Addr without a connection.
+func (c *Client) LocalAddress() netip.Addr {
+	c.mu.Lock()
+	s := c.session
+	c.mu.Unlock()
+	if s == nil {
+		return netip.Addr{}
+	}
+	local, err := netip.ParseAddrPort(s.conn.LocalAddr().String())
+	if err != nil {
+		return netip.Addr{} // not a connection of IP
+	}
+	return local.Addr().Unmap().WithZone("")
 }
 
 // RenewPause is the minimum age of a login before [Client.Renew] makes a new one.

@@ -8,6 +8,7 @@ import (
 	"strings"
 
 	"doublenat/internal/remedy"
+	"doublenat/internal/router"
 	"doublenat/internal/walk"
 	"doublenat/natpmp"
 	"doublenat/routeros"
@@ -33,7 +34,7 @@ const (
 const natPath = "/ip/firewall/nat"
 
 // RedirectComment is the comment of the rule that the set-up makes.
-const RedirectComment = "NAT-PMP to doublenat"
+const RedirectComment = router.RedirectNATPMP
 
 // Name implements Probe.
 func (redirect) Name() string { return "redirect" }

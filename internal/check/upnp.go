@@ -7,6 +7,7 @@ import (
 
 	"doublenat/igd"
 	"doublenat/internal/remedy"
+	"doublenat/internal/router"
 	"doublenat/internal/walk"
 )
 
@@ -131,8 +132,8 @@ func (v *visit) redirectsSent(ctx context.Context) ([]Finding, error) {
 // services are what clients of UPnP ask at the router.
 func (w *Ways) services() []offer {
 	return []offer{
-		{"searches for UPnP", "UPnP to doublenat", "udp", igd.SearchPort},
-		{"actions of UPnP", "UPnP to doublenat", "tcp", w.UPnP},
+		{"searches for UPnP", router.RedirectUPnP, "udp", igd.SearchPort},
+		{"actions of UPnP", router.RedirectUPnP, "tcp", w.UPnP},
 	}
 }
 

@@ -1,6 +1,7 @@
 package router
 
 import (
+	"cmp"
 	"context"
 	"crypto/rand"
 	"errors"
@@ -8,6 +9,7 @@ import (
 	"strconv"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"doublenat/internal/lock"
@@ -82,6 +84,8 @@ type Lock struct {
 	// ours is until when nobody else can have had the lock, unless an entry says so.
 	ours  time.Time
 	freed chan struct{}
+	// patience is how long a command may take in nanoseconds; 0 for changeTimeout.
+	patience atomic.Int64
 
 	mu   sync.Mutex
 	last sighting // guarded by mu
@@ -115,6 +119,7 @@ func (r *Router) NewLock(cfg LockConfig) *Lock {
 // error is an [*UnfitError] if the router cannot keep a lock, a [*StuckError] if an entry without
 // a timeout is in its place, and a [*PermissionError] without the policy write.
 func (l *Lock) Acquire(ctx context.Context, lease time.Duration) (lock.Holder, error) {
+	l.hurry(lease)
 	if err := l.trial.pass(ctx, l); err != nil {
 		return lock.Holder{}, fmt.Errorf("trying whether the router can keep a lock: %w", err)
 	}
@@ -214,6 +219,7 @@ func (l *Lock) taken(ctx context.Context, seen look, lease time.Duration) (lock.
 
 // Renew implements [lock.Store]. In the rule it is one command.
 func (l *Lock) Renew(ctx context.Context, lease time.Duration) error {
+	l.hurry(lease)
 	if !l.known() {
 		if err := l.find(ctx); err != nil {
 			return err
@@ -275,7 +281,7 @@ func (l *Lock) extend(ctx context.Context, lease time.Duration) error {
 	bounded, cancel := context.WithDeadline(ctx, before.until)
 	defer cancel()
 	sent := time.Now()
-	err := l.r.setTimeout(bounded, before, lease)
+	err := l.setTimeout(bounded, before, lease)
 	switch {
 	case routeros.IsNoSuchItem(err):
 		l.held = held{}
@@ -292,10 +298,10 @@ func (l *Lock) extend(ctx context.Context, lease time.Duration) error {
 }
 
 // setTimeout sets the timeout of an entry.
-func (r *Router) setTimeout(ctx context.Context, h held, lasts time.Duration) error {
-	_, err := r.do(ctx, routeros.Command{
+func (l *Lock) setTimeout(ctx context.Context, h held, lasts time.Duration) error {
+	_, err := l.r.do(ctx, routeros.Command{
 		Path: addressListPath + "/set", Args: []routeros.Attr{{Name: ".id", Value: h.id}, {Name: "timeout", Value: seconds(lasts)}},
-		Connection: h.connection, Timeout: changeTimeout,
+		Connection: h.connection, Timeout: l.timeout(),
 	})
 	return err
 }
@@ -337,9 +343,18 @@ func (l *Lock) remove(ctx context.Context, h held) error {
 	bounded, cancel := context.WithDeadline(ctx, h.until)
 	defer cancel()
 	_, err := l.r.do(bounded, routeros.Command{
-		Path: addressListPath + "/remove", Args: []routeros.Attr{{Name: ".id", Value: h.id}}, Connection: h.connection, Timeout: changeTimeout,
+		Path: addressListPath + "/remove", Args: []routeros.Attr{{Name: ".id", Value: h.id}}, Connection: h.connection, Timeout: l.timeout(),
 	})
 	return err
+}
+
+// hurry bounds the time of a command by the lease: a connection on which nothing comes any more has
+// to be known as dead, and made anew, within the time for a renewal.
+func (l *Lock) hurry(lease time.Duration) { l.patience.Store(int64(min(changeTimeout, lease/5))) }
+
+// timeout returns how long a command may take.
+func (l *Lock) timeout() time.Duration {
+	return cmp.Or(time.Duration(l.patience.Load()), changeTimeout)
 }
 
 // add adds an entry with a timeout and returns its id.
@@ -347,7 +362,7 @@ func (l *Lock) add(ctx context.Context, address, comment string, lasts time.Dura
 	if address == lockAddress {
 		l.adds++
 	}
-	reply, err := l.r.do(ctx, routeros.Command{Path: addressListPath + "/add", Timeout: changeTimeout, Args: []routeros.Attr{
+	reply, err := l.r.do(ctx, routeros.Command{Path: addressListPath + "/add", Timeout: l.timeout(), Args: []routeros.Attr{
 		{Name: "list", Value: l.list}, {Name: "address", Value: address}, {Name: "timeout", Value: seconds(lasts)}, {Name: "comment", Value: comment},
 	}})
 	if err != nil {

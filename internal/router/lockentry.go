@@ -65,7 +65,7 @@ func (l *Lock) look(ctx context.Context) (look, error) {
 		unknown := seen.connection == 0 && l.r.api != nil
 		cmd := routeros.Command{
 			Path: addressListPath + "/print", Properties: []string{".id", "list", "address", "timeout", "dynamic", "comment"},
-			Queries: []string{routeros.Equal("list", l.list)}, Connection: seen.connection, Timeout: changeTimeout,
+			Queries: []string{routeros.Equal("list", l.list)}, Connection: seen.connection, Timeout: l.timeout(),
 		}
 		_, err := l.r.each(ctx, cmd, func(row routeros.Row) error {
 			if row.Value("list") != l.list || len(seen.entries)+len(seen.trials) >= maxEntries {

@@ -162,7 +162,7 @@ func (t *trial) reuse(ctx context.Context, l *Lock, connection uint64) error {
 
 // change makes the entry live longer, and then shorter.
 func (t *trial) change(ctx context.Context, l *Lock) error {
-	if err := l.r.setTimeout(ctx, t.entry, trialLonger); err != nil {
+	if err := l.setTimeout(ctx, t.entry, trialLonger); err != nil {
 		return refusedAs(err, "does not let the timeout of an entry be changed (%v)")
 	}
 	e, _, err := t.see(ctx, l)
@@ -173,7 +173,7 @@ func (t *trial) change(ctx context.Context, l *Lock) error {
 		return unfit("does not change the timeout of an entry as it was told to")
 	}
 	t.asked = time.Now()
-	if err := l.r.setTimeout(ctx, t.entry, trialLast); err != nil {
+	if err := l.setTimeout(ctx, t.entry, trialLast); err != nil {
 		return refusedAs(err, "does not let the timeout of an entry be changed (%v)")
 	}
 	t.waiting, t.told = true, time.Now()
@@ -216,7 +216,7 @@ const noID = "*FFFFFFFD"
 func (t *trial) gone(ctx context.Context, l *Lock, connection uint64) error {
 	found := false
 	_, err := l.r.each(ctx, routeros.Command{
-		Path: addressListPath + "/print", Properties: []string{".id"}, Queries: []string{routeros.Equal(".id", noID)}, Timeout: changeTimeout,
+		Path: addressListPath + "/print", Properties: []string{".id"}, Queries: []string{routeros.Equal(".id", noID)}, Timeout: l.timeout(),
 	}, func(row routeros.Row) error {
 		found = found || row.Value(".id") == noID
 		return nil
@@ -224,7 +224,7 @@ func (t *trial) gone(ctx context.Context, l *Lock, connection uint64) error {
 	if err != nil || found {
 		return err
 	}
-	switch err := l.r.setTimeout(ctx, held{id: noID, connection: connection}, trialLast); {
+	switch err := l.setTimeout(ctx, held{id: noID, connection: connection}, trialLast); {
 	case err == nil:
 		return unfit("says that it renews an entry which is gone")
 	case !declined(err):
