@@ -62,6 +62,8 @@ type Config struct {
 	Self []netip.Addr
 	// Ways are further ways in for clients. Nil: nothing is known of them.
 	Ways *Ways
+	// Lock is the lock on the router; nil for a doublenat that is alone, or has its lock elsewhere.
+	Lock *Lock
 	// Live makes a mapping and tries it. Nil changes nothing anywhere.
 	Live *Live
 	// OnFinding is told of each finding as soon as it is made. Nil is nobody.
@@ -130,6 +132,9 @@ func probes(cfg Config) []Probe {
 		lists{},
 		answers{},
 		address{},
+	}
+	if cfg.Lock != nil {
+		all = slices.Insert(all, slices.Index(all, Probe(strays{})), Probe(locked{lock: cfg.Lock}))
 	}
 	if cfg.Pool != nil {
 		// Nothing is asked of anybody beyond the router.

@@ -87,10 +87,7 @@ func (v *visit) judgeRedirect(lan []string) []Finding {
 	}
 	row := v.redirects[0]
 	if v.target.IsValid() && len(v.cfg.Self) > 0 && !slices.Contains(v.cfg.Self, v.target) {
-		// The check may be made from some other host.
-		return []Finding{bad(Warn, KindElsewhere,
-			fmt.Sprintf("UDP 5351 goes to %v, which is not this host (%v)", v.target, v.cfg.Self),
-			"if doublenat runs on this host, send it here",
+		return []Finding{v.elsewhere(fmt.Sprintf("UDP 5351 goes to %v, which is not this host (%v)", v.target, v.cfg.Self),
 			remedy.NewCommand(natPath+"/set", "numbers", row.Value(".id"), "to-addresses", v.cfg.Self[0].String()))}
 	}
 	if limit := confined(row); limit != "" {

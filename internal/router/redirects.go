@@ -191,9 +191,11 @@ type Redirect struct {
 }
 
 // LookAtRedirects returns the rules that [Router.PointRedirects] knows, over a connection that is
-// somebody else's. It only reads. The error is what the commander returned.
+// somebody else's. It only reads. The error is a [*RedirectError] if they could not be pointed to
+// another host, with which they are returned too, or what the commander returned.
 func LookAtRedirects(ctx context.Context, to Commander) ([]Redirect, error) {
-	rules, err := onlooker(to, Config{}).redirects(ctx)
+	r := onlooker(to, Config{})
+	rules, err := r.redirects(ctx)
 	if err != nil {
 		return nil, fmt.Errorf("looking for the redirects to doublenat: %w", err)
 	}
@@ -201,5 +203,5 @@ func LookAtRedirects(ctx context.Context, to Commander) ([]Redirect, error) {
 	for _, d := range rules {
 		found = append(found, Redirect{Comment: d.comment, Port: d.protocol + " " + d.port, To: d.target, Disabled: d.disabled})
 	}
-	return found, nil
+	return found, r.judgeRedirects(ctx, rules)
 }
