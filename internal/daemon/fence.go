@@ -94,8 +94,9 @@ func (f fencedGateway) Release(ctx context.Context, p nat.Protocol, innerPort ui
 type fencedConns struct {
 	sends func() error // [lock.Keeper.Sends]
 
-	mu   sync.Mutex
-	open map[*fencedConn]struct{} // guarded by mu; nil once all were aborted
+	mu     sync.Mutex
+	open   map[*fencedConn]struct{} // guarded by mu; nil once all were aborted
+	router net.Conn                 // guarded by mu; the last one to the router, nil before
 }
 
 func newFencedConns(sends func() error) *fencedConns {
@@ -135,7 +136,7 @@ func (f *fencedConns) abort() {
 
 // abort closes a connection without sending what is waiting in its buffer: TCP sends a reset.
 func abort(conn net.Conn) {
-	if tcp, ok := conn.(*net.TCPConn); ok {
+	if tcp, ok := conn.(interface{ SetLinger(sec int) error }); ok { // [net.TCPConn]
 		_ = tcp.SetLinger(0) // if it fails the connection is dead already
 	}
 	_ = conn.Close() // there is nobody to tell
@@ -157,12 +158,14 @@ func (c *fencedConn) Write(b []byte) (int, error) {
 	return c.Conn.Write(b)
 }
 
-// Close closes the connection.
+// Close aborts the connection. A router that does not answer is the usual reason for closing it, and
+// then the kernel has bytes that it would go on sending for minutes.
 func (c *fencedConn) Close() error {
 	c.fence.mu.Lock()
 	delete(c.fence.open, c)
 	c.fence.mu.Unlock()
-	return c.Conn.Close()
+	abort(c.Conn)
+	return nil
 }
 
 // fence puts a fence around what is used to change the router and the gateway. The router's
@@ -173,6 +176,9 @@ func (n Network) fence(f *fencedConns, patience tcpPatience) Network {
 		conn, err := dialRouter(ctx)
 		if err == nil {
 			patience.limit(conn)
+			f.mu.Lock()
+			f.router = conn
+			f.mu.Unlock()
 		}
 		return f.take(conn, err)
 	}

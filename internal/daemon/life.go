@@ -81,6 +81,9 @@ func (l *life) activate(s sockets) {
 	d := l.d
 	if d.term != nil {
 		l.holding.run("", func(ctx context.Context) error { return d.hold(ctx, l.endAbove) })
+		if d.cfg.Lock.Redirect {
+			l.serve("", silent(d.leadClientsHere))
+		}
 	}
 	l.beyond.run("gateway", d.gateway.Run)
 	if d.reflection != nil {

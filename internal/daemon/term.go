@@ -11,6 +11,7 @@ import (
 
 	"doublenat/internal/config"
 	"doublenat/internal/lock"
+	"doublenat/internal/router"
 )
 
 // ErrTermOver is wrapped by the error of a [Daemon.Run] that lost the lock: another doublenat may
@@ -114,10 +115,14 @@ var errNoStore = errors.New("this doublenat cannot keep a lock there")
 
 // store makes the store of the lock for one term.
 func (d *Daemon) store(opts Options, name string) (lock.Store, error) {
-	if opts.LockStore != nil {
+	switch {
+	case opts.LockStore != nil:
 		return opts.LockStore(name)
+	case d.cfg.Lock.Kind == config.LockRouter:
+		return d.router.NewLock(router.LockConfig{Name: name}), nil
+	default:
+		return nil, errNoStore
 	}
-	return nil, errNoStore
 }
 
 // stand waits for the lock. False is that ctx ended first.

@@ -83,6 +83,15 @@ func New(cfg Config) (*Keeper, error) {
 // Acquire asks for the lock about every second until it is ours or ctx ends, whose cause it then
 // returns. A store out of reach is asked again.
 func (k *Keeper) Acquire(ctx context.Context) error {
+	var freed <-chan struct{} // nil is a store that has to be asked
+	if w, ok := k.store.(Watcher); ok {
+		freed = w.Freed()
+		var watching sync.WaitGroup
+		defer watching.Wait()
+		looking, stop := context.WithCancel(ctx)
+		defer stop()
+		watching.Go(func() { w.Watch(looking) })
+	}
 	for {
 		if err := k.tryAcquire(ctx); err == nil {
 			return nil
@@ -93,6 +102,8 @@ func (k *Keeper) Acquire(ctx context.Context) error {
 		case <-ctx.Done():
 			pause.Stop()
 			return context.Cause(ctx)
+		case <-freed:
+			pause.Stop()
 		case <-pause.C:
 		}
 	}

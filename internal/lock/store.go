@@ -37,3 +37,13 @@ type Holder struct {
 
 // ErrLost is wrapped by the error of a renewal when the lock has expired or has another holder.
 var ErrLost = errors.New("the lock was lost")
+
+// Watcher is a [Store] that can notice that a lock was given away sooner than by asking for it about
+// every second.
+type Watcher interface {
+	Store
+	// Watch looks at the lock of somebody else until the context ends, beside other calls.
+	Watch(ctx context.Context)
+	// Freed has a value when the lock may be free.
+	Freed() <-chan struct{}
+}

@@ -1,0 +1,421 @@
+package daemon_test
+
+import (
+	"context"
+	"errors"
+	"log/slog"
+	"net"
+	"net/netip"
+	"slices"
+	"strings"
+	"sync"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"doublenat/internal/daemon"
+	"doublenat/internal/lab"
+	"doublenat/internal/lock"
+	"doublenat/internal/lock/locktest"
+	"doublenat/natpmp"
+	"doublenat/natpmp/natpmptest"
+	"doublenat/routeros/routerostest"
+)
+
+const pairLease = 15 * time.Second
+
+var errLineCut = errors.New("the line is cut")
+
+// line is what connects one doublenat of a pair with the router, the gateway and a lock in memory.
+type line struct {
+	router *routerostest.Router
+	host   netip.Addr
+
+	mu     sync.Mutex
+	cut    bool                   // guarded by mu
+	healed chan struct{}          // guarded by mu; closed while the line is whole
+	conns  map[*lineConn]struct{} // guarded by mu
+	stores []*locktest.Store      // guarded by mu
+}
+
+func newLine(router *routerostest.Router, host netip.Addr) *line {
+	l := &line{router: router, host: host, healed: make(chan struct{}), conns: make(map[*lineConn]struct{})}
+	close(l.healed)
+	return l
+}
+
+// whole returns what is closed while the line is whole.
+func (l *line) whole() (chan struct{}, bool) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.healed, !l.cut
+}
+
+func (l *line) dial(ctx context.Context) (net.Conn, error) {
+	if _, whole := l.whole(); !whole {
+		return nil, errLineCut
+	}
+	conn, err := l.router.DialFrom(l.host)(ctx)
+	if err != nil {
+		return nil, err
+	}
+	c := &lineConn{Conn: conn, line: l}
+	l.mu.Lock()
+	l.conns[c] = struct{}{}
+	l.mu.Unlock()
+	return c, nil
+}
+
+// store returns a way to a lock in memory that is cut with the line.
+func (l *line) store(server *locktest.Server, name string) *locktest.Store {
+	s := server.Store(name)
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.cut {
+		s.Away(errLineCut)
+	}
+	l.stores = append(l.stores, s)
+	return s
+}
+
+// part cuts the line. What is written to a connection waits in the kernel.
+func (l *line) part() {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.cut, l.healed = true, make(chan struct{})
+	for _, s := range l.stores {
+		s.Away(errLineCut)
+	}
+}
+
+// heal mends the line. What waited in the kernel is delivered.
+func (l *line) heal() (delivered int) {
+	l.mu.Lock()
+	l.cut = false
+	close(l.healed)
+	for _, s := range l.stores {
+		s.Away(nil)
+	}
+	conns := l.conns
+	l.conns = make(map[*lineConn]struct{})
+	l.mu.Unlock()
+	for c := range conns {
+		delivered += c.deliver()
+	}
+	return delivered
+}
+
+// die throws away what waits in the kernel, as the end of the host does.
+func (l *line) die() {
+	l.part()
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	for c := range l.conns {
+		c.mu.Lock()
+		c.waiting = nil
+		c.mu.Unlock()
+		_ = c.Conn.Close()
+	}
+}
+
+// lineConn is a TCP connection to the router with the kernel's buffer.
+type lineConn struct {
+	net.Conn
+
+	line *line
+
+	mu      sync.Mutex
+	waiting []byte // guarded by mu; what was written while the line was cut
+	reset   bool   // guarded by mu; closing throws it away
+	closed  bool   // guarded by mu
+}
+
+func (c *lineConn) Write(b []byte) (int, error) {
+	if _, whole := c.line.whole(); whole {
+		return c.Conn.Write(b)
+	}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.waiting = append(c.waiting, b...)
+	return len(b), nil
+}
+
+func (c *lineConn) Read(b []byte) (int, error) {
+	n, err := c.Conn.Read(b)
+	if healed, _ := c.line.whole(); err == nil {
+		<-healed
+	}
+	return n, err
+}
+
+func (c *lineConn) SetLinger(sec int) error {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.reset = sec == 0
+	return nil
+}
+
+// Close closes the connection. Like the kernel it goes on delivering what was written, unless
+// SO_LINGER says to reset it.
+func (c *lineConn) Close() error {
+	_, whole := c.line.whole()
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.closed = true
+	if c.reset {
+		c.waiting = nil
+	}
+	if whole || len(c.waiting) == 0 {
+		return c.Conn.Close()
+	}
+	return c.Conn.SetReadDeadline(time.Now())
+}
+
+// deliver sends what waits.
+func (c *lineConn) deliver() int {
+	c.mu.Lock()
+	waiting, closed := c.waiting, c.closed
+	c.waiting = nil
+	c.mu.Unlock()
+	if len(waiting) > 0 {
+		_, _ = c.Conn.Write(waiting)
+	}
+	if closed {
+		_ = c.Conn.Close()
+	}
+	return len(waiting)
+}
+
+// lineUDP is a UDP socket towards the gateway.
+type lineUDP struct {
+	net.Conn
+
+	line *line
+}
+
+func (c lineUDP) Write(b []byte) (int, error) {
+	if _, whole := c.line.whole(); !whole {
+		return len(b), nil
+	}
+	return c.Conn.Write(b)
+}
+
+// pair is two doublenats at one router and one gateway.
+type pair struct {
+	t      *testing.T
+	bench  *lab.Bench
+	server locktest.Server
+	a, b   *partner
+	memory bool // the lock is the server's, not the router's
+}
+
+// partner is one of them.
+type partner struct {
+	*lab.Bench
+
+	host netip.Addr
+	line *line
+	log  *logBuffer
+}
+
+// lockKinds are the stores that a pair is tested with.
+func lockKinds(t *testing.T, test func(p *pair)) {
+	t.Helper()
+	for name, memory := range map[string]bool{"memory": true, "router": false} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			synctest.Test(t, func(t *testing.T) {
+				bench, err := lab.NewBench(lab.BenchConfig{Profile: natpmptest.RFC()})
+				if err != nil {
+					t.Fatal(err)
+				}
+				p := &pair{t: t, bench: bench, memory: memory}
+				p.a, p.b = p.partner("192.168.88.2"), p.partner("192.168.88.3")
+				defer func() {
+					for _, one := range []*partner{p.a, p.b} {
+						if _, whole := one.line.whole(); !whole {
+							one.line.heal()
+						}
+						_ = one.Leave() // it may have been killed
+					}
+					if err := bench.Close(); err != nil {
+						t.Errorf("closing: %v", err)
+					}
+				}()
+				synctest.Wait()
+				test(p)
+				p.judge()
+			})
+		})
+	}
+}
+
+func (p *pair) partner(host string) *partner {
+	at := netip.MustParseAddr(host)
+	return &partner{
+		Bench: p.bench.Beside(netip.AddrPortFrom(at, 5351)), host: at, line: newLine(p.bench.Router, at), log: new(logBuffer),
+	}
+}
+
+// serve starts one of the two.
+func (p *pair) serve(one *partner, more map[string]string) {
+	p.t.Helper()
+	environ := map[string]string{"LOCK": "router", "LOCK_NAME": one.host.String(), "LOCK_REDIRECT": "off"}
+	for name, value := range more {
+		environ[name] = value
+	}
+	err := one.Serve(environ, func(o *daemon.Options) {
+		o.Logger = slog.New(slog.NewTextHandler(one.log, nil))
+		o.Network.DialRouter = one.line.dial
+		gateway := o.Network.DialGateway
+		o.Network.DialGateway = func(ctx context.Context, to netip.AddrPort) (net.Conn, error) {
+			conn, err := gateway(ctx, to)
+			return lineUDP{conn, one.line}, err
+		}
+		if p.memory {
+			o.LockStore = func(name string) (lock.Store, error) { return one.line.store(&p.server, name), nil }
+		}
+	})
+	if err != nil {
+		p.t.Fatal(err)
+	}
+	time.Sleep(6 * time.Second) // the router is tried whether it can keep a lock
+}
+
+// both starts both: a is active, b stands by. It returns the port of a client's mapping.
+func (p *pair) both() natpmp.Response {
+	p.t.Helper()
+	p.serve(p.a, nil)
+	p.serve(p.b, nil)
+	resp, err := p.a.Request(alice, natpmp.Request{Opcode: natpmp.OpMapTCP, InternalPort: 6881, SuggestedExternalPort: 6881, Lifetime: 3600})
+	if err != nil || resp.Result != natpmp.ResultSuccess {
+		p.t.Fatalf("a answers %+v, %v\n%s", resp, err, p.a.log)
+	}
+	if reply := p.b.Ask(alice, natpmp.Request{Opcode: natpmp.OpExternalAddress}.Append(nil), time.Second); reply != nil {
+		p.t.Errorf("b answers %x while it stands by", reply)
+	}
+	return resp
+}
+
+// gap asks one of the two until it answers, and returns how long that took.
+func (p *pair) gap(one *partner, limit time.Duration) time.Duration {
+	p.t.Helper()
+	begun := time.Now()
+	for time.Since(begun) < limit+time.Minute {
+		if one.Ask(alice, natpmp.Request{Opcode: natpmp.OpExternalAddress}.Append(nil), 50*time.Millisecond) != nil {
+			if took := time.Since(begun); took > limit {
+				p.t.Errorf("nobody answered for %s, want %s at most\n%s", took, limit, one.log)
+			}
+			return time.Since(begun)
+		}
+	}
+	p.t.Fatalf("%s never answered\n%s", one.host, one.log)
+	return 0
+}
+
+// renews asks one of the two for the mapping again, which has to have the port that it had.
+func (p *pair) renews(one *partner, had natpmp.Response) {
+	p.t.Helper()
+	resp, err := one.Request(alice, natpmp.Request{Opcode: natpmp.OpMapTCP, InternalPort: 6881, SuggestedExternalPort: had.ExternalPort, Lifetime: 3600})
+	if err != nil || resp.Result != natpmp.ResultSuccess || resp.ExternalPort != had.ExternalPort {
+		p.t.Errorf("%s answers %+v, %v, want port %d\n%s", one.host, resp, err, had.ExternalPort, one.log)
+	}
+	if n := len(p.bench.OurRules("default")); n != 1 {
+		p.t.Errorf("%d rules on the router, want the one", n)
+	}
+	if n := len(p.bench.Gateway.Mappings()); n != 1 {
+		p.t.Errorf("%d leases at the gateway, want the one", n)
+	}
+}
+
+// writes returns what changed the router's NAT table, in order.
+func (p *pair) writes() []routerostest.Entry {
+	return slices.DeleteFunc(p.bench.Router.Journal(), func(e routerostest.Entry) bool {
+		return !e.Wrote || !strings.HasPrefix(e.Command, "/ip/firewall/nat/")
+	})
+}
+
+// judge fails the test if somebody wrote outside of a term of its own.
+func (p *pair) judge() {
+	p.t.Helper()
+	writes := p.writes()
+	if len(writes) == 0 {
+		p.t.Error("nobody wrote anything: the test proves nothing")
+	}
+	if !p.memory {
+		return
+	}
+	for _, e := range writes {
+		if !slices.ContainsFunc(p.server.Grants(), func(g locktest.Grant) bool {
+			return g.Name == e.Peer.String() && !e.Time.Before(g.From) && e.Time.Before(g.Until)
+		}) {
+			p.t.Errorf("%s wrote %s at %s, outside of its terms %+v", e.Peer, e.Command, e.Time, p.server.Grants())
+		}
+	}
+}
+
+// one fails the test unless all writes since then are of one partner.
+func (p *pair) only(since routerostest.Mark, one *partner) {
+	p.t.Helper()
+	for _, e := range p.bench.Router.Since(since) {
+		if e.Wrote && strings.HasPrefix(e.Command, "/ip/firewall/nat/") && e.Peer != one.host {
+			p.t.Errorf("%s wrote %s, and %s is the active one", e.Peer, e.Command, one.host)
+		}
+	}
+}
+
+func TestPairHandOver(t *testing.T) {
+	t.Parallel()
+	lockKinds(t, func(p *pair) {
+		had := p.both()
+		since := p.bench.Router.Mark()
+		stopped := make(chan error, 1)
+		go func() { stopped <- p.a.Stop() }()
+		p.gap(p.b, time.Second)
+		if err := <-stopped; err != nil {
+			p.t.Errorf("a ended with %v", err)
+		}
+		p.renews(p.b, had)
+		p.only(since, p.b)
+	})
+}
+
+func TestPairSurvivesACrash(t *testing.T) {
+	t.Parallel()
+	lockKinds(t, func(p *pair) {
+		had := p.both()
+		since := p.bench.Router.Mark()
+		p.a.line.die()
+		p.a.Kill()
+		p.gap(p.b, pairLease+2*time.Second)
+		p.renews(p.b, had)
+		p.only(since, p.b)
+	})
+}
+
+// The active one is cut off in the middle of a change, which the kernel would deliver when the line is
+// whole again: long after another one is active.
+func TestPairPartition(t *testing.T) {
+	t.Parallel()
+	lockKinds(t, func(p *pair) {
+		had := p.both()
+		since := p.bench.Router.Mark()
+		p.a.line.part()
+		p.a.Ask(bob, natpmp.Request{Opcode: natpmp.OpMapUDP, InternalPort: 7000, Lifetime: 3600}.Append(nil), time.Second)
+		p.gap(p.b, pairLease+2*time.Second)
+		p.renews(p.b, had)
+		if n := p.a.line.heal(); n > 0 {
+			p.t.Errorf("%d bytes reach the router although their term is over", n)
+		}
+		time.Sleep(time.Minute)
+		p.only(since, p.b)
+		if p.a.Ask(alice, natpmp.Request{Opcode: natpmp.OpExternalAddress}.Append(nil), time.Second) != nil {
+			p.t.Error("a answers while b is active")
+		}
+		if err := p.b.Stop(); err != nil { // a stands by again and takes over.
+			p.t.Errorf("b ended with %v", err)
+		}
+		p.gap(p.a, time.Second)
+		p.renews(p.a, had)
+	})
+}

@@ -1,0 +1,72 @@
+package daemon
+
+import (
+	"context"
+	"errors"
+	"net/netip"
+	"time"
+
+	"doublenat/internal/remedy"
+)
+
+const (
+	// redirectRetry is the wait until a router is asked again that did not move the redirect.
+	redirectRetry = 5 * time.Second
+	// redirectLook is how often the active one looks whether the redirect leads to it.
+	redirectLook = 5 * time.Minute
+)
+
+// leadClientsHere points the router's redirect of client requests to this host until ctx ends.
+func (d *Daemon) leadClientsHere(ctx context.Context) {
+	timer := time.NewTimer(0)
+	defer timer.Stop()
+	trouble := ""
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-timer.C:
+		}
+		err := d.pointRedirect(ctx)
+		switch {
+		case err == nil:
+			trouble = ""
+			timer.Reset(redirectLook)
+		case ctx.Err() != nil:
+			return
+		default:
+			if advice, _ := remedy.For(err); trouble != err.Error() {
+				d.log.WarnContext(ctx, "clients' redirect on the router does not lead here, retrying", "error", err, "remedy", advice)
+			}
+			trouble = err.Error()
+			timer.Reset(redirectRetry)
+		}
+	}
+}
+
+// errNoAddress is a redirect to nobody.
+var errNoAddress = errors.New("the address of this host towards the router is not known yet")
+
+// pointRedirect does it once.
+func (d *Daemon) pointRedirect(ctx context.Context) error {
+	to := d.cfg.Listen.Addr()
+	if to.IsUnspecified() {
+		var ok bool
+		if to, ok = d.term.conns.local(); !ok {
+			return errNoAddress
+		}
+	}
+	_, err := d.router.PointRedirects(ctx, to)
+	return err
+}
+
+// local returns the address from which the router is reached, false while it is not.
+func (f *fencedConns) local() (netip.Addr, bool) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if f.router == nil {
+		return netip.Addr{}, false
+	}
+	at, err := netip.ParseAddrPort(f.router.LocalAddr().String())
+	return at.Addr().Unmap(), err == nil && at.Addr().Unmap().Is4()
+}
