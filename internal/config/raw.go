@@ -84,7 +84,7 @@ type raw struct {
 
 	OnChangeExec string `env:"ON_CHANGE_EXEC" conceals:"arguments" allowed:"absolute path of a program and its arguments, quoted as in a shell" example:"/usr/local/bin/set-port --app 'my app'" help:"Program to run on each change of a mapping or of the external address (docs/events.md), without a shell. The container image has no other programs: use ON_CHANGE_URL there."`
 
-	Instance string `env:"INSTANCE" envDefault:"default" allowed:"1 to 32 of A-Z a-z 0-9 _ -" example:"proton-nl" help:"Name in the comments of doublenat's rules. Two doublenats on one router need different names."`
+	Instance string `env:"INSTANCE" envDefault:"default" allowed:"1 to 32 of A-Z a-z 0-9 _ -" example:"proton-nl" help:"Name in the comments of doublenat's rules. Two doublenats on one router need different names, unless they share a LOCK."`
 
 	Shutdown string `env:"SHUTDOWN" envDefault:"clean" allowed:"clean or keep" example:"keep" help:"What to do with rules and leases on a stop: remove them all (clean), or keep them for the next start (keep). With LOCK it is keep."`
 

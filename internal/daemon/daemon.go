@@ -47,6 +47,8 @@ type Options struct {
 	// LockStore makes the store of the lock for one term, given the daemon's name. Nil makes
 	// the one that LOCK names. It is not called unless LOCK is set.
 	LockStore func(name string) (lock.Store, error)
+	// terms is how often this process was the active one before.
+	terms int
 	// Network is how the world is reached; its zero value is the host's network.
 	Network Network
 	// Random returns numbers from 0 up to 1 for jitter, see [nat.Config]. Nil means

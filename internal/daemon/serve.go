@@ -28,6 +28,7 @@ func Serve(ctx context.Context, opts Options) error {
 		case ctx.Err() != nil:
 			return nil // Whoever wanted the stop has what he wanted: nothing is written any more.
 		}
+		opts.terms++
 	}
 }
 

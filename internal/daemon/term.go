@@ -11,6 +11,7 @@ import (
 
 	"doublenat/internal/config"
 	"doublenat/internal/lock"
+	"doublenat/internal/ops"
 	"doublenat/internal/router"
 )
 
@@ -38,6 +39,39 @@ type term struct {
 	keeper *lock.Keeper
 	conns  *fencedConns
 	state  atomic.Uint32 // a role
+	name   string        // what the others call this one
+	terms  int           // how many this process had before
+	before atomic.Value  // the name of the active one that was seen last
+}
+
+// lockStatus returns how this doublenat stands among several.
+func (d *Daemon) lockStatus() ops.Lock {
+	if d.term == nil {
+		return ops.Lock{}
+	}
+	view := d.term.keeper.View()
+	l := ops.Lock{Active: view.Holder, Since: view.Since, Terms: d.term.terms}
+	switch d.role() {
+	case roleStandby:
+		l.Role = ops.RoleStandby
+	case roleActive:
+		l.Role, l.Active = ops.RoleActive, d.term.name
+		l.Terms++
+	case roleEnded:
+		l.Role = ops.RoleEnded
+	}
+	if view.Error != nil {
+		l.Error = view.Error.Error()
+	}
+	return l
+}
+
+// lockChanged is told by the keeper that its view is another one.
+func (d *Daemon) lockChanged() {
+	if name := d.term.keeper.View().Holder; name != "" {
+		d.term.before.Store(name)
+	}
+	d.monitor.Changed()
 }
 
 // shared reports whether this daemon may have to stand by. One that changes nothing has nothing
@@ -98,13 +132,13 @@ func (d *Daemon) makeKeeper(opts Options) error {
 	if d.term == nil {
 		return nil
 	}
-	name := cmp.Or(d.cfg.Lock.Name, opts.Host, d.cfg.Instance)
-	store, err := d.store(opts, name)
+	d.term.name, d.term.terms = cmp.Or(d.cfg.Lock.Name, opts.Host, d.cfg.Instance), opts.terms
+	store, err := d.store(opts, d.term.name)
 	if err != nil {
 		return fmt.Errorf("LOCK=%s: %w", d.cfg.Lock.Kind, err)
 	}
 	d.term.keeper, err = lock.New(lock.Config{
-		Store: store, Lease: d.cfg.Lock.Lease, OnChange: func() { d.monitor.Changed() },
+		Store: store, Lease: d.cfg.Lock.Lease, OnChange: d.lockChanged,
 		Logger: d.log.With("component", "lock"), Random: opts.Random,
 	})
 	return err
@@ -133,10 +167,11 @@ func (d *Daemon) stand(ctx context.Context) bool {
 	if d.term.keeper.Acquire(ctx) != nil {
 		return false
 	}
+	before, _ := d.term.before.Load().(string)
 	d.stateLost() // Clients knew another epoch than ours until now.
 	d.term.state.Store(uint32(roleActive))
 	d.log.InfoContext(ctx, "active: this doublenat has the lock")
-	d.monitor.Changed()
+	d.monitor.BecameActive(before)
 	return true
 }
 

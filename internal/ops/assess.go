@@ -11,8 +11,13 @@ import (
 
 // hops judges each hop.
 func hops(in Input) []HopStatus {
-	all := []HopStatus{lanHop(in), routerHop(in), gatewayHop(in)}
-	all = append(all, addressHop(in, all[2]))
+	var all []HopStatus
+	if in.standsBy() {
+		all = standbyHops(in)
+	} else {
+		all = []HopStatus{lanHop(in), routerHop(in), gatewayHop(in)}
+		all = append(all, addressHop(in, all[2]))
+	}
 	for i := range all {
 		all[i] = all[i].settled(in.Parts.count())
 		h := &all[i]
@@ -34,7 +39,7 @@ func Assess(in Input) Status {
 	all := hops(in)
 	s := Status{
 		Time: in.Now, Started: in.About.Started, Version: in.About.Version, Instance: in.About.Instance,
-		PublicAddress: in.address(), Hops: all,
+		PublicAddress: in.address(), Hops: all, Lock: in.Parts.Lock,
 		Mappings: mappings(in), Events: in.Events, Series: in.Series,
 	}
 	s.Verdict = verdict(in, all)
@@ -58,6 +63,9 @@ func verdict(in Input, hops []HopStatus) Verdict {
 			State: StateDown, Hop: HopLAN, Title: "doublenat is stopping",
 			Detail: "Mappings are being taken down, or kept for the next start.",
 		}
+	}
+	if in.standsBy() {
+		return standby(in, hops)
 	}
 	var worst HopStatus
 	for _, want := range []State{StateUnknown, StateDegraded, StateDown} {

@@ -28,6 +28,8 @@ type Parts struct {
 	Frontend frontend.Stats
 	// UPnP is what answers clients of UPnP over HTTP, the zero value where that is off.
 	UPnP igd.ServerStats
+	// Lock is how this doublenat stands among several; the zero value is one that is alone.
+	Lock Lock
 	// Stopping is set once doublenat takes everything down.
 	Stopping bool
 }

@@ -21,6 +21,8 @@ type Status struct {
 	Instance string `json:"instance"`
 	// Verdict is the whole in one sentence.
 	Verdict Verdict `json:"verdict"`
+	// Lock is how this doublenat stands among several that share a lock; left out where it is alone.
+	Lock Lock `json:"lock,omitzero"`
 	// PublicAddress is where the Internet sees us; the zero Addr, in JSON an empty
 	// text, if that is not known.
 	PublicAddress netip.Addr `json:"public_address"`
@@ -212,7 +214,7 @@ type Event struct {
 	// for one.
 	Since time.Time `json:"since,omitzero"`
 	// Kind is what: an event of package nat, "hop", "address" for a public address that
-	// changed, or "router" for another way to the gateway.
+	// changed, "router" for another way to the gateway, or "lock" for a take-over.
 	Kind string `json:"kind"`
 	// Count is how many mappings it tells of, 0 for none. What happens to many at once is one
 	// event, which gets a new ID as others are added to it.

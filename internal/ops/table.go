@@ -38,7 +38,7 @@ const HelpHopLatency = "How long a hop takes: lan from a request to its answer, 
 // documentation. Labels have few values, whatever packets bring.
 func Metrics() []Metric {
 	var all []Metric
-	for _, group := range [][]Metric{healthMetrics(), requestMetrics(), mappingMetrics(), routerMetrics(), gatewayMetrics(), pageMetrics(), processMetrics()} {
+	for _, group := range [][]Metric{healthMetrics(), lockMetrics(), requestMetrics(), mappingMetrics(), routerMetrics(), gatewayMetrics(), pageMetrics(), processMetrics()} {
 		all = append(all, group...)
 	}
 	return all

@@ -10,6 +10,9 @@ import (
 // interface's name, or the answer of somebody who is no doublenat is in it.
 func visible(s Status) Status {
 	s.Version, s.Instance = foreign.Text(s.Version), foreign.Text(s.Instance)
+	for _, text := range []*string{(*string)(&s.Lock.Role), &s.Lock.Active, &s.Lock.Error} {
+		*text = foreign.Text(*text)
+	}
 	v := &s.Verdict
 	for _, text := range []*string{&v.Title, &v.Detail, &v.Remedy, (*string)(&v.State), (*string)(&v.Hop)} {
 		*text = foreign.Text(*text)
