@@ -230,6 +230,120 @@ func (p *prober) expiredEntry() (string, error) {
 	return answer.trap(), err
 }
 
+func (p *prober) noEntry() (string, error) {
+	answer, err := p.say(listPath+"/set", "=.id=*FFFFFFFD", "=timeout=2s")
+	if err == nil && answer.trap() == "" {
+		return "it is done", nil
+	}
+	return answer.trap(), err
+}
+
+// left returns the timeout of the entry, as the router writes it.
+func (p *prober) left() (string, error) {
+	answer, err := p.say(listPath+"/print", "?list="+p.name(), "=.proplist=list,timeout")
+	for _, row := range answer.rows() {
+		if row["list"] == p.name() {
+			return row["timeout"], err
+		}
+	}
+	return "", err
+}
+
+func (p *prober) changedEntry() (string, error) {
+	answer, err := p.entry("20s")
+	if err != nil || answer.trap() != "" {
+		return "adding: " + answer.trap(), err
+	}
+	var lefts []string
+	for _, timeout := range []string{"50s", "10s"} {
+		changed, err := p.say(listPath+"/set", "=.id="+answer.attribute("ret"), "=timeout="+timeout)
+		if err != nil || changed.trap() != "" {
+			return "timeout=" + timeout + ": " + changed.trap(), err
+		}
+		left, err := p.left()
+		if err != nil {
+			return "", err
+		}
+		lefts = append(lefts, left)
+	}
+	longer, shorter := lefts[0] == "50s" || lefts[0] == "49s", lefts[1] == "10s" || lefts[1] == "9s"
+	if !longer || !shorter {
+		return fmt.Sprintf("of 20s it makes %q with 50s, and %q with 10s", lefts[0], lefts[1]), nil
+	}
+	return "longer, and then shorter", nil
+}
+
+func (p *prober) shortEntry() (string, error) {
+	if answer, err := p.entry("3s"); err != nil || answer.trap() != "" {
+		return "adding: " + answer.trap(), err
+	}
+	for began := time.Now(); ; time.Sleep(100 * time.Millisecond) {
+		answer, err := p.say(listPath+"/print", "?list="+p.name(), "=.proplist=list,timeout")
+		if took := time.Since(began); err != nil || len(answer.rows()) == 0 || took > 10*time.Second {
+			return fmt.Sprintf("%.0f s (%v)", took.Seconds(), took.Round(100*time.Millisecond)), err
+		}
+	}
+}
+
+func (p *prober) entryIDsAgain() (string, error) {
+	first, err := p.entry("20s")
+	if err != nil || first.trap() != "" {
+		return "adding: " + first.trap(), err
+	}
+	if _, err := p.say(listPath+"/remove", "=.id="+first.attribute("ret")); err != nil {
+		return "", err
+	}
+	second, err := p.entry("20s")
+	if first.attribute("ret") == second.attribute("ret") {
+		return "yes", err
+	}
+	return "no", err
+}
+
+func (p *prober) listensToEntries() (string, error) {
+	ctx, cancel := context.WithTimeout(context.Background(), 4*patience)
+	defer cancel()
+	t, err := newTap(ctx, p.router)
+	if err != nil {
+		return "", err
+	}
+	defer func() { _ = t.conn.Close() }()
+	if err := t.send(listPath+"/listen", "=.proplist=.id,.dead,list", "?list="+p.name(), ".tag=l"); err != nil {
+		return "", err
+	}
+	time.Sleep(500 * time.Millisecond) // it does not say that it has begun
+	answer, err := p.entry("20s")
+	if err != nil || answer.trap() != "" {
+		return "adding: " + answer.trap(), err
+	}
+	id := answer.attribute("ret")
+	if _, err := p.say(listPath+"/set", "=.id="+id, "=timeout=20s"); err != nil {
+		return "", err
+	}
+	if _, err := p.say(listPath+"/remove", "=.id="+id); err != nil {
+		return "", err
+	}
+	var heard []string
+	for {
+		sentence, err := t.reader.ReadSentence()
+		if err != nil {
+			return strings.Join(heard, ", ") + "; then " + withoutAddresses(err), nil
+		}
+		row := reply{sentence}.row(0)
+		switch {
+		case sentence[0] == "!trap" || sentence[0] == "!done":
+			return "it is refused: " + reply{sentence}.trap(), nil
+		case row[".id"] != id:
+		case row[".dead"] != "":
+			return strings.Join(append(heard, "removed"), ", "), nil
+		case len(heard) == 0:
+			heard = append(heard, "new")
+		case len(heard) == 1:
+			heard = append(heard, "changed")
+		}
+	}
+}
+
 func (p *prober) listens() (string, error) {
 	ctx, cancel := context.WithTimeout(context.Background(), 4*patience)
 	defer cancel()

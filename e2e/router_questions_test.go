@@ -60,6 +60,16 @@ func questions() []question {
 		{text: "Does a new rule get the id of the one that was just removed?", assumed: "no", ask: (*prober).idsAgain},
 		{text: "An address-list entry with a `timeout`: is the same one refused a second time?", assumed: "already have such entry", ask: (*prober).sameEntry},
 		{text: "Does `set` fail on an entry whose time is over?", assumed: "no such item", ask: (*prober).expiredEntry},
+		{text: "Does `set` fail on an entry that never was?", assumed: "no such item", ask: (*prober).noEntry},
+		{text: "Does `set timeout=` make an entry with a timeout live longer, and then shorter?", assumed: "longer, and then shorter", ask: (*prober).changedEntry},
+		{text: "How long does an entry with `timeout=3s` live?", assumed: "3 s", ask: (*prober).shortEntry},
+		{text: "Does a new entry get the id of the one that was just removed?", assumed: "no", ask: (*prober).entryIDsAgain},
+		{text: "Does `/ip/firewall/address-list/listen` push an entry that is new, changed and removed?", assumed: "new, changed, removed", ask: (*prober).listensToEntries},
+		{
+			text: "Does an entry with a `timeout` survive a reboot, and is it ever written to the flash?",
+			byHand: "`/ip firewall address-list add list=x address=192.0.2.9 timeout=1h`, then `/system resource print` for `write-sect-total` before and after " +
+				"a few hundred times `/ip firewall address-list set [find list=x] timeout=1h`; then `/system reboot`, and `/ip firewall address-list print where list=x`",
+		},
 		{text: "Does `/ip/firewall/nat/listen` push changes, and in which words?", assumed: "the row, then `.dead`", ask: (*prober).listens},
 	}
 }

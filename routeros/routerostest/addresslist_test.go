@@ -40,7 +40,8 @@ func TestListVariants(t *testing.T) {
 		"lasting":    {routerostest.Lists{Lasting: true}, exchange{{add, "!done =ret=*2"}}, exchange{{look, "!re =.id=*2 =timeout=0s =dynamic=true\n!done"}}},
 		"no listen": {
 			routerostest.Lists{NoListen: true},
-			exchange{{menu + "/listen", "!trap =category=0 =message=no such command or directory (listen)\n!trap =category=0 =message=no such command prefix\n!done"}}, nil,
+			exchange{{menu + "/listen", "!trap =category=0 =message=no such command or directory (listen)\n!trap =category=0 =message=no such command prefix\n!done"}},
+			nil,
 		},
 	} {
 		t.Run(name, func(t *testing.T) {
