@@ -141,7 +141,11 @@ func TestLockOfTheDaemon(t *testing.T) {
 		}
 		done := make(chan error, 1)
 		go func() { done <- own.Run(t.Context()) }()
-		t.Cleanup(func() { <-done })
+		t.Cleanup(func() {
+			if err := <-done; err != nil {
+				t.Error(err)
+			}
+		})
 		lock := own.NewLock(router.LockConfig{Name: "roof"})
 		if holder, err := lock.Acquire(t.Context(), 15*time.Second); err != nil || !holder.Mine {
 			t.Fatalf("%+v, %v", holder, err)

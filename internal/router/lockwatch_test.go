@@ -87,7 +87,7 @@ func TestHandOver(t *testing.T) {
 					t.Errorf("standby sends %d commands a minute: %v", len(standby), standby)
 				}
 				time.Sleep(137 * time.Millisecond)
-				if err := a.Lock.Release(t.Context()); err != nil {
+				if err := a.Release(t.Context()); err != nil {
 					t.Fatal(err)
 				}
 				free := time.Now()
@@ -154,7 +154,7 @@ func TestNeverTwo(t *testing.T) {
 		t.Run(strconv.FormatUint(seed, 10), func(t *testing.T) {
 			t.Parallel()
 			synctest.Test(t, func(t *testing.T) {
-				random := rand.New(rand.NewPCG(seed, 1)) //nolint:gosec // a test must be able to repeat it
+				random := rand.New(rand.NewPCG(seed, 1))
 				box := newBox(t, routerostest.Config{
 					Seed: seed, Latency: 5 * time.Millisecond, Jitter: 20 * time.Millisecond, Journal: 100_000, ReuseIDs: true,
 					Lists: routerostest.Lists{
@@ -195,7 +195,7 @@ func contention(t *testing.T, box *routerostest.Router, random *rand.Rand) (tenu
 	defer cancel()
 	var all sync.WaitGroup
 	for i, name := range []string{"a", "bb", "ccc"} {
-		c, own := contend(t, box, name), rand.New(rand.NewPCG(uint64(i), random.Uint64())) //nolint:gosec // a test must be able to repeat it
+		c, own := contend(t, box, name), rand.New(rand.NewPCG(uint64(i), random.Uint64()))
 		all.Go(func() {
 			for ctx.Err() == nil {
 				c.term(ctx, own, func(s tenure) {
@@ -269,7 +269,7 @@ func (c *contender) term(ctx context.Context, random *rand.Rand, believe func(te
 	}
 	bounded, cancel := context.WithTimeout(ctx, lease/3)
 	defer cancel()
-	_ = c.Lock.Release(bounded)
+	_ = c.Release(bounded)
 }
 
 // strangers holds that no entry but the lock was touched.

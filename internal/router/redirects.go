@@ -172,7 +172,11 @@ func (r *Router) Host(ctx context.Context) (netip.Addr, error) {
 	}
 	local := r.api.LocalAddress()
 	near := slices.ContainsFunc(parseAddressRows(rows).networks, func(p netip.Prefix) bool { return p.Contains(local) })
-	if !local.Is4() || !near && !(r.local && local.IsLoopback()) || r.Owns(local) && !r.local {
+	reached := near && !r.Owns(local)
+	if r.local { // The router is on this very host, as in the lab.
+		reached = near || local.IsLoopback()
+	}
+	if !local.Is4() || !reached {
 		return netip.Addr{}, &RedirectError{
 			What: fmt.Sprintf("this host talks to the router from %v, which is in none of the router's networks: there may be a NAT in between", local),
 			Mend: remedy.UnknownHost(),

@@ -2,6 +2,7 @@ package router_test
 
 import (
 	"errors"
+	"maps"
 	"net"
 	"net/netip"
 	"os"
@@ -86,10 +87,7 @@ func TestRedirectsThatStay(t *testing.T) {
 	const nat = "NAT-PMP to doublenat"
 	our := routerostest.Row{"chain": "dstnat", "action": "dst-nat", "protocol": "udp", "dst-port": "5351", "in-interface-list": "LAN", "to-addresses": "192.168.88.9", "comment": nat}
 	with := func(changes ...string) routerostest.Row {
-		row := make(routerostest.Row)
-		for name, value := range our {
-			row[name] = value
-		}
+		row := maps.Clone(our)
 		for i := 0; i < len(changes); i += 2 {
 			row[changes[i]] = changes[i+1]
 		}

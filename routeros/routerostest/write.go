@@ -28,36 +28,49 @@ func (r *Router) writeLocked(t *table, c *command) outcome {
 	if do := t.menu.does[c.action]; do != nil {
 		return do(r, t, c)
 	}
+	return r.changeLocked(t, c)
+}
+
+// changeLocked carries out the commands that change items that there are.
+func (r *Router) changeLocked(t *table, c *command) outcome {
 	items, refused := r.targetsLocked(t, c)
-	if refused != nil && c.action == "set" && t.menu.path == addressListPath && r.config.Lists.SetsGone {
+	if refused != nil {
+		if c.action == "set" && t.menu.path == addressListPath && r.config.Lists.SetsGone {
+			return done()
+		}
+		return failed(refused)
+	}
+	if c.action == "reset-counters" {
+		for _, it := range items {
+			resetCounters(t, it)
+		}
 		return done()
 	}
 	stored := slices.ContainsFunc(items, t.stored)
-	if refused == nil {
-		switch c.action {
-		case "set", "comment":
-			refused = r.setLocked(t, c, items)
-		case "enable", "disable":
-			refused = r.switchLocked(t, items, c.action == "disable")
-		case "remove":
-			refused = r.removeLocked(t, items)
-		case "unset":
-			refused = r.unsetLocked(t, c, items)
-		case "move":
-			refused = r.moveLocked(t, c, items)
-		case "reset-counters":
-			for _, it := range items {
-				resetCounters(t, it)
-			}
-			return done()
-		}
-	}
-	if refused != nil {
+	if refused := r.changeItemsLocked(t, c, items); refused != nil {
 		return failed(refused)
 	}
 	o := done()
 	o.changed, o.wrote = true, stored || t.menu.singleton || slices.ContainsFunc(items, t.stored)
 	return o
+}
+
+// changeItemsLocked does to items what a command says.
+func (r *Router) changeItemsLocked(t *table, c *command, items []*item) traps {
+	switch c.action {
+	case "set", "comment":
+		return r.setLocked(t, c, items)
+	case "enable", "disable":
+		return r.switchLocked(t, items, c.action == "disable")
+	case "remove":
+		return r.removeLocked(t, items)
+	case "unset":
+		return r.unsetLocked(t, c, items)
+	case "move":
+		return r.moveLocked(t, c, items)
+	default:
+		return nil
+	}
 }
 
 // addLocked makes an item.
