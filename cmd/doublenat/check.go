@@ -99,6 +99,9 @@ func runCheck(ctx context.Context, p *process, flags checkFlags) error {
 			Ask: func(ctx context.Context) (stun.Answer, error) { return daemon.AskSTUN(ctx, cfg, daemon.Network{}) },
 		}
 	}
+	if cfg.Lock.Kind == config.LockRouter {
+		doctor.Lock = &check.Lock{Redirect: cfg.Lock.Redirect}
+	}
 	askInAll(&doctor, cfg)
 	doctor.Ways = waysIn(cfg, self)
 	if doctor.Live, err = newLive(flags, cfg, self); err != nil {
