@@ -238,7 +238,7 @@ func (c *contender) term(ctx context.Context, random *rand.Rand, believe func(te
 		holder, err := c.Acquire(bounded, lease)
 		cancel()
 		if err == nil && holder.Mine && time.Since(sent) < believed {
-			believe(tenure{c.host, sent, sent.Add(believed)})
+			believe(tenure{c.host, time.Now(), sent.Add(believed)}) // from the reply on
 			break
 		}
 		if ctx.Err() != nil {
@@ -259,7 +259,7 @@ func (c *contender) term(ctx context.Context, random *rand.Rand, believe func(te
 		}
 		if err == nil {
 			till = sent.Add(believed)
-			believe(tenure{c.host, sent, till})
+			believe(tenure{c.host, time.Now(), till})
 		}
 	}
 	believe(tenure{c.host, time.Now(), time.Now()}) // and no longer
