@@ -42,6 +42,10 @@ func flows() []flow {
 		{"upgrade_keeps_connection", site{
 			gateway: startMiniupnpd, environ: map[string]string{"SHUTDOWN": "keep"},
 		}, restartKeepsConnection(upgraded)},
+		{"pair_killed", inPair(), takenOver(died())},
+		{"pair_stopped", inPair(), takenOver(froze())},
+		{"pair_cut_off", inPair(), takenOver(cutOff())},
+		{"pair_hand_over", inPair(), takenOver(handedOver())},
 		{"router_reboots", site{gateway: startMiniupnpd}, routerReboots},
 		{"address_changes", site{
 			gateway: withProfile(old(natpmptest.RFC())), box: boxOnLAN, environ: map[string]string{"ANNOUNCE": "on"},
