@@ -48,9 +48,7 @@ func (d redirect) service() string { return d.comment + " " + d.protocol + " " +
 // `doublenat setup` gives them; a rule without one is never touched. There has to be one for NAT-PMP;
 // those for UPnP may be missing. The error is a [*RedirectError] if there is none, more than
 // one, or one that is disabled; then nothing was changed. Any other error is one of the router, and
-// some may have been changed. Connections that the router follows already keep their target: a client
-// that goes on to ask from the same port is heard there when it has been silent for ten seconds,
-// and after three minutes if it was answered.
+// some may have been changed. The router also forgets the connections that led to the old target.
 func (r *Router) PointRedirects(ctx context.Context, host netip.Addr) (moved int, err error) {
 	if !host.Is4() || host.IsUnspecified() || host.IsMulticast() {
 		return 0, fmt.Errorf("pointing the redirects to doublenat: %v is not the IPv4 address of a host", host)
@@ -75,7 +73,11 @@ func (r *Router) PointRedirects(ctx context.Context, host netip.Addr) (moved int
 			continue
 		}
 		moved++
-		r.log.InfoContext(ctx, "redirect now leads here", "rule_id", rule.id, "comment", rule.comment, "from", rule.target, "to", host)
+		forgotten, err := r.forget(ctx, rule)
+		r.log.InfoContext(ctx, "redirect now leads here", "rule_id", rule.id, "comment", rule.comment, "from", rule.target, "to", host, "connections_removed", forgotten)
+		if err != nil { // They expire when their clients are silent for some minutes.
+			r.log.WarnContext(ctx, "clients with an old connection are still led to the other doublenat", "error", err)
+		}
 	}
 	return moved, errors.Join(failed...)
 }
