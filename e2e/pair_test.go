@@ -21,6 +21,10 @@ const (
 	pairLease = 6 * time.Second
 	pairGap   = pairLease + 2*time.Second
 	handOver  = time.Second
+	// crowded is what is allowed besides on a machine on which ten worlds run at once. What was measured is
+	// in the log: make e2e FLOW=pair_killed.
+	crowded = 3 * time.Second
+	pairPort  = 8080
 	// knocking is how often a client asks, and knockPatience how long it waits: natpmpc sends its
 	// second packet after 250 ms.
 	knocking, knockPatience = 200 * time.Millisecond, 400 * time.Millisecond
@@ -50,7 +54,7 @@ func inPair() site {
 
 // partner makes the second doublenat, which does not run yet.
 func (w *world) partner(ctx context.Context) (*doublenat, error) {
-	box := namespaceFor(ctx, w.t, strings.TrimSuffix(w.box.name, "-box"), "box2")
+	box := namespaceFor(context.WithoutCancel(ctx), w.t, strings.TrimSuffix(w.box.name, "-box"), "box2")
 	err := errors.Join(
 		w.router.ip(ctx, "link add veth2 type veth peer name eth0 netns "+box.name, "address add 172.30.253.1/30 dev veth2", "link set veth2 up"),
 		box.ip(ctx, "address add "+partnerAddress.String()+"/30 dev eth0", "link set eth0 up", "route add default via 172.30.253.1"))
@@ -116,18 +120,19 @@ func takenOver(f fault) func(context.Context, *world) error {
 		w.doublenat = newDoublenat(w.t, first.ns, netip.MustParseAddr("172.30.254.1"), nil)
 		redirect, _ := w.office.Find(natPath, "comment", "NAT-PMP to doublenat")
 		back := w.office.Set(natPath, redirect[".id"], routerostest.Row{"to-addresses": routerostest.ContainerAddress})
-		return errors.Join(err, back, w.open(ctx))
+		err = errors.Join(err, back, w.open(ctx))
+		_, adopted := w.alice.request("tcp", pairPort, 0, time.Minute) // It is answered when the rules were read.
+		return errors.Join(err, adopted)
 	}
 }
 
 // takeOver is its story.
 func (w *world) takeOver(ctx context.Context, f fault, second *doublenat) error {
-	const port = 8080
-	w.alice.serve(ctx, w.t, "tcp", port)
+	w.alice.serve(ctx, w.t, "tcp", pairPort)
 	visiting, leave := context.WithCancel(ctx)
-	v := w.visit(visiting, port)
+	v := w.visit(visiting, pairPort)
 	defer func() { leave(); <-v.asked }()
-	m, err := w.alice.request("tcp", port, 0, time.Minute)
+	m, err := w.alice.request("tcp", pairPort, 0, time.Minute)
 	if err != nil {
 		return err
 	}
@@ -157,8 +162,8 @@ func (w *world) takeOver(ctx context.Context, f fault, second *doublenat) error 
 	leave()
 	<-v.asked
 	w.t.Logf("%d answers, at most %v without one", len(v.answered), v.gap().Round(10*time.Millisecond))
-	if v.gap() > f.gap {
-		err = fmt.Errorf("nobody answered for %v, at most %v are allowed", v.gap(), f.gap)
+	if v.gap() > f.gap+crowded {
+		err = fmt.Errorf("nobody answered for %v, at most %v are allowed", v.gap(), f.gap+crowded)
 	}
 	if len(v.ports) != 1 || !v.ports[m.external] {
 		err = errors.Join(err, fmt.Errorf("the port was %d, and then %v", m.external, v.ports))
@@ -180,7 +185,7 @@ func (w *world) onlyOneWrote() error {
 	var taken time.Time
 	for _, e := range w.office.Journal() {
 		switch {
-		case !e.Changed || e.User != routerostest.LeastUser:
+		case !e.Wrote || e.User != routerostest.LeastUser:
 		case e.Peer == partnerAddress && taken.IsZero():
 			taken = e.Time
 		case e.Peer != partnerAddress && !taken.IsZero():
