@@ -23,8 +23,8 @@ const (
 	handOver  = time.Second
 	// crowded is what is allowed besides on a machine on which ten worlds run at once. What was measured is
 	// in the log: make e2e FLOW=pair_killed.
-	crowded = 3 * time.Second
-	pairPort  = 8080
+	crowded  = 3 * time.Second
+	pairPort = 8080
 	// knocking is how often a client asks, and knockPatience how long it waits: natpmpc sends its
 	// second packet after 250 ms.
 	knocking, knockPatience = 200 * time.Millisecond, 400 * time.Millisecond
