@@ -94,9 +94,8 @@ func (f fencedGateway) Release(ctx context.Context, p nat.Protocol, innerPort ui
 type fencedConns struct {
 	sends func() error // [lock.Keeper.Sends]
 
-	mu     sync.Mutex
-	open   map[*fencedConn]struct{} // guarded by mu; nil once all were aborted
-	router net.Conn                 // guarded by mu; the last one to the router, nil before
+	mu   sync.Mutex
+	open map[*fencedConn]struct{} // guarded by mu; nil once all were aborted
 }
 
 func newFencedConns(sends func() error) *fencedConns {
@@ -176,9 +175,6 @@ func (n Network) fence(f *fencedConns, patience tcpPatience) Network {
 		conn, err := dialRouter(ctx)
 		if err == nil {
 			patience.limit(conn)
-			f.mu.Lock()
-			f.router = conn
-			f.mu.Unlock()
 		}
 		return f.take(conn, err)
 	}

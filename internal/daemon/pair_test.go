@@ -5,6 +5,7 @@ import (
 	"errors"
 	"log/slog"
 	"net"
+	"net/http"
 	"net/netip"
 	"slices"
 	"strings"
@@ -16,6 +17,8 @@ import (
 	"doublenat/internal/daemon"
 	"doublenat/internal/lab"
 	"doublenat/internal/lock"
+	"doublenat/internal/lock/kube"
+	"doublenat/internal/lock/kube/kubetest"
 	"doublenat/internal/lock/locktest"
 	"doublenat/natpmp"
 	"doublenat/natpmp/natpmptest"
@@ -30,6 +33,9 @@ var errLineCut = errors.New("the line is cut")
 type line struct {
 	router *routerostest.Router
 	host   netip.Addr
+	// clustered is set if the line leads to the router and the gateway alone: the API server of the
+	// cluster is reached by another one.
+	clustered bool
 
 	mu     sync.Mutex
 	cut    bool                   // guarded by mu
@@ -76,6 +82,27 @@ func (l *line) store(server *locktest.Server, name string) *locktest.Store {
 	}
 	l.stores = append(l.stores, s)
 	return s
+}
+
+// lease returns a way to a Lease of Kubernetes that is cut with the line.
+func (l *line) lease(server *kubetest.Server, name string) *kube.Store {
+	return kube.New(kube.Config{
+		Server: "https://kubernetes.invalid", Namespace: "doublenat", Name: "doublenat-default", Holder: name,
+		Token: func() (string, error) { return kubetest.Token, nil }, Transport: lineTransport{server, l},
+	})
+}
+
+// lineTransport leads to an API server.
+type lineTransport struct {
+	server *kubetest.Server
+	line   *line
+}
+
+func (t lineTransport) RoundTrip(r *http.Request) (*http.Response, error) {
+	if _, whole := t.line.whole(); !whole && !t.line.clustered {
+		return nil, errLineCut
+	}
+	return t.server.RoundTrip(r)
 }
 
 // part cuts the line. What is written to a connection waits in the kernel.
@@ -205,9 +232,19 @@ type pair struct {
 	t      *testing.T
 	bench  *lab.Bench
 	server locktest.Server
+	leases kubetest.Server
 	a, b   *partner
-	memory bool // the lock is the server's, not the router's
+	kind   lockKind
 }
+
+// lockKind is where a pair has its lock.
+type lockKind string
+
+const (
+	inMemory  lockKind = "memory"
+	onRouter  lockKind = "router"
+	inCluster lockKind = "kubernetes"
+)
 
 // partner is one of them.
 type partner struct {
@@ -221,33 +258,39 @@ type partner struct {
 // lockKinds are the stores that a pair is tested with.
 func lockKinds(t *testing.T, test func(p *pair)) {
 	t.Helper()
-	for name, memory := range map[string]bool{"memory": true, "router": false} {
-		t.Run(name, func(t *testing.T) {
+	for _, kind := range []lockKind{inMemory, onRouter, inCluster} {
+		t.Run(string(kind), func(t *testing.T) {
 			t.Parallel()
-			synctest.Test(t, func(t *testing.T) {
-				bench, err := lab.NewBench(lab.BenchConfig{Profile: natpmptest.RFC()})
-				if err != nil {
-					t.Fatal(err)
-				}
-				p := &pair{t: t, bench: bench, memory: memory}
-				p.a, p.b = p.partner("192.168.88.2"), p.partner("192.168.88.3")
-				defer func() {
-					for _, one := range []*partner{p.a, p.b} {
-						if _, whole := one.line.whole(); !whole {
-							one.line.heal()
-						}
-						_ = one.Leave() // it may have been killed
-					}
-					if err := bench.Close(); err != nil {
-						t.Errorf("closing: %v", err)
-					}
-				}()
-				synctest.Wait()
-				test(p)
-				p.judge()
-			})
+			withLock(t, kind, test)
 		})
 	}
+}
+
+// withLock has a pair with a lock of that kind.
+func withLock(t *testing.T, kind lockKind, test func(p *pair)) {
+	t.Helper()
+	synctest.Test(t, func(t *testing.T) {
+		bench, err := lab.NewBench(lab.BenchConfig{Profile: natpmptest.RFC()})
+		if err != nil {
+			t.Fatal(err)
+		}
+		p := &pair{t: t, bench: bench, kind: kind}
+		p.a, p.b = p.partner("192.168.88.2"), p.partner("192.168.88.3")
+		defer func() {
+			for _, one := range []*partner{p.a, p.b} {
+				if _, whole := one.line.whole(); !whole {
+					one.line.heal()
+				}
+				_ = one.Leave() // it may have been killed
+			}
+			if err := bench.Close(); err != nil {
+				t.Errorf("closing: %v", err)
+			}
+		}()
+		synctest.Wait()
+		test(p)
+		p.judge()
+	})
 }
 
 func (p *pair) partner(host string) *partner {
@@ -261,6 +304,9 @@ func (p *pair) partner(host string) *partner {
 func (p *pair) serve(one *partner, more map[string]string) {
 	p.t.Helper()
 	environ := map[string]string{"LOCK": "router", "LOCK_NAME": one.host.String(), "LOCK_REDIRECT": "off"}
+	if p.kind == inCluster {
+		environ["LOCK"] = "kubernetes"
+	}
 	for name, value := range more {
 		environ[name] = value
 	}
@@ -272,8 +318,12 @@ func (p *pair) serve(one *partner, more map[string]string) {
 			conn, err := gateway(ctx, to)
 			return lineUDP{conn, one.line}, err
 		}
-		if p.memory {
+		switch p.kind {
+		case inMemory:
 			o.LockStore = func(name string) (lock.Store, error) { return one.line.store(&p.server, name), nil }
+		case inCluster:
+			o.LockStore = func(name string) (lock.Store, error) { return one.line.lease(&p.leases, name), nil }
+		case onRouter:
 		}
 	})
 	if err != nil {
@@ -342,7 +392,7 @@ func (p *pair) judge() {
 	if len(writes) == 0 {
 		p.t.Error("nobody wrote anything: the test proves nothing")
 	}
-	if !p.memory {
+	if p.kind != inMemory {
 		return
 	}
 	for _, e := range writes {
@@ -419,3 +469,25 @@ func TestPairPartition(t *testing.T) {
 		p.renews(p.a, had)
 	})
 }
+
+// The active one has its Lease, but does not reach the router any more: the other one does, and has to
+// get the Lease. When neither does, both wait for the router, and not for each other.
+func TestPairNeedsTheRouter(t *testing.T) {
+	t.Parallel()
+	withLock(t, inCluster, func(p *pair) {
+		p.a.line.clustered, p.b.line.clustered = true, true
+		had := p.both()
+		p.a.line.part()
+		p.gap(p.b, 2*pairLease+2*routerSilence)
+		p.renews(p.b, had)
+		p.b.line.part()
+		time.Sleep(5 * time.Minute)
+		p.a.line.heal()
+		p.gap(p.a, 2*pairLease+2*routerSilence)
+		p.b.line.heal()
+		p.renews(p.a, had)
+	})
+}
+
+// routerSilence is how long a connection to a router that says nothing counts as one.
+const routerSilence = time.Minute

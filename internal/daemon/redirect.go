@@ -2,8 +2,6 @@ package daemon
 
 import (
 	"context"
-	"errors"
-	"net/netip"
 	"time"
 
 	"doublenat/internal/remedy"
@@ -44,29 +42,15 @@ func (d *Daemon) leadClientsHere(ctx context.Context) {
 	}
 }
 
-// errNoAddress is a redirect to nobody.
-var errNoAddress = errors.New("the address of this host towards the router is not known yet")
-
 // pointRedirect does it once.
 func (d *Daemon) pointRedirect(ctx context.Context) error {
 	to := d.cfg.Listen.Addr()
 	if to.IsUnspecified() {
-		var ok bool
-		if to, ok = d.term.conns.local(); !ok {
-			return errNoAddress
+		var err error
+		if to, err = d.router.Host(ctx); err != nil {
+			return err
 		}
 	}
 	_, err := d.router.PointRedirects(ctx, to)
 	return err
-}
-
-// local returns the address from which the router is reached, false while it is not.
-func (f *fencedConns) local() (netip.Addr, bool) {
-	f.mu.Lock()
-	defer f.mu.Unlock()
-	if f.router == nil {
-		return netip.Addr{}, false
-	}
-	at, err := netip.ParseAddrPort(f.router.LocalAddr().String())
-	return at.Addr().Unmap(), err == nil && at.Addr().Unmap().Is4()
 }

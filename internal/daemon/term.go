@@ -144,19 +144,20 @@ func (d *Daemon) makeKeeper(opts Options) error {
 	return err
 }
 
-// errNoStore is a place for a lock that this program does not know yet.
-var errNoStore = errors.New("this doublenat cannot keep a lock there")
-
 // store makes the store of the lock for one term.
 func (d *Daemon) store(opts Options, name string) (lock.Store, error) {
-	switch {
-	case opts.LockStore != nil:
-		return opts.LockStore(name)
-	case d.cfg.Lock.Kind == config.LockRouter:
+	if d.cfg.Lock.Kind == config.LockRouter && opts.LockStore == nil {
 		return d.router.NewLock(router.LockConfig{Name: name}), nil
-	default:
-		return nil, errNoStore
 	}
+	open := d.newLease
+	if opts.LockStore != nil {
+		open = opts.LockStore
+	}
+	store, err := open(name)
+	if err != nil || d.cfg.Lock.Kind == config.LockRouter {
+		return store, err
+	}
+	return &reaching{Store: store, connected: func() bool { return d.router.Status().Connected }}, nil
 }
 
 // stand waits for the lock. False is that ctx ended first.

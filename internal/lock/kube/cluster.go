@@ -17,7 +17,7 @@ import (
 const accountDir = "/var/run/secrets/kubernetes.io/serviceaccount"
 
 // ErrNoCluster is wrapped by the errors of [InCluster].
-var ErrNoCluster = errors.New("this is no pod with a service account")
+var ErrNoCluster = errors.New("this is no pod with a service account; outside of Kubernetes set LOCK=router")
 
 // InCluster returns the server, the namespace, the token and the transport of the pod in which we run.
 // env is [os.Getenv], and dir is where the service account is; empty is where Kubernetes puts it. Name
