@@ -172,6 +172,10 @@ func (c *fencedConn) Close() error {
 func (n Network) fence(f *fencedConns, patience tcpPatience) Network {
 	dialRouter, dialGateway, dialDevice := n.DialRouter, n.DialGateway, n.DialDevice
 	n.DialRouter = func(ctx context.Context) (net.Conn, error) {
+		if f.sends() != nil {
+			<-ctx.Done() // The daemon ends at this moment: that is no trouble of the router's to be logged.
+			return nil, context.Cause(ctx)
+		}
 		conn, err := dialRouter(ctx)
 		if err == nil {
 			patience.limit(conn)

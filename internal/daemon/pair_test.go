@@ -368,7 +368,7 @@ func (p *pair) renews(one *partner, had natpmp.Response) {
 	p.t.Helper()
 	resp, err := one.Request(alice, natpmp.Request{Opcode: natpmp.OpMapTCP, InternalPort: 6881, SuggestedExternalPort: had.ExternalPort, Lifetime: 3600})
 	if err != nil || resp.Result != natpmp.ResultSuccess || resp.ExternalPort != had.ExternalPort {
-		p.t.Errorf("%s answers %+v, %v, want port %d\n%s", one.host, resp, err, had.ExternalPort, one.log)
+		p.t.Errorf("%s answers %+v, %v, want port %d\n%s\n%s", one.host, resp, err, had.ExternalPort, p.a.log, p.b.log)
 	}
 	if n := len(p.bench.OurRules("default")); n != 1 {
 		p.t.Errorf("%d rules on the router, want the one", n)
@@ -467,6 +467,137 @@ func TestPairPartition(t *testing.T) {
 		}
 		p.gap(p.a, time.Second)
 		p.renews(p.a, had)
+	})
+}
+
+// Who stands by changes nothing, asks the gateway nothing, and answers nobody.
+func TestPairStandbyIsSilent(t *testing.T) {
+	t.Parallel()
+	lockKinds(t, func(p *pair) {
+		p.both()
+		if err := p.a.Stop(); err != nil { // b becomes active, and a new one stands by.
+			p.t.Fatal(err)
+		}
+		p.gap(p.b, time.Second)
+		requests := func() (n uint64) {
+			for _, of := range p.bench.Gateway.Stats().Requests {
+				n += of
+			}
+			return n
+		}
+		p.serve(p.a, map[string]string{"PCP": "on"})
+		p.b.line.part() // nobody but a can reach the gateway, and for a while b's lease lasts
+		before, since := requests(), p.bench.Router.Mark()
+		for _, packet := range [][]byte{
+			natpmp.Request{Opcode: natpmp.OpExternalAddress}.Append(nil),
+			natpmp.Request{Opcode: natpmp.OpMapTCP, InternalPort: 80, Lifetime: 60}.Append(nil),
+			{7, 0}, make([]byte, 60), // other versions
+		} {
+			if reply := p.a.Ask(bob, packet, time.Second); reply != nil {
+				p.t.Errorf("a answers %x to %x", reply, packet)
+			}
+		}
+		if n := requests() - before; n > 0 {
+			p.t.Errorf("%d packets to the gateway from a standby", n)
+		}
+		for _, e := range p.bench.Router.Since(since) {
+			if e.Wrote {
+				p.t.Errorf("a standby wrote %s", e.Command)
+			}
+		}
+		p.gap(p.a, pairLease+2*time.Second)
+	})
+}
+
+// The active one points the clients' redirect to itself, and nobody else does.
+func TestPairMovesTheRedirect(t *testing.T) {
+	t.Parallel()
+	lockKinds(t, func(p *pair) {
+		id, err := p.bench.Router.Add("/ip/firewall/nat", routerostest.Row{
+			"chain": "dstnat", "action": "dst-nat", "protocol": "udp", "dst-port": "5351", "dst-address-type": "local",
+			"to-addresses": "192.168.88.9", "comment": "NAT-PMP to doublenat",
+		})
+		if err != nil {
+			p.t.Fatal(err)
+		}
+		leads := func(want netip.Addr) {
+			p.t.Helper()
+			time.Sleep(time.Second)
+			row, _ := p.bench.Router.Find("/ip/firewall/nat", ".id", id)
+			if row["to-addresses"] != want.String() {
+				p.t.Errorf("the redirect leads to %s, want %s\n%s", row["to-addresses"], want, p.a.log)
+			}
+		}
+		redirect := map[string]string{"LOCK_REDIRECT": "on"}
+		p.serve(p.a, redirect)
+		p.serve(p.b, redirect)
+		leads(p.a.host)
+		p.a.line.die()
+		p.a.Kill()
+		p.gap(p.b, pairLease+2*time.Second)
+		leads(p.b.host)
+	})
+}
+
+// takeAway gives the lock to somebody else for a minute, and returns what takes it from him.
+func (p *pair) takeAway() (back func()) {
+	p.t.Helper()
+	switch p.kind {
+	case inMemory:
+		p.server.Take("somebody", time.Now().Add(time.Minute))
+		return func() {}
+	case inCluster:
+		held := func(by string, d time.Duration) {
+			p.leases.Change("doublenat", "doublenat-default", func(lease map[string]any) {
+				lease["spec"] = map[string]any{"holderIdentity": by, "leaseDurationSeconds": d.Seconds(), "leaseTransitions": 7.0}
+			})
+		}
+		held("somebody", 5*time.Minute)
+		return func() { held("", time.Second) }
+	case onRouter:
+	}
+	const list = "/ip/firewall/address-list"
+	row, ok := p.bench.Router.Find(list, "list", "doublenat-lock-default")
+	if !ok {
+		p.t.Fatal("there is no lock on the router")
+	}
+	if err := p.bench.Router.Remove(list, row[".id"]); err != nil {
+		p.t.Fatal(err)
+	}
+	id, err := p.bench.Router.Add(list, routerostest.Row{"list": row["list"], "address": row["address"], "timeout": "5m", "comment": "somebody"})
+	if err != nil {
+		p.t.Fatal(err)
+	}
+	return func() {
+		if err := p.bench.Router.Remove(list, id); err != nil {
+			p.t.Fatal(err)
+		}
+	}
+}
+
+// A lock that others take away ends a term at the next renewal. The next term begins when it is free.
+func TestPairLockTakenAway(t *testing.T) {
+	t.Parallel()
+	lockKinds(t, func(p *pair) {
+		had := p.both()
+		back := p.takeAway()
+		time.Sleep(pairLease / 2)
+		for _, one := range []*partner{p.a, p.b} {
+			if one.Ask(alice, natpmp.Request{Opcode: natpmp.OpExternalAddress}.Append(nil), time.Second) != nil {
+				p.t.Errorf("%s answers although somebody else has the lock", one.host)
+			}
+		}
+		if log := p.a.log.String(); !strings.Contains(log, "lost the lock, writing nothing more") {
+			p.t.Errorf("the log does not say so:\n%s", log)
+		}
+		time.Sleep(time.Minute)
+		back()
+		time.Sleep(2 * time.Second)
+		active := p.a
+		if p.a.Ask(alice, natpmp.Request{Opcode: natpmp.OpExternalAddress}.Append(nil), time.Second) == nil {
+			active = p.b
+		}
+		p.renews(active, had)
 	})
 }
 

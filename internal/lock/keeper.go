@@ -193,11 +193,12 @@ func (k *Keeper) renew(ctx context.Context) error {
 	if ctx.Err() != nil {
 		return context.Cause(ctx)
 	}
-	k.answered(ctx, err)
-	switch {
-	case errors.Is(err, ErrLost):
+	if errors.Is(err, ErrLost) {
 		k.end(fmt.Errorf("renewing the lock: %w", err))
-	case err == nil:
+		return err
+	}
+	k.answered(ctx, err)
+	if err == nil {
 		k.extend(span{sent: sent, lasts: k.lease - k.lease/3})
 	}
 	return err

@@ -127,3 +127,15 @@ func (s *Server) grant(to *Store, until time.Time) {
 	s.holder, s.until = to, until
 	s.log[len(s.log)-1].Until = until
 }
+
+// Take gives the lock to somebody who has no [Store], whoever had it.
+func (s *Server) Take(name string, until time.Time) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	now := s.now()
+	if len(s.log) > 0 && s.log[len(s.log)-1].Until.After(now) {
+		s.log[len(s.log)-1].Until = now
+	}
+	s.log = append(s.log, Grant{Name: name, From: now})
+	s.grant(&Store{server: s, name: name}, until)
+}
