@@ -204,7 +204,7 @@ func (s *Server) notice(w word, f found, at netip.AddrPort) []byte {
 	if w == byebye {
 		return fmt.Appendf(nil, "%sUSN: %s\r\nBOOTID.UPNP.ORG: %d\r\nCONFIGID.UPNP.ORG: %d\r\n\r\n", head, f.usn, s.cfg.Boot()&maxBoot, f.tree.config)
 	}
-	return s.packet(head, f, at)
+	return s.appendPacket(make([]byte, 0, 512), head, f, at)
 }
 
 // LinkOn returns the link for an interface, on a socket that [datagram.ListenGroup]

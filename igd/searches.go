@@ -110,11 +110,26 @@ func (p searches) Discard(packet []byte) datagram.Discard {
 	}
 }
 
-// Request implements [datagram.Protocol].
-func (p searches) Request(packet []byte, from Arrival) datagram.Request {
+// AtOnce implements [datagram.Protocol]. MX is the longest time to wait; a single gateway
+// that answers each search once has no reason to wait.
+func (p searches) AtOnce(dst, packet []byte, from Arrival) ([]byte, datagram.Kind) {
+	s := p.server
 	target, wait, _ := parseSearch(packet)
-	return &searched{server: p.server, from: from, target: string(target), wait: wait}
+	if wait == 0 && from.Destination.IsMulticast() {
+		return nil, datagram.KindDone // UDA 1.1 §1.3.2: it has to be ignored.
+	}
+	if !s.pace.allow(from.Client.Addr(), time.Now()) {
+		return nil, datagram.KindDone
+	}
+	at := s.cfg.Location(from)
+	if !at.IsValid() {
+		return nil, datagram.KindDone
+	}
+	return s.appendReply(dst, s.find(string(target)), at), datagram.KindDone
 }
+
+// Request implements [datagram.Protocol]. AtOnce answers everything.
+func (p searches) Request([]byte, Arrival) datagram.Request { return searched{} }
 
 // knows says whether a target is one of ours.
 func (s *Server) knows(target []byte) bool {
@@ -130,54 +145,29 @@ func (s *Server) find(target string) found {
 	return s.finders[1][target]
 }
 
-// searched is a search that came in.
-type searched struct {
-	server *Server
-	from   Arrival
-	target string
-	wait   int
-}
+// searched is a search, of which nothing is left to do.
+type searched struct{}
 
 // Subject implements [datagram.Request].
-func (r *searched) Subject() datagram.Subject { return datagram.Subject{} }
+func (searched) Subject() datagram.Subject { return datagram.Subject{} }
 
 // Same implements [datagram.Request].
-func (r *searched) Same(other datagram.Request) bool {
-	o, ok := other.(*searched)
-	return ok && o.target == r.target
-}
+func (searched) Same(other datagram.Request) bool { return other == searched{} }
 
-// AtOnce implements [datagram.Request]. MX is the longest time to wait; a single gateway
-// that answers each search once has no reason to wait.
-func (r *searched) AtOnce() ([]byte, datagram.Kind) {
-	s := r.server
-	if r.wait == 0 && r.from.Destination.IsMulticast() {
-		return nil, datagram.KindDone // UDA 1.1 §1.3.2: it has to be ignored.
-	}
-	if !s.pace.allow(r.from.Client.Addr(), time.Now()) {
-		return nil, datagram.KindDone
-	}
-	at := s.cfg.Location(r.from)
-	if !at.IsValid() {
-		return nil, datagram.KindDone
-	}
-	return s.reply(s.find(r.target), at), datagram.KindDone
-}
-
-// Serve implements [datagram.Request]. AtOnce answers everything.
-func (r *searched) Serve(context.Context) []byte { return nil }
+// Serve implements [datagram.Request].
+func (searched) Serve(context.Context) []byte { return nil }
 
 // Failure implements [datagram.Request].
-func (r *searched) Failure() []byte { return nil }
+func (searched) Failure() []byte { return nil }
 
-// reply returns the answer to a search.
-func (s *Server) reply(f found, at netip.AddrPort) []byte {
-	return s.packet("HTTP/1.1 200 OK\r\nEXT:\r\nDATE: "+time.Now().UTC().Format(http.TimeFormat)+"\r\nST: "+f.target+"\r\n", f, at)
+// appendReply appends the answer to a search.
+func (s *Server) appendReply(dst []byte, f found, at netip.AddrPort) []byte {
+	return s.appendPacket(dst, "HTTP/1.1 200 OK\r\nEXT:\r\nDATE: "+time.Now().UTC().Format(http.TimeFormat)+"\r\nST: "+f.target+"\r\n", f, at)
 }
 
-// packet returns a packet of SSDP that tells where a device is.
-func (s *Server) packet(head string, f found, at netip.AddrPort) []byte {
-	return fmt.Appendf(make([]byte, 0, 512), "%sUSN: %s\r\nLOCATION: http://%s%s\r\nCACHE-CONTROL: max-age=%d\r\nSERVER: %s\r\n"+
+// appendPacket appends a packet of SSDP that tells where a device is.
+func (s *Server) appendPacket(dst []byte, head string, f found, at netip.AddrPort) []byte {
+	return fmt.Appendf(dst, "%sUSN: %s\r\nLOCATION: http://%s%s\r\nCACHE-CONTROL: max-age=%d\r\nSERVER: %s\r\n"+
 		"BOOTID.UPNP.ORG: %d\r\nCONFIGID.UPNP.ORG: %d\r\n\r\n",
 		head, f.usn, at, f.tree.path(), maxAge/time.Second, s.agent(), s.cfg.Boot()&maxBoot, f.tree.config)
 }

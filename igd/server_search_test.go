@@ -32,7 +32,7 @@ func answerTo(tb testing.TB, s *igd.Server, packet string, from igd.Arrival) str
 	if p.Discard([]byte(packet)) != datagram.Keep {
 		return ""
 	}
-	reply, kind := p.Request([]byte(packet), from).AtOnce()
+	reply, kind := p.AtOnce(nil, []byte(packet), from)
 	if kind != datagram.KindDone {
 		tb.Errorf("%q is not answered at once", packet)
 	}
@@ -295,12 +295,12 @@ func TestSearchAllocations(t *testing.T) { //nolint:paralleltest // see above
 		packet string
 		most   float64
 	}{
-		{search("urn:dial-multiscreen-org:service:dial:1"), 0}, {search("x", "M-SEARCH", "NOTIFY"), 0}, {search("upnp:rootdevice", "MX: 2", "MX: x"), 2}, {search("upnp:rootdevice"), 2},
+		{search("urn:dial-multiscreen-org:service:dial:1"), 0}, {search("x", "M-SEARCH", "NOTIFY"), 0}, {search("upnp:rootdevice", "MX: 2", "MX: x"), 2}, {search("upnp:rootdevice"), 0},
 	} {
 		packet := []byte(tt.packet)
 		take := func() {
 			if p.Discard(packet) == datagram.Keep {
-				_, _ = p.Request(packet, from).AtOnce()
+				_, _ = p.AtOnce(nil, packet, from)
 			}
 		}
 		for range 100 {

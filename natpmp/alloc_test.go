@@ -40,6 +40,24 @@ func TestMessagesDoNotAllocate(t *testing.T) {
 	}
 }
 
+// TestAnswersAtOnceDoNotAllocate runs alone, too.
+func TestAnswersAtOnceDoNotAllocate(t *testing.T) {
+	p, err := natpmp.NewResponder(natpmp.ResponderConfig{
+		Handler: natpmp.HandlerFunc(grant), Epoch: natpmp.NewEpoch(),
+		AtOnce: func(natpmp.Arrival, natpmp.Request) (natpmp.Reply, bool) { return natpmp.Address(address5678()), true },
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	buf := make([]byte, 0, 64)
+	for name, packet := range map[string]string{"address": "0000", "version": "0100", "opcode": "0003"} {
+		wire := unhex(t, packet)
+		if n := testing.AllocsPerRun(100, func() { buf, _ = p.AtOnce(buf[:0], wire, natpmp.Arrival{}) }); n != 0 || len(buf) < 8 {
+			t.Errorf("%s: %v allocations, want 0; reply %x", name, n, buf)
+		}
+	}
+}
+
 func BenchmarkMessages(b *testing.B) {
 	all := messageWork(b)
 	for _, name := range slices.Sorted(maps.Keys(all)) {

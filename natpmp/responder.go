@@ -51,17 +51,35 @@ func (p *Responder) Discard(packet []byte) datagram.Discard {
 	}
 }
 
-// Request implements [datagram.Protocol].
-func (p *Responder) Request(packet []byte, from Arrival) datagram.Request {
+// AtOnce implements [datagram.Protocol].
+func (p *Responder) AtOnce(dst, packet []byte, from Arrival) ([]byte, datagram.Kind) {
 	req, err := ParseRequest(packet)
-	r := &received{responder: p, from: from, req: req}
 	switch {
 	case errors.Is(err, ErrUnsupportedVersion):
-		r.refusal, r.kind = AppendVersionError(nil, Opcode(packet[1]), p.cfg.Epoch.Seconds()), datagram.KindVersion
+		return AppendVersionError(dst, Opcode(packet[1]), p.cfg.Epoch.Seconds()), datagram.KindVersion
 	case errors.Is(err, ErrUnsupportedOpcode):
-		r.refusal, r.kind = AppendOpcodeError(nil, packet, p.cfg.Epoch.Seconds()), datagram.KindOpcode
+		return AppendOpcodeError(dst, packet, p.cfg.Epoch.Seconds()), datagram.KindOpcode
 	}
-	return r
+	reply, ok := p.cfg.AtOnce(from, req)
+	if !ok {
+		return nil, datagram.KindLater
+	}
+	return p.appendReply(dst, req, reply), datagram.KindDone
+}
+
+// appendReply appends the response that a reply makes; it returns nil for silence.
+func (p *Responder) appendReply(dst []byte, req Request, reply Reply) []byte {
+	resp, ok := reply.response(req, p.cfg.Epoch.Seconds())
+	if !ok {
+		return nil
+	}
+	return resp.Append(dst)
+}
+
+// Request implements [datagram.Protocol].
+func (p *Responder) Request(packet []byte, from Arrival) datagram.Request {
+	req, _ := ParseRequest(packet) // AtOnce answers what is none.
+	return &received{responder: p, from: from, req: req}
 }
 
 // received is a request that came in.
@@ -69,10 +87,6 @@ type received struct {
 	responder *Responder
 	from      Arrival
 	req       Request
-	// refusal answers what is no request of version 0 with a known opcode, and kind says
-	// what it is; nil and KindLater for all others.
-	refusal []byte
-	kind    datagram.Kind
 }
 
 // Subject implements [datagram.Request].
@@ -98,18 +112,6 @@ func (r *received) Same(other datagram.Request) bool {
 	return ok && o.req == r.req
 }
 
-// AtOnce implements [datagram.Request].
-func (r *received) AtOnce() ([]byte, datagram.Kind) {
-	if r.kind != datagram.KindLater {
-		return r.refusal, r.kind
-	}
-	reply, ok := r.responder.cfg.AtOnce(r.from, r.req)
-	if !ok {
-		return nil, datagram.KindLater
-	}
-	return r.packet(reply), datagram.KindDone
-}
-
 // Serve implements [datagram.Request].
 func (r *received) Serve(ctx context.Context) []byte {
 	return r.packet(r.responder.cfg.Handler.ServeNATPMP(ctx, r.from, r.req))
@@ -120,9 +122,5 @@ func (r *received) Failure() []byte { return r.packet(Reply{}) }
 
 // packet returns the response that a reply makes, nil for silence.
 func (r *received) packet(reply Reply) []byte {
-	resp, ok := reply.response(r.req, r.responder.cfg.Epoch.Seconds())
-	if !ok {
-		return nil
-	}
-	return resp.Append(nil)
+	return r.responder.appendReply(make([]byte, 0, mapResponseSize), r.req, reply)
 }

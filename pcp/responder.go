@@ -1,6 +1,7 @@
 package pcp
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"math"
@@ -108,20 +109,34 @@ func (p *Responder) Discard(packet []byte) datagram.Discard {
 	}
 }
 
-// Request implements [datagram.Protocol].
-func (p *Responder) Request(packet []byte, from Arrival) datagram.Request {
-	r := &received{responder: p, from: from}
+// AtOnce implements [datagram.Protocol].
+func (p *Responder) AtOnce(dst, packet []byte, from Arrival) ([]byte, datagram.Kind) {
 	req, err := ParseRequest(packet)
 	code, _ := ResultOf(err)
 	if err == nil {
-		r.req, code = req, p.verdict(&req, from)
+		code = p.verdict(&req, from)
 	}
-	if code != ResultSuccess {
-		r.req = Request{}
+	switch {
+	case code != ResultSuccess:
+		kind := datagram.KindDone
+		switch code {
+		case ResultUnsupportedVersion:
+			kind = datagram.KindVersion
+		case ResultUnsupportedOpcode:
+			kind = datagram.KindOpcode
+		}
+		return AppendError(dst, packet, code, onWire(code.Lifetime()), p.cfg.Epoch()), kind
+	case req.Opcode == OpAnnounce:
+		return Response{Opcode: OpAnnounce, Epoch: p.cfg.Epoch()}.Append(dst), datagram.KindDone
+	default:
+		return nil, datagram.KindLater
 	}
-	r.packet = append(r.packet, packet...)
-	r.refused = code
-	return r
+}
+
+// Request implements [datagram.Protocol].
+func (p *Responder) Request(packet []byte, from Arrival) datagram.Request {
+	req, _ := ParseRequest(packet) // AtOnce answers what is none.
+	return &received{responder: p, from: from, req: req, packet: bytes.Clone(packet)}
 }
 
 // verdict says what is wrong with a request that can be read, whoever decides about
@@ -153,8 +168,6 @@ type received struct {
 	req       Request
 	// packet is what came: a failure has a copy of it.
 	packet []byte
-	// refused is why it is answered without a decision, ResultSuccess if it is not.
-	refused ResultCode
 }
 
 // Subject implements [datagram.Request].
@@ -175,22 +188,6 @@ func (r *received) Subject() datagram.Subject {
 func (r *received) Same(other datagram.Request) bool {
 	o, ok := other.(*received)
 	return ok && o.req == r.req
-}
-
-// AtOnce implements [datagram.Request].
-func (r *received) AtOnce() ([]byte, datagram.Kind) {
-	switch {
-	case r.refused == ResultUnsupportedVersion:
-		return r.failure(r.refused, r.refused.Lifetime()), datagram.KindVersion
-	case r.refused == ResultUnsupportedOpcode:
-		return r.failure(r.refused, r.refused.Lifetime()), datagram.KindOpcode
-	case r.refused != ResultSuccess:
-		return r.failure(r.refused, r.refused.Lifetime()), datagram.KindDone
-	case r.req.Opcode == OpAnnounce:
-		return Response{Opcode: OpAnnounce, Epoch: r.responder.cfg.Epoch()}.Append(nil), datagram.KindDone
-	default:
-		return nil, datagram.KindLater
-	}
 }
 
 // Serve implements [datagram.Request].

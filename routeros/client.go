@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"log/slog"
 	"net/netip"
 	"sync"
 	"sync/atomic"
@@ -58,7 +59,7 @@ func (c *Client) Do(ctx context.Context, cmd Command) (*Reply, error) {
 		c.failed(ctx, cmd, start, err)
 		return nil, err
 	}
-	c.cfg.Logger.DebugContext(ctx, "router command", "command", cmd, "took", time.Since(start), "rows", len(reply.Rows))
+	c.worked(ctx, cmd, start, len(reply.Rows))
 	return reply, nil
 }
 
@@ -84,8 +85,15 @@ func (c *Client) Each(ctx context.Context, cmd Command, f func(Row) error) (*Rep
 		c.failed(ctx, cmd, start, err)
 		return nil, err
 	}
-	c.cfg.Logger.DebugContext(ctx, "router command", "command", cmd, "took", time.Since(start), "rows", rows)
+	c.worked(ctx, cmd, start, rows)
 	return reply, nil
+}
+
+// worked logs a command and how many rows its reply had.
+func (c *Client) worked(ctx context.Context, cmd Command, start time.Time, rows int) {
+	if c.cfg.Logger.Enabled(ctx, slog.LevelDebug) { // a copy of the command for a line that nobody reads
+		c.cfg.Logger.DebugContext(ctx, "router command", "command", cmd, "took", time.Since(start), "rows", rows)
+	}
 }
 
 // failed logs a command that did not work.

@@ -60,7 +60,12 @@ func (r Row) Clone() Row {
 	if r == nil {
 		return nil
 	}
+	size := 0
+	for _, a := range r {
+		size += len(a.Name) + len(a.Value)
+	}
 	var b strings.Builder
+	b.Grow(size)
 	for _, a := range r {
 		b.WriteString(a.Name)
 		b.WriteString(a.Value)

@@ -33,14 +33,26 @@ func (p *plain) Discard(packet []byte) Discard {
 	}
 }
 
-func (p *plain) Request(packet []byte, _ Arrival) Request {
-	return &plainRequest{protocol: p, first: packet[0]}
+func (p *plain) AtOnce(dst, packet []byte, _ Arrival) ([]byte, Kind) {
+	switch packet[0] {
+	case plainVersion:
+		return append(dst, 'V'), KindVersion
+	case plainOpcode:
+		return append(dst, 'O'), KindOpcode
+	case plainPanic:
+		panic("a bug at once")
+	default:
+		return nil, KindLater
+	}
+}
+
+func (p *plain) Request([]byte, Arrival) Request {
+	return &plainRequest{protocol: p}
 }
 
 // plainRequest is a request of [plain].
 type plainRequest struct {
 	protocol *plain
-	first    byte
 	subject  Subject
 }
 
@@ -49,19 +61,6 @@ func (r *plainRequest) Subject() Subject { return r.subject }
 func (r *plainRequest) Same(other Request) bool {
 	o, ok := other.(*plainRequest)
 	return ok && o.subject == r.subject
-}
-
-func (r *plainRequest) AtOnce() ([]byte, Kind) {
-	switch r.first {
-	case plainVersion:
-		return []byte{'V'}, KindVersion
-	case plainOpcode:
-		return []byte{'O'}, KindOpcode
-	case plainPanic:
-		panic("a bug at once")
-	default:
-		return nil, KindLater
-	}
 }
 
 func (r *plainRequest) Serve(context.Context) []byte { return r.protocol.handle() }

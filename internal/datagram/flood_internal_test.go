@@ -3,21 +3,19 @@ package datagram
 import (
 	"context"
 	"net"
-	"sync"
 	"testing"
 )
 
-// rejecting is a server that lets nobody in, on a real socket, and who sends to it.
+// flooded is a server on a real socket, and who sends to it.
 // It has no goroutines of its own, so that what is measured is the packets' alone.
-type rejecting struct {
-	server    *Server
-	transport transport
-	sender    net.Conn
-	buf       []byte
-	handlers  sync.WaitGroup
+type flooded struct {
+	server *Server
+	reader *reader
+	sender net.Conn
+	buf    []byte
 }
 
-func newRejecting(tb testing.TB) *rejecting {
+func newFlooded(tb testing.TB, admits bool) *flooded {
 	tb.Helper()
 	socket, err := net.ListenUDP("udp4", &net.UDPAddr{IP: net.IPv4(127, 0, 0, 1)})
 	if err != nil {
@@ -28,28 +26,28 @@ func newRejecting(tb testing.TB) *rejecting {
 		tb.Fatal(err)
 	}
 	tb.Cleanup(func() { _, _ = sender.Close(), socket.Close() })
-	r := &rejecting{transport: newTransport(socket), sender: sender, buf: make([]byte, MaxPacket+1)}
-	r.server = serving(tb, &plain{handle: func() []byte { return nil }}, Config{Admit: func(Arrival) bool { return false }})
+	r := &flooded{reader: &reader{transport: newTransport(socket)}, sender: sender, buf: make([]byte, MaxPacket+1)}
+	r.server = serving(tb, &plain{handle: func() []byte { return nil }}, Config{Admit: func(Arrival) bool { return admits }})
 	return r
 }
 
-// take sends a packet and has the server read and drop it.
-func (r *rejecting) take(ctx context.Context, packet []byte) error {
+// take sends a packet and has the server read it, and drop or answer it.
+func (r *flooded) take(ctx context.Context, packet []byte) error {
 	if _, err := r.sender.Write(packet); err != nil {
 		return err
 	}
-	n, from, err := r.transport.read(r.buf)
+	n, from, err := r.reader.read(r.buf)
 	if err != nil {
 		return err
 	}
-	r.server.receive(ctx, r.transport, r.buf[:n], from, &r.handlers)
+	r.server.receive(ctx, r.reader, r.buf[:n], from)
 	return nil
 }
 
 // TestRejectedPacketsAllocateLittle: a flood costs one allocation for each packet, in
 // package ipv4, and no reply. It runs alone: others' allocations would count.
 func TestRejectedPacketsAllocateLittle(t *testing.T) { //nolint:paralleltest // see above
-	r := newRejecting(t)
+	r := newFlooded(t, false)
 	for name, packet := range map[string][]byte{
 		"request": []byte("x"), "version": []byte("v"), "response": []byte("r"), "short": []byte("s"), "oversize": make([]byte, MaxPacket+100),
 	} {
@@ -67,9 +65,23 @@ func TestRejectedPacketsAllocateLittle(t *testing.T) { //nolint:paralleltest // 
 	}
 }
 
+// TestAnswersAtOnceAllocateNothing: nor does a flood of what is answered without work cost
+// memory. It runs alone: others' allocations would count.
+func TestAnswersAtOnceAllocateNothing(t *testing.T) { //nolint:paralleltest // see above
+	r, packet := newFlooded(t, true), []byte("v")
+	n := testing.AllocsPerRun(500, func() {
+		if err := r.take(t.Context(), packet); err != nil {
+			t.Fatal(err)
+		}
+	})
+	if got := r.server.Stats(); n > 0 || got.Replies < 500 {
+		t.Errorf("%v allocations for each packet, want none; stats %+v", n, got)
+	}
+}
+
 // BenchmarkFlood is what a packet costs that is not let in, its sender's part included.
 func BenchmarkFlood(b *testing.B) {
-	r := newRejecting(b)
+	r := newFlooded(b, false)
 	request := make([]byte, 12)
 	b.ReportAllocs()
 	for b.Loop() {

@@ -2,7 +2,6 @@ package datagram
 
 import (
 	"net/netip"
-	"sync"
 	"testing"
 )
 
@@ -30,9 +29,9 @@ func TestGroup(t *testing.T) {
 		{"x", Arrival{Client: client, Destination: addr("192.168.88.255"), Broadcast: true}},
 		{"f", Arrival{Client: client, Destination: addr("239.255.255.250")}},
 	} {
-		var working sync.WaitGroup
-		s.receive(t.Context(), &tr, []byte(tt.packet), tt.from, &working)
-		working.Wait()
+		r := reader{transport: &tr}
+		s.receive(t.Context(), &r, []byte(tt.packet), tt.from)
+		r.working.Wait()
 	}
 	if got, want := s.Stats(), (Stats{Received: 5, Replies: 2, VersionErrors: 1, NotAdmitted: 2, Foreign: 1}); got != want || asked != 2 {
 		t.Errorf("stats = %+v, want %+v; %d were asked about", got, want, asked)

@@ -11,8 +11,12 @@ const MaxPacket = 1100
 type Protocol interface {
 	// Discard says of a packet why it gets no answer, whoever sent it. It has a byte or more.
 	Discard(packet []byte) Discard
-	// Request returns what a packet asks for that is not discarded, and whose sender was
-	// let in. The bytes are valid until it returns.
+	// AtOnce answers a packet that is not discarded, and whose sender was let in, if that needs
+	// no work. It appends the reply to dst; a nil reply is none. Of another kind than KindLater,
+	// the packet has been dealt with. The bytes are valid until it returns.
+	AtOnce(dst, packet []byte, from Arrival) (reply []byte, kind Kind)
+	// Request returns what a packet asks for that is not answered at once. The bytes are valid
+	// until it returns.
 	Request(packet []byte, from Arrival) Request
 }
 
@@ -39,14 +43,11 @@ type Request interface {
 	Subject() Subject
 	// Same says whether another request of the same client is a copy of this one.
 	Same(other Request) bool
-	// AtOnce answers what needs no work. It is called by the goroutine that reads, before
-	// the request gets in line, and must not block. A nil packet is no answer.
-	AtOnce() (packet []byte, kind Kind)
 	// Serve does what is asked for and returns the reply, nil for none. It is called by
 	// another goroutine when its turn has come. The context ends when the server stops; it
 	// must then return soon.
 	Serve(ctx context.Context) []byte
-	// Failure is the reply when AtOnce or Serve panicked.
+	// Failure is the reply when Serve or [Protocol]'s AtOnce panicked.
 	Failure() []byte
 }
 

@@ -11,9 +11,19 @@ import (
 	"doublenat/internal/exchange"
 )
 
+// reader is what the goroutine that reads a connection needs for each packet.
+type reader struct {
+	transport
+
+	// working counts the requests in the queue and in work.
+	working sync.WaitGroup
+	// reply is the buffer for what is answered at once: floods pass here, and cost no memory.
+	reply [MaxPacket]byte
+}
+
 // receive deals with one packet: it answers at once what needs no work, and
 // queues the rest if there is room. It keeps nothing of the buffer.
-func (s *Server) receive(ctx context.Context, tr transport, b []byte, from Arrival, working *sync.WaitGroup) {
+func (s *Server) receive(ctx context.Context, r *reader, b []byte, from Arrival) {
 	s.count.received.Add(1)
 	switch {
 	case len(b) > MaxPacket:
@@ -44,16 +54,14 @@ func (s *Server) receive(ctx context.Context, tr transport, b []byte, from Arriv
 		s.drop(ctx, &s.count.notAdmitted, "request not admitted", from)
 		return
 	}
-	req := protocol.Request(b, from)
-	if s.atOnce(ctx, tr, req, from) {
-		return
+	if !s.atOnce(ctx, r, protocol, b, from) {
+		s.enqueue(ctx, r, protocol.Request(b, from), from)
 	}
-	s.enqueue(ctx, tr, req, from, working)
 }
 
 // atOnce answers a request that needs no work, and says whether it has.
-func (s *Server) atOnce(ctx context.Context, tr transport, req Request, from Arrival) bool {
-	packet, kind := s.answerAtOnce(ctx, req, from)
+func (s *Server) atOnce(ctx context.Context, r *reader, protocol Protocol, b []byte, from Arrival) bool {
+	reply, kind := s.answerAtOnce(ctx, r.reply[:0], protocol, b, from)
 	switch kind {
 	case KindLater:
 		return false
@@ -63,17 +71,17 @@ func (s *Server) atOnce(ctx context.Context, tr transport, req Request, from Arr
 		s.count.opcodeErrors.Add(1)
 	case KindDone:
 	}
-	s.reply(ctx, tr, packet, req, from)
+	s.reply(ctx, r.transport, reply, Subject{}, from)
 	return true
 }
 
 // enqueue hands a request to the queue, which serves it when its turn has come.
-func (s *Server) enqueue(ctx context.Context, tr transport, req Request, from Arrival, working *sync.WaitGroup) {
-	working.Add(1)
+func (s *Server) enqueue(ctx context.Context, r *reader, req Request, from Arrival) {
+	r.working.Add(1)
 	v := s.queue.submit(&job{
 		from: from.Client, request: req,
-		run:  func() { s.work(ctx, tr, req, from) },
-		done: working.Done,
+		run:  func() { s.work(ctx, r.transport, req, from) },
+		done: r.working.Done,
 	}, s.rank(from.Client.Addr(), req.Subject()))
 	switch v {
 	case repeated:
@@ -90,7 +98,7 @@ func (s *Server) work(ctx context.Context, tr transport, req Request, from Arriv
 	if ctx.Err() != nil {
 		return
 	}
-	s.reply(ctx, tr, s.serve(ctx, req, from), req, from)
+	s.reply(ctx, tr, s.serve(ctx, req, from), req.Subject(), from)
 }
 
 // serve has the request served, and turns a panic into a failure. One request that
@@ -107,14 +115,15 @@ func (s *Server) serve(ctx context.Context, req Request, from Arrival) (reply []
 }
 
 // answerAtOnce asks for a reply without work, with the same care.
-func (s *Server) answerAtOnce(ctx context.Context, req Request, from Arrival) (reply []byte, kind Kind) {
+func (s *Server) answerAtOnce(ctx context.Context, dst []byte, protocol Protocol, b []byte, from Arrival) (reply []byte, kind Kind) {
 	defer func() {
 		if p := recover(); p != nil {
+			req := protocol.Request(b, from)
 			s.panicked(ctx, from, req, p)
 			reply, kind = req.Failure(), KindDone
 		}
 	}()
-	return req.AtOnce()
+	return protocol.AtOnce(dst, b, from)
 }
 
 // panicked counts a bug and tells of it.
@@ -129,12 +138,12 @@ func (s *Server) panicked(ctx context.Context, from Arrival, req Request, p any)
 // leaves half of the send buffer to those with one, and so does one that is not on the link.
 // Replies to hosts that do not exist stay in it for seconds, and anybody on the link can ask
 // in the names of such hosts.
-func (s *Server) reply(ctx context.Context, tr transport, packet []byte, req Request, to Arrival) {
+func (s *Server) reply(ctx context.Context, tr transport, packet []byte, about Subject, to Arrival) {
 	if packet == nil {
 		s.count.silenced.Add(1)
 		return
 	}
-	err := tr.write(packet, to, s.rank(to.Client.Addr(), req.Subject()) == RankStranger)
+	err := tr.write(packet, to, s.rank(to.Client.Addr(), about) == RankStranger)
 	switch {
 	case err == nil:
 		s.count.replies.Add(1)

@@ -8,7 +8,6 @@ import (
 	"log/slog"
 	"net"
 	"net/netip"
-	"sync"
 	"time"
 
 	"doublenat/internal/exchange"
@@ -127,14 +126,13 @@ func (s *Server) Serve(ctx context.Context, conn net.PacketConn) error {
 	defer exchange.Interrupt(ctx, conn)()
 	s.queue.crew.begin()
 	defer s.queue.crew.end()
-	var working sync.WaitGroup
-	defer working.Wait()
+	r := &reader{transport: newTransport(conn)}
+	defer r.working.Wait()
 
-	tr := newTransport(conn)
 	buf := make([]byte, MaxPacket+1)
 	var trouble readTrouble
 	for {
-		n, from, err := tr.read(buf)
+		n, from, err := r.read(buf)
 		switch {
 		case ctx.Err() != nil:
 			return nil
@@ -147,9 +145,9 @@ func (s *Server) Serve(ctx context.Context, conn net.PacketConn) error {
 			continue
 		}
 		trouble = readTrouble{}
-		from.At, from.via = time.Now(), tr
+		from.At, from.via = time.Now(), r.transport
 		s.reader.begin(from.At)
-		s.receive(ctx, tr, buf[:n], from, &working)
+		s.receive(ctx, r, buf[:n], from)
 		s.reader.end()
 	}
 }

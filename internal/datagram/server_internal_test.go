@@ -18,9 +18,9 @@ func TestMulticastRequestIsDropped(t *testing.T) {
 	}}, Config{})
 	from := Arrival{Client: netip.MustParseAddrPort("192.168.88.10:4000"), Destination: netip.MustParseAddr("224.0.0.1")}
 	for _, packet := range []string{"x", "v", "o"} {
-		var working sync.WaitGroup
-		s.receive(t.Context(), nil, []byte(packet), from, &working)
-		working.Wait()
+		var r reader
+		s.receive(t.Context(), &r, []byte(packet), from)
+		r.working.Wait()
 	}
 	if got, want := s.Stats(), (Stats{Received: 3, NotAdmitted: 3}); got != want {
 		t.Errorf("stats = %+v, want %+v", got, want)
@@ -54,9 +54,9 @@ func TestRepliesToStrangersYield(t *testing.T) {
 	from := Arrival{Client: netip.MustParseAddrPort("192.168.88.10:4000")}
 	for _, rank = range []Rank{RankStranger, RankHolder, RankRenewal} {
 		for _, packet := range []string{"x", "v", "o"} {
-			var working sync.WaitGroup
-			s.receive(t.Context(), &tr, []byte(packet), from, &working)
-			working.Wait()
+			r := reader{transport: &tr}
+			s.receive(t.Context(), &r, []byte(packet), from)
+			r.working.Wait()
 		}
 	}
 	if want := []bool{true, true, true, false, false, false, false, false, false}; !slices.Equal(tr.yields, want) {
@@ -70,11 +70,11 @@ func TestPanicsCostOneAnswer(t *testing.T) {
 	t.Parallel()
 	s := serving(t, &plain{handle: func() []byte { panic("a bug") }}, Config{})
 	var tr noter
-	var working sync.WaitGroup
+	r := reader{transport: &tr}
 	for _, packet := range []string{"x", "p"} {
-		s.receive(t.Context(), &tr, []byte(packet), Arrival{Client: netip.MustParseAddrPort("192.168.88.10:4000")}, &working)
+		s.receive(t.Context(), &r, []byte(packet), Arrival{Client: netip.MustParseAddrPort("192.168.88.10:4000")})
 	}
-	working.Wait()
+	r.working.Wait()
 	if got, want := s.Stats(), (Stats{Received: 2, Replies: 2, Panics: 2}); got != want {
 		t.Errorf("stats = %+v, want %+v", got, want)
 	}

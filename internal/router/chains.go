@@ -1,5 +1,7 @@
 package router
 
+import "doublenat/internal/nat"
+
 // The limits of how far the administrator's chains are followed. Beyond them a jump
 // counts as taking all that reaches it.
 const (
@@ -48,6 +50,9 @@ func (b *viewer) meet(m mark, l link) {
 		b.catchAll = m.id
 	}
 	for _, p := range l.claim.protocols {
+		if b.snapshot.Wide[p] == nil {
+			b.snapshot.Wide[p] = new(nat.PortSet) // few tables have a wide row, and a set takes 8 KiB
+		}
 		l.claim.addTo(b.snapshot.Wide[p])
 	}
 	b.name(l, true)

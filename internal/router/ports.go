@@ -72,6 +72,9 @@ func (p portList) count() int {
 // plain returns the matcher without a negation: its ranges in ascending order, none
 // of which overlap.
 func (p portList) plain() portList {
+	if len(p.ranges) <= 1 && !p.negated {
+		return p // as rules of ours are, and most others
+	}
 	ranges := slices.SortedFunc(slices.Values(p.ranges), func(a, b portRange) int { return cmp.Compare(a.low, b.low) })
 	var merged []portRange
 	for _, r := range ranges {

@@ -37,13 +37,13 @@ type surroundings struct {
 	former []string // what iface was before, while this process made rules
 	// elsewhere is the way to the gateway where the operator named another interface.
 	elsewhere string
-	present   map[string]bool               // the interfaces that exist, and whether they run
-	lists     map[string]membership         // interface lists
-	used      map[nat.Protocol]*nat.PortSet // ports of the router's own services
-	own       []netip.Addr                  // the addresses on the tunnel interface
-	self      netip.Addr                    // the one of them that the gateway sees
-	gateway   netip.Addr                    // the VPN gateway
-	at        time.Time                     // when it was read
+	present   map[string]bool           // the interfaces that exist, and whether they run
+	lists     map[string]membership     // interface lists
+	used      map[nat.Protocol][]uint16 // ports of the router's own services
+	own       []netip.Addr              // the addresses on the tunnel interface
+	self      netip.Addr                // the one of them that the gateway sees
+	gateway   netip.Addr                // the VPN gateway
+	at        time.Time                 // when it was read
 }
 
 // kind says what leads to the interface at which packets arrive: a line, for all we know.
@@ -161,7 +161,7 @@ func (r *Router) explore(ctx context.Context, stay string) (surroundings, error)
 	s.kind = all.kindOf(s.iface)
 	s.own = addressesOn(t.addresses, s.iface)
 	s.self = addressTowards(t.addresses, s.iface, gateway)
-	s.used = map[nat.Protocol]*nat.PortSet{
+	s.used = map[nat.Protocol][]uint16{
 		nat.TCP: listening(t.services, "port"),
 		nat.UDP: listening(t.wireGuard, "listen-port"),
 	}
@@ -169,16 +169,16 @@ func (r *Router) explore(ctx context.Context, stay string) (surroundings, error)
 	return s, missing
 }
 
-// listening returns the ports in the attribute of the rows that are switched on.
+// listening returns the ports in the attribute of the rows that are switched on, in ascending order.
 // Rules of ours must not take them away from the router. From RouterOS 7.19 on there
 // is a dynamic row for each connection to a service, with the port of the service.
-func listening(rows []routeros.Row, attribute string) *nat.PortSet {
-	set := new(nat.PortSet)
+func listening(rows []routeros.Row, attribute string) (ports []uint16) {
 	for _, row := range rows {
 		port, err := strconv.ParseUint(row.Value(attribute), 10, 16)
 		if err == nil && port != 0 && !row.Bool("disabled") && !row.Bool("invalid") && !row.Bool("dynamic") {
-			set.Add(uint16(port))
+			ports = append(ports, uint16(port))
 		}
 	}
-	return set
+	slices.Sort(ports)
+	return slices.Compact(ports)
 }

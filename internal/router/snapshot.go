@@ -93,9 +93,9 @@ func (s *site) newView(instance string, known *deeds, first bool) *viewer {
 	b.seen = make(map[string]deed)
 	b.snapshot.Used, b.snapshot.Wide = make(map[nat.Protocol]*nat.PortSet), make(map[nat.Protocol]*nat.PortSet)
 	for _, p := range nat.Protocols() {
-		b.snapshot.Used[p], b.snapshot.Wide[p] = new(nat.PortSet), new(nat.PortSet)
-		if used := s.used[p]; used != nil {
-			*b.snapshot.Used[p] = *used
+		b.snapshot.Used[p] = new(nat.PortSet)
+		for _, port := range s.used[p] {
+			b.snapshot.Used[p].Add(port)
 		}
 	}
 	return b

@@ -27,17 +27,15 @@ func attrs(words string) routeros.Row {
 // testSite is a router with the tunnel interface wg1, which is in the list VPN,
 // was called wg0 before, and whose API service listens.
 func testSite() *site {
-	s := &site{surroundings: surroundings{
+	return &site{surroundings: surroundings{
 		iface:   "wg1",
 		former:  []string{"wg0"},
 		present: map[string]bool{"wg1": true, "ether1": true},
 		lists:   map[string]membership{"all": listHas, "none": listLacks, "VPN": listHas, "LAN": listLacks},
-		used:    map[nat.Protocol]*nat.PortSet{nat.TCP: new(nat.PortSet)},
+		used:    map[nat.Protocol][]uint16{nat.TCP: {8728}},
 		own:     []netip.Addr{netip.MustParseAddr("10.2.0.2")},
 		gateway: netip.MustParseAddr("10.2.0.1"),
 	}}
-	s.used[nat.TCP].Add(8728)
-	return s
 }
 
 // viewOf returns the first look at a table of these rows.

@@ -5,8 +5,6 @@ import (
 	"maps"
 	"slices"
 	"time"
-
-	"doublenat/internal/nat"
 )
 
 // watch reads the surroundings whenever they are due, until ctx ends. Whoever reads the
@@ -44,7 +42,6 @@ func (r *Router) lookAround(ctx context.Context) time.Duration {
 // differs reports whether the rules have to be compared with the router because of what
 // was read now and then. Interfaces that go up and down are no reason.
 func (s *site) differs(then *site) bool {
-	sameSet := func(a, b *nat.PortSet) bool { return *a == *b }
 	return s.iface != then.iface || s.gateway != then.gateway || !maps.Equal(s.lists, then.lists) || !slices.Equal(s.own, then.own) ||
-		!maps.EqualFunc(s.used, then.used, sameSet)
+		!maps.EqualFunc(s.used, then.used, slices.Equal)
 }

@@ -77,7 +77,8 @@ const sendSize = 64 << 10
 
 // send writes replies, one sentence of each in turn.
 func (s *session) send(replies []*reply) {
-	buf := make([]byte, 0, 4096)
+	buf := s.out[:0]
+	defer func() { s.out = buf }()
 	for turn, left := 0, len(replies); left > 0; turn++ {
 		for _, p := range replies {
 			if turn < p.turns() {

@@ -50,6 +50,8 @@ type session struct {
 	failures  int
 	// active is when the last command was carried out.
 	active time.Time
+	// out is the buffer for replies.
+	out []byte
 
 	// wake tells the worker of news, room the reader of room among the pending.
 	wake, room chan struct{}
