@@ -199,7 +199,7 @@ planted: ## plant mistakes in the core, and see that the models find them
 .PHONY: sim
 sim: ## simulate SEEDS (1000) times DAYS (1) of clients and faults, or replay one SEED (KIND=natpmp, pcp, igd or pool)
 	@dir=$$(mktemp -d) && trap 'rm -rf "$$dir"' EXIT && \
-	$(GO) test -c -o "$$dir/sim" ./internal/sim && cd internal/sim && export GOMAXPROCS=1 GOGC=400 && \
+	$(GO) test -c -o "$$dir/sim" ./internal/sim && cd internal/sim && export GOMAXPROCS=1 GOGC=800 && \
 	if [ $(SEED) != 0 ]; then \
 		"$$dir/sim" -test.v -test.run TestSimulation -test.timeout 0 -seed $(SEED) -days $(DAYS) -kind "$(KIND)"; \
 	else \

@@ -71,7 +71,7 @@ func (s *Server) atOnce(ctx context.Context, r *reader, protocol Protocol, b []b
 		s.count.opcodeErrors.Add(1)
 	case KindDone:
 	}
-	s.reply(ctx, r.transport, reply, Subject{}, from)
+	s.reply(ctx, r.transport, reply, from)
 	return true
 }
 
@@ -98,7 +98,7 @@ func (s *Server) work(ctx context.Context, tr transport, req Request, from Arriv
 	if ctx.Err() != nil {
 		return
 	}
-	s.reply(ctx, tr, s.serve(ctx, req, from), req.Subject(), from)
+	s.reply(ctx, tr, s.serve(ctx, req, from), from)
 }
 
 // serve has the request served, and turns a panic into a failure. One request that
@@ -138,12 +138,12 @@ func (s *Server) panicked(ctx context.Context, from Arrival, req Request, p any)
 // leaves half of the send buffer to those with one, and so does one that is not on the link.
 // Replies to hosts that do not exist stay in it for seconds, and anybody on the link can ask
 // in the names of such hosts.
-func (s *Server) reply(ctx context.Context, tr transport, packet []byte, about Subject, to Arrival) {
+func (s *Server) reply(ctx context.Context, tr transport, packet []byte, to Arrival) {
 	if packet == nil {
 		s.count.silenced.Add(1)
 		return
 	}
-	err := tr.write(packet, to, s.rank(to.Client.Addr(), about) == RankStranger)
+	err := tr.write(packet, to, s.rank(to.Client.Addr(), Subject{}) == RankStranger)
 	switch {
 	case err == nil:
 		s.count.replies.Add(1)

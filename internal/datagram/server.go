@@ -53,8 +53,9 @@ type Config struct {
 	MaxWaiting int
 	// Rank says how much a request has to lose by waiting, and by being left without a reply
 	// while replies pile up. A quarter of MaxConcurrent is kept for renewals, and a half of
-	// that again for clients that hold a mapping. It is called as Protocol is. Nil ranks all
-	// alike, and keeps nothing.
+	// that again for clients that hold a mapping. Before a reply it is asked with the zero
+	// Subject: who is a stranger does not depend on the request. It is called as Protocol is.
+	// Nil ranks all alike, and keeps nothing.
 	Rank func(client netip.Addr, about Subject) Rank
 	// Logger gets a debug line for each drop, up to 20 in a second, and panics of
 	// protocols as errors. Nil discards.

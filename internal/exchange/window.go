@@ -37,11 +37,13 @@ type place[K comparable] struct {
 	key K
 	// owns is set once the key is the caller's. Guarded by window.mu.
 	owns bool
-	// turn is closed when the caller may go on.
+	// turn is closed when the caller may go on, nil if it need not wait. Guarded by window.mu
+	// until the caller waits.
 	turn chan struct{}
-	// flight is the element of window.flying, nil while the request is not in flight. Its
-	// value is when it was sent. Guarded by window.mu.
+	// flight is the element of window.flying, nil while the request is not in flight, and sent
+	// is since when it is. Guarded by window.mu.
 	flight *list.Element
+	sent   time.Time
 }
 
 func newWindow[K comparable](size int) *window[K] {
@@ -50,7 +52,7 @@ func newWindow[K comparable](size int) *window[K] {
 
 // acquire waits for the caller's turn. Each success is followed by a release.
 func (w *window[K]) acquire(ctx context.Context, key K, urgent bool) (*place[K], error) {
-	me := &place[K]{key: key, turn: make(chan struct{})}
+	me := &place[K]{key: key}
 	w.mu.Lock()
 	if w.flying.Len() == 0 && time.Since(w.restsAt) >= paceRest {
 		w.pace.rested()
@@ -61,7 +63,14 @@ func (w *window[K]) acquire(ctx context.Context, key K, urgent bool) (*place[K],
 	}
 	*line = append(*line, me)
 	w.admitLocked()
+	admitted := me.flight != nil
+	if !admitted {
+		me.turn = make(chan struct{})
+	}
 	w.mu.Unlock()
+	if admitted {
+		return me, nil
+	}
 	if _, err := w.wait(ctx, me, nil); err != nil {
 		w.release(me)
 		return nil, err
@@ -135,7 +144,7 @@ func (w *window[K]) answered(me *place[K], first, last time.Time) {
 // oldestLocked returns when the oldest request in flight was sent, zero if there is none.
 func (w *window[K]) oldestLocked() (sent time.Time) {
 	if first := w.flying.Front(); first != nil {
-		sent, _ = first.Value.(time.Time) // nothing else is in the list
+		sent = first.Value.(*place[K]).sent //nolint:forcetypeassert // nothing else is in the list
 	}
 	return sent
 }
@@ -193,7 +202,9 @@ func (w *window[K]) admitOneLocked(next *place[K]) bool {
 		return false
 	}
 	w.busy[next.key], next.owns = struct{}{}, true
-	next.flight = w.flying.PushBack(time.Now())
-	close(next.turn)
+	next.flight, next.sent = w.flying.PushBack(next), time.Now()
+	if next.turn != nil {
+		close(next.turn)
+	}
 	return true
 }

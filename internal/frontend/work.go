@@ -3,6 +3,7 @@ package frontend
 import (
 	"context"
 	"net/netip"
+	"slices"
 
 	"doublenat/internal/datagram"
 	"doublenat/internal/nat"
@@ -17,11 +18,12 @@ type task struct {
 
 // work is a task that somebody is at.
 type work struct {
-	// done is closed when out is there.
+	// done is closed when out is there; nil while nobody else waits for it. Guarded by
+	// Frontend.mu.
 	done chan struct{}
 	out  outcome
 	// sources are the client's ports that wait for the outcome. Guarded by Frontend.mu.
-	sources map[uint16]struct{}
+	sources []uint16
 }
 
 // share does the work, or waits for the one who is at it already. It returns
@@ -34,19 +36,19 @@ func (f *Frontend) share(ctx context.Context, from datagram.Arrival, req request
 	f.supersedeLocked(t)
 	w, joined := f.works[t]
 	if !joined {
-		w = &work{
-			done: make(chan struct{}),
-			// What a panic leaves; it goes on to the server, which logs it.
-			out:     outcome{err: errNoOutcome},
-			sources: make(map[uint16]struct{}, 1),
-		}
+		w = &work{out: outcome{err: errNoOutcome}} // What a panic leaves; it goes on to the server, which logs it.
 		f.works[t] = w
 		if t.ends() {
 			f.deletions++
 		}
 	}
-	_, copied := w.sources[from.Client.Port()]
-	w.sources[from.Client.Port()] = struct{}{}
+	copied := slices.Contains(w.sources, from.Client.Port())
+	if !copied {
+		w.sources = append(w.sources, from.Client.Port())
+	}
+	if joined && w.done == nil {
+		w.done = make(chan struct{})
+	}
 	f.mu.Unlock()
 
 	switch {
@@ -109,8 +111,10 @@ func (f *Frontend) finish(t task, w *work) {
 	if f.works[t] == w {
 		f.dropLocked(t)
 	}
+	if w.done != nil {
+		close(w.done)
+	}
 	f.mu.Unlock()
-	close(w.done)
 }
 
 // wait waits for the outcome, or for the server to stop.

@@ -181,6 +181,16 @@ func (s *Service) finish(ctx context.Context, answers []answered) {
 func (s *Service) beginLocked(ctx context.Context, a Action) {
 	s.work.Add(1)
 	op, deadline, urgency := about(a)
+	if urgency == Foreground {
+		limited, cancel := context.WithDeadline(ctx, deadline)
+		s.cancels[op] = cancel
+		go func() {
+			out := s.carryOut(limited, a)
+			cancel()
+			s.done(ctx, a, out)
+		}()
+		return
+	}
 	limit := time.Until(deadline) // It counts from its beginning: background work may wait.
 	if s.engine.phase == phaseStopping {
 		limit = 0 // The stop does not.
@@ -189,26 +199,27 @@ func (s *Service) beginLocked(ctx context.Context, a Action) {
 	if op != 0 {
 		s.cancels[op] = cancel
 	}
-	do := func() {
-		defer s.work.Done()
+	s.backlog.of(a).add(func() {
 		limited, stop := context.WithDeadline(interruptible, later(deadline, time.Now().Add(limit)))
 		out := s.carryOut(limited, a)
 		stop()
 		cancel()
-		s.mu.Lock()
-		delete(s.cancels, op)
-		if urgency == Background {
-			s.backlog.of(a).done()
-		}
-		answers := s.stepLocked(ctx, out)
-		s.mu.Unlock()
-		s.finish(ctx, answers)
+		s.done(ctx, a, out)
+	})
+}
+
+// done takes in the outcome of an action.
+func (s *Service) done(ctx context.Context, a Action, out Input) {
+	defer s.work.Done()
+	op, _, urgency := about(a)
+	s.mu.Lock()
+	delete(s.cancels, op)
+	if urgency == Background {
+		s.backlog.of(a).done()
 	}
-	if urgency == Foreground {
-		go do()
-		return
-	}
-	s.backlog.of(a).add(do)
+	answers := s.stepLocked(ctx, out)
+	s.mu.Unlock()
+	s.finish(ctx, answers)
 }
 
 // about returns what the actions for the layers have in common.
