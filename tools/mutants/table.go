@@ -42,7 +42,7 @@ func ofNATPMP() []mutant {
 		{"internal/datagram/membership.go", "\t\tdelete(m.joined, index)\n", "\t\t_ = 0\n"},
 		{"internal/datagram/shared_linux.go", "unix.IP_MULTICAST_ALL, 0", "unix.IP_MULTICAST_ALL, 1"},
 		{"internal/datagram/server.go", "\t\ttrouble = readTrouble{}\n", ""},
-		{"internal/datagram/receive.go", "s.rank(to.Client.Addr(), req.Subject()) == RankStranger", "false"},
+		{"internal/datagram/receive.go", "s.rank(to.Client.Addr(), Subject{}) == RankStranger", "false"},
 		{"internal/datagram/broadcast.go", "p.Bits() > 30", "p.Bits() > 31"},
 		{"natpmp/listener.go", "source.Addr() != l.cfg.Gateway", "source.Addr() != l.cfg.Gateway && false"},
 	}
@@ -86,7 +86,7 @@ func ofIGD() []mutant {
 		{"igd/web.go", `kind == "text/xml"`, `kind != ""`},
 		{"igd/connections.go", "v.state != http.StateActive", "true"},
 		{"igd/connections.go", "!l.roomLocked(own, l.perClient)", "!l.roomLocked(own, 99*l.perClient)"},
-		{"igd/searches.go", "r.wait == 0 && r.from.Destination.IsMulticast()", "false"},
+		{"igd/searches.go", "wait == 0 && from.Destination.IsMulticast()", "false"},
 		{"igd/searches.go", "return int(n), err == nil && n > 0", "return int(n), err == nil"},
 		{"igd/searches.go", "return datagram.Foreign", "return datagram.Keep"},
 		{"igd/pace.go", "full.Sub(now) > (paceBurst-1)*paceEvery", "false"},
