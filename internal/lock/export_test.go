@@ -4,9 +4,9 @@ import "time"
 
 // SetClock puts a clock of the test in the place of the machine's.
 func (k *Keeper) SetClock(read func() (mono time.Duration, wall time.Time)) {
-	k.clock = func() instant {
+	k.clock = func() Instant {
 		mono, wall := read()
-		return instant{mono: mono, wall: wall}
+		return Instant{Mono: mono, Wall: wall}
 	}
 }
 
@@ -14,5 +14,5 @@ func (k *Keeper) SetClock(read func() (mono time.Duration, wall time.Time)) {
 func (k *Keeper) Writes() bool {
 	k.mu.Lock()
 	defer k.mu.Unlock()
-	return k.view.State == Held && k.span.check(k.clock()) == nil
+	return k.view.State == Held && k.span.Check(k.clock()) == nil
 }

@@ -46,7 +46,7 @@ type Keeper struct {
 	onChange func()
 	log      *slog.Logger
 	random   func() float64
-	clock    func() instant
+	clock    func() Instant
 
 	// term ends when the lock is lost or released; its cause says why.
 	term    context.Context //nolint:containedctx // it is the term itself, not one call's
@@ -54,7 +54,7 @@ type Keeper struct {
 
 	mu     sync.Mutex
 	view   View        // guarded by mu
-	span   span        // guarded by mu; how long we may write, in state [Held]
+	span   Span        // guarded by mu; how long we may write, in state [Held]
 	expiry *time.Timer // guarded by mu; ends the term when span does. Nil before the term.
 }
 
@@ -96,8 +96,7 @@ func (k *Keeper) Acquire(ctx context.Context) error {
 		if err := k.tryAcquire(ctx); err == nil {
 			return nil
 		}
-		// Jitter keeps several that wait from asking at the same moment for ever.
-		pause := time.NewTimer(time.Duration((0.8 + 0.2*k.random()) * float64(pollEvery)))
+		pause := time.NewTimer(PollEvery(k.random()))
 		select {
 		case <-ctx.Done():
 			pause.Stop()
@@ -112,7 +111,7 @@ func (k *Keeper) Acquire(ctx context.Context) error {
 // tryAcquire asks for the lock once. Nil is that it is ours.
 func (k *Keeper) tryAcquire(ctx context.Context) error {
 	sent := k.clock()
-	bounded, cancel := context.WithTimeout(ctx, k.lease/3)
+	bounded, cancel := context.WithTimeout(ctx, RenewEvery(k.lease))
 	holder, err := k.store.Acquire(bounded, k.lease)
 	cancel()
 	if ctx.Err() != nil {
@@ -126,19 +125,19 @@ func (k *Keeper) tryAcquire(ctx context.Context) error {
 		k.seen(holder.Name)
 		return ErrStandby
 	}
-	return k.begin(span{sent: sent, lasts: k.lease - k.lease/3})
+	return k.begin(NewSpan(sent, k.lease))
 }
 
 // begin starts the term, unless the reply came when it was already over.
-func (k *Keeper) begin(s span) error {
+func (k *Keeper) begin(s Span) error {
 	now := k.clock()
-	if err := s.check(now); err != nil {
+	if err := s.Check(now); err != nil {
 		return err
 	}
 	k.mu.Lock()
 	k.span = s
 	k.view = View{State: Held, Since: time.Now()}
-	k.expiry = time.AfterFunc(s.left(now), k.expired)
+	k.expiry = time.AfterFunc(s.Left(now), k.expired)
 	k.mu.Unlock()
 	k.changed()
 	return nil
@@ -152,7 +151,7 @@ func (k *Keeper) expired() {
 	k.mu.Lock()
 	defer k.mu.Unlock()
 	if k.view.State == Held {
-		k.expiry.Reset(k.span.left(k.clock()))
+		k.expiry.Reset(k.span.Left(k.clock()))
 	}
 }
 
@@ -160,7 +159,7 @@ func (k *Keeper) expired() {
 // is lost, of which the error wraps [ErrLost]. A store out of reach is asked again until what we
 // have runs out.
 func (k *Keeper) Hold(ctx context.Context) error {
-	pause := time.NewTimer(k.lease / 3)
+	pause := time.NewTimer(RenewEvery(k.lease))
 	defer pause.Stop()
 	for {
 		select {
@@ -171,9 +170,9 @@ func (k *Keeper) Hold(ctx context.Context) error {
 		case <-pause.C:
 		}
 		if err := k.renew(ctx); err != nil {
-			pause.Reset(min(pollEvery, k.lease/15))
+			pause.Reset(RetryEvery(k.lease))
 		} else {
-			pause.Reset(k.lease / 3)
+			pause.Reset(RenewEvery(k.lease))
 		}
 	}
 }
@@ -186,7 +185,7 @@ func (k *Keeper) renew(ctx context.Context) error {
 	sent := k.clock()
 	// A term that ends is not waited for: whoever comes next makes another keeper.
 	bounded, cancel := k.Bound(ctx)
-	bounded, done := context.WithTimeout(bounded, k.lease/3)
+	bounded, done := context.WithTimeout(bounded, RenewEvery(k.lease))
 	err := k.store.Renew(bounded, k.lease)
 	done()
 	cancel()
@@ -199,13 +198,13 @@ func (k *Keeper) renew(ctx context.Context) error {
 	}
 	k.answered(ctx, err)
 	if err == nil {
-		k.extend(span{sent: sent, lasts: k.lease - k.lease/3})
+		k.extend(NewSpan(sent, k.lease))
 	}
 	return err
 }
 
 // extend makes the term longer, unless it ended meanwhile.
-func (k *Keeper) extend(s span) {
+func (k *Keeper) extend(s Span) {
 	if k.Mine() != nil {
 		return // The reply came too late for a term that is over for good.
 	}
@@ -215,7 +214,7 @@ func (k *Keeper) extend(s span) {
 		return
 	}
 	k.span = s
-	k.expiry.Reset(s.left(k.clock()))
+	k.expiry.Reset(s.Left(k.clock()))
 }
 
 // Mine is nil as long as the lock is surely ours: less than two thirds of a lease have passed on
@@ -232,7 +231,7 @@ func (k *Keeper) Mine() error {
 		return context.Cause(k.term)
 	case Held:
 	}
-	err := k.span.check(k.clock())
+	err := k.span.Check(k.clock())
 	ailing := k.view.Error
 	k.mu.Unlock()
 	if err != nil {

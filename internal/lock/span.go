@@ -5,32 +5,41 @@ import (
 	"time"
 )
 
-// instant is a moment on both clocks of the machine. Neither is enough alone: the monotonic one
+// Instant is a moment on both clocks of the machine. Neither is enough alone: the monotonic one
 // stands still while a machine is suspended, and the wall clock can be set.
-type instant struct {
-	mono time.Duration // since some moment of this process
-	wall time.Time     // without a monotonic reading
+type Instant struct {
+	Mono time.Duration // since some moment of this process
+	Wall time.Time     // without a monotonic reading
 }
 
 // newClock returns what reads both clocks.
-func newClock() func() instant {
+func newClock() func() Instant {
 	start := time.Now()
-	return func() instant {
+	return func() Instant {
 		now := time.Now()
-		return instant{mono: now.Sub(start), wall: now.Round(0)}
+		return Instant{Mono: now.Sub(start), Wall: now.Round(0)}
 	}
 }
 
-// span is the time for which the lock is ours.
-type span struct {
-	sent  instant       // before the request was sent that was granted
+// Span is the time for which the lock is ours. It and the times below are what a [Keeper] decides by,
+// apart from clocks, waits and calls; the simulation of the core (internal/sim/model) uses them
+// in virtual time.
+type Span struct {
+	sent  Instant       // before the request was sent that was granted
 	lasts time.Duration // from then
 }
 
-// check returns nil while the span lasts on both clocks. A wall clock that was set back could hide
-// a suspension from us, so that ends it as well; what it may be adjusted by is far below the margin.
-func (s span) check(now instant) error {
-	mono, wall := now.mono-s.sent.mono, now.wall.Sub(s.sent.wall)
+// NewSpan returns the time that a lease gives us that was asked for at sent. A third of it is the
+// margin: see [Config.Lease].
+func NewSpan(sent Instant, lease time.Duration) Span {
+	return Span{sent: sent, lasts: lease - lease/3}
+}
+
+// Check returns nil while the span lasts on both clocks, and else an error that wraps [ErrLost]. A
+// wall clock that was set back could hide a suspension from us, so that ends it as well; what it may
+// be adjusted by is far below the margin.
+func (s Span) Check(now Instant) error {
+	mono, wall := now.Mono-s.sent.Mono, now.Wall.Sub(s.sent.Wall)
 	switch {
 	case mono >= s.lasts:
 		return fmt.Errorf("%w: it was not renewed for %s", ErrLost, mono.Round(time.Millisecond))
@@ -42,9 +51,22 @@ func (s span) check(now instant) error {
 	return nil
 }
 
-// left is how long the span lasts if nobody sets a clock. It is positive: a timer that fires early
+// Left is how long the span lasts if nobody sets a clock. It is positive: a timer that fires early
 // asks again.
-func (s span) left(now instant) time.Duration {
-	used := max(now.mono-s.sent.mono, now.wall.Sub(s.sent.wall))
+func (s Span) Left(now Instant) time.Duration {
+	used := max(now.Mono-s.sent.Mono, now.Wall.Sub(s.sent.Wall))
 	return max(s.lasts-used, time.Millisecond)
+}
+
+// RenewEvery is how long after a renewal the next one is sent, and how long a request of a
+// keeper may take.
+func RenewEvery(lease time.Duration) time.Duration { return lease / 3 }
+
+// RetryEvery is how long after a renewal that failed another one is sent.
+func RetryEvery(lease time.Duration) time.Duration { return min(pollEvery, lease/15) }
+
+// PollEvery is how long who stands by waits until it asks again. Jitter, from 0 up to 1, keeps
+// several that wait from asking at the same moment for ever.
+func PollEvery(jitter float64) time.Duration {
+	return time.Duration((0.8 + 0.2*jitter) * float64(pollEvery))
 }
