@@ -30,6 +30,8 @@ type Day struct {
 	gateway gateway
 	watch   watch
 	clients []client
+	// pair is two doublenats instead of one; engine is the active one's then.
+	pair *pair
 
 	lastTicket nat.TicketID
 	// life counts engines: outcomes of an earlier one's actions reach nobody.
@@ -52,6 +54,18 @@ type Day struct {
 
 // newDay makes the day of a seed.
 func newDay(seed uint64) *Day {
+	d := draw(seed)
+	if d.percent(15) {
+		d.gateway.pool = d.newPool()
+		d.cfg.Pool, d.cfg.Delivery = d.gateway.pool, nat.DeliverInternal
+	}
+	d.drawKind()
+	d.settle()
+	return d
+}
+
+// draw draws what a day has before anything happens.
+func draw(seed uint64) *Day {
 	rng := rand.New(rand.NewPCG(seed, 0x646f75626c65))
 	d := &Day{seed: seed, rng: rng, begin: time.Date(2026, 1, 1, 0, 0, 0, 0, time.UTC), digest: func(nat.Action) {}}
 	d.now = d.begin
@@ -73,12 +87,6 @@ func newDay(seed uint64) *Day {
 		ReconcileInterval: 5 * time.Minute,
 		Companion:         false,
 	}
-	if d.percent(15) {
-		d.gateway.pool = d.newPool()
-		d.cfg.Pool, d.cfg.Delivery = d.gateway.pool, nat.DeliverInternal
-	}
-	d.drawKind()
-	d.settle()
 	return d
 }
 
@@ -141,6 +149,10 @@ func (d *Day) mishap() {
 	if d.healed {
 		return
 	}
+	if d.pair != nil && d.percent(70) {
+		d.pair.mishap()
+		return
+	}
 	lasts := d.now.Add(d.between(0, pick(d, 2*time.Second, time.Minute, 20*time.Minute)))
 	bad := pick(d, silent, deaf, refuses, full, away)
 	if d.gateway.pool != nil && d.percent(30) {
@@ -168,6 +180,10 @@ func (d *Day) mishap() {
 
 // restart ends the engine, in good order or not, and begins another one.
 func (d *Day) restart() {
+	if d.pair != nil {
+		d.pair.mishap()
+		return
+	}
 	if d.stopping {
 		return
 	}
@@ -214,6 +230,9 @@ func (d *Day) heal() {
 
 // run lives the day, its evening and its end, and returns what went wrong.
 func (d *Day) run() error {
+	if d.pair != nil {
+		return d.pair.live()
+	}
 	d.ops = make(map[nat.OpID]func())
 	d.start()
 	d.until(d.begin.Add(length + 25*time.Minute))
@@ -235,7 +254,7 @@ func (d *Day) run() error {
 // until lets time pass.
 func (d *Day) until(end time.Time) {
 	for d.failed == nil {
-		next, due := d.agenda.next(), d.engine.Next()
+		next, due := d.agenda.next(), d.due()
 		tick := !due.IsZero() && (next.IsZero() || !due.After(next))
 		if tick {
 			next = due
@@ -256,6 +275,14 @@ func (d *Day) until(end time.Time) {
 	d.now = later(d.now, end)
 }
 
+// due returns when the engine wants to be stepped, zero for never. Those of a pair plan that.
+func (d *Day) due() time.Time {
+	if d.pair != nil {
+		return time.Time{}
+	}
+	return d.engine.Next()
+}
+
 func earlier(a, b time.Time) time.Time {
 	if b.Before(a) {
 		return b
@@ -272,21 +299,33 @@ func later(a, b time.Time) time.Time {
 
 // step lets the engine take in what happened, and begins what it wants done.
 func (d *Day) step(in nat.Input) {
+	if d.pair != nil {
+		d.pair.hear(in)
+		return
+	}
+	if !d.count(in) {
+		return
+	}
+	for _, a := range d.engine.Step(d.now, in) {
+		d.digest(a)
+		d.begun(a)
+	}
+}
+
+// count counts a step. False is that there are too many.
+func (d *Day) count(in nat.Input) bool {
 	d.steps++
 	if at := d.now.Unix(); at != d.second {
 		d.second, d.storm = at, 0
 	}
 	if d.storm++; d.storm > stormy {
 		d.fail("%d steps within a second", d.storm)
-		return
+		return false
 	}
 	if d.input != nil {
 		d.input(in)
 	}
-	for _, a := range d.engine.Step(d.now, in) {
-		d.digest(a)
-		d.begun(a)
-	}
+	return true
 }
 
 // begun carries an action out.
@@ -366,6 +405,10 @@ func nothing() {}
 func (d *Day) carry(op nat.OpID, deadline time.Time, latency time.Duration,
 	do func(limit time.Duration) (time.Duration, nat.Input), interrupted nat.Input, done func(),
 ) {
+	if d.pair != nil {
+		d.pair.carry(op, deadline, do, interrupted, done)
+		return
+	}
 	life, over := d.life, false
 	finish := func(in nat.Input) {
 		if over || life != d.life {

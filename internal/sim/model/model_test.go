@@ -15,6 +15,7 @@ var (
 	flagDays    = flag.Int("days", 500, "how many days to live")
 	flagFirst   = flag.Uint64("first", 1, "the seed of the first day")
 	flagReplays = flag.Int("replays", 10, "how many days to live twice")
+	flagPairs   = flag.Int("pairs", 200, "how many days of two doublenats to live")
 	flagSeed    = flag.Uint64("seed", 0, "live the day of this seed alone and show what happened (with -v)")
 )
 
@@ -57,6 +58,47 @@ func TestDays(t *testing.T) {
 	}
 	wg.Wait()
 	t.Logf("%d days %v, %d failed, %d steps", *flagDays, kinds, failures, steps)
+}
+
+// TestPairs lives days of two doublenats of which one is active.
+func TestPairs(t *testing.T) {
+	t.Parallel()
+	if *flagSeed != 0 {
+		d := newPair(*flagSeed)
+		d.input = func(in nat.Input) { t.Logf("%v %T %+v", d.now.Sub(d.begin), in, in) }
+		d.digest = func(a nat.Action) { t.Logf("%v     %v %T %+v", d.now.Sub(d.begin), d.pair.acting, a, a) }
+		d.pair.note = func(format string, args ...any) { t.Logf("%v "+format, append([]any{d.now.Sub(d.begin)}, args...)...) }
+		if err := d.run(); err != nil {
+			t.Error(err)
+		}
+		return
+	}
+	if testing.Short() {
+		*flagPairs = min(*flagPairs, 50)
+	}
+	var wg sync.WaitGroup
+	var mu sync.Mutex
+	failures, terms, losses, handovers, writes := 0, 0, 0, 0, 0
+	workers := uint64(runtime.GOMAXPROCS(0))
+	for i := range workers {
+		wg.Go(func() {
+			for seed := *flagFirst + i; seed < *flagFirst+uint64(*flagPairs); seed += workers {
+				d := newPair(seed)
+				err := d.run()
+				mu.Lock()
+				terms, losses, handovers, writes = terms+d.pair.terms, losses+d.pair.losses, handovers+d.pair.handovers, writes+d.pair.writes
+				if err != nil {
+					failures++
+					if failures <= 10 {
+						t.Errorf("%v\nreplay with: go test ./internal/sim/model -run TestPairs -seed %d", err, seed)
+					}
+				}
+				mu.Unlock()
+			}
+		})
+	}
+	wg.Wait()
+	t.Logf("%d days of pairs, %d failed: %d terms, %d of them lost, %d stops in order, %d writes", *flagPairs, failures, terms, losses, handovers, writes)
 }
 
 // TestReplay: a seed gives the same actions each time, on any number of cores: days that are

@@ -62,6 +62,9 @@ type ticket struct {
 // ask lets a client ask for something.
 func (w *watch) ask(in nat.Input, key nat.Key, then func(nat.AnswerAction)) {
 	d := w.day
+	if d.pair != nil && !d.pair.listens(in) {
+		return
+	}
 	d.lastTicket++
 	t := ticket{key: key, at: d.now, then: then}
 	switch a := in.(type) {
@@ -259,6 +262,9 @@ func (w *watch) happened(ev nat.Event) {
 func (w *watch) ruled() {
 	d := w.day
 	w.admits()
+	if d.pair != nil {
+		d.pair.doubled()
+	}
 	if recent(d, d.router.upset, reconciled) {
 		return
 	}

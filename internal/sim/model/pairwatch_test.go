@@ -1,0 +1,162 @@
+package model_test
+
+import (
+	"time"
+
+	"doublenat/internal/nat"
+)
+
+// fairly is since when one of the two could do what has to be done.
+type fairly struct {
+	// troubled is until when something that struck lasts.
+	troubled time.Time
+	// able is since when each of the two could work, zero if it cannot.
+	able [2]time.Time
+	// broken is since when packets do not reach a client that was promised a port.
+	broken map[nat.Key]time.Time
+}
+
+// taken notes that somebody took the lock: only that one may write from now on.
+func (p *pair) taken(x *daemon) {
+	p.note("%s takes the lock", x)
+	p.holder = x
+}
+
+// wrote checks a write when it arrives.
+func (p *pair) wrote(x *daemon, hop nat.Hop) {
+	p.writes++
+	if p.holder != x {
+		p.day.fail("(w) %s writes to the %v in the term of %v: %T %+v", x, hop, p.holder, p.action, p.action)
+	}
+}
+
+// disturbed notes that something else than what was asked for happens: the checks that hold for one
+// doublenat have their patience with it.
+func (p *pair) disturbed() {
+	p.day.router.upset, p.day.gateway.upset = p.day.now, p.day.now
+}
+
+// pulse looks every few seconds at what holds at any time.
+func (p *pair) pulse() {
+	d := p.day
+	if p.ended || d.failed != nil {
+		return
+	}
+	well := !d.gateway.until.After(d.now) && !d.router.until.After(d.now) && d.gateway.latency <= 200*time.Millisecond &&
+		!p.down.After(d.now) && d.now.Sub(p.booted) > p.lease
+	if p.troubled.After(d.now) {
+		p.disturbed()
+	}
+	for i, h := range p.hosts {
+		works := well && h.runs != nil && !h.runs.stops && !h.stopped && !h.cutOff(toRouter) && !h.cutOff(toGateway) && !h.until.After(d.now)
+		switch {
+		case !works:
+			p.able[i] = time.Time{}
+		case p.able[i].IsZero():
+			p.able[i] = d.now
+		}
+	}
+	p.reaches()
+	d.after(2*time.Second, p.pulse)
+}
+
+// reaches checks that no mapping is gone for longer than a takeover takes while one of the two
+// could keep it.
+func (p *pair) reaches() {
+	d := p.day
+	if p.broken == nil {
+		p.broken = make(map[nat.Key]time.Time)
+	}
+	for i := range d.clients {
+		key := d.clients[i].key
+		promised, ok := d.watch.told[key]
+		if !ok || !promised.until.After(d.now) || p.arrives(key, promised.port) {
+			delete(p.broken, key)
+			continue
+		}
+		if _, known := p.broken[key]; !known {
+			p.broken[key] = d.now
+		}
+		for _, since := range p.able {
+			if !since.IsZero() && d.now.Sub(later(since, p.broken[key])) > p.lease+2*time.Second {
+				d.fail("(l) %v has not had its port %d for %v, and one could have seen to it for %v", key, promised.port, d.now.Sub(p.broken[key]), d.now.Sub(since))
+			}
+		}
+	}
+}
+
+// arrives says whether packets for a client's port reach it, as far as that is not what somebody else
+// did to the rules.
+func (p *pair) arrives(key nat.Key, port uint16) bool {
+	d := p.day
+	if recent(d, d.router.meddled, reconciled) {
+		return true
+	}
+	for _, r := range d.router.rules {
+		if r.Key != key || r.Altered {
+			continue
+		}
+		l, ok := d.gateway.standing(slot{key.Protocol, r.InnerPort})
+		arrives := r.InnerPort
+		if d.cfg.Delivery == nat.DeliverExternal {
+			arrives = port
+		}
+		to, leads := d.router.target(key.Protocol, arrives)
+		return ok && l.external == port && leads && to == key
+	}
+	return false
+}
+
+// one checks that one of the two is active, and the other one stands by.
+func (p *pair) one() {
+	n := 0
+	for _, h := range p.hosts {
+		if h.runs == nil || h.runs.role > active {
+			p.day.fail("(o) nothing runs on %s: %+v", h.name, h.runs)
+			return
+		}
+		if h.runs.role == active {
+			n++
+			if p.front != h.runs || p.holder != h.runs {
+				p.day.fail("(o) %s is active, and clients ask %s", h.runs, p.front)
+			}
+		}
+	}
+	if n != 1 {
+		p.day.fail("(o) %d are active", n)
+	}
+}
+
+// kept checks that what clients were promised stands after both stopped.
+func (p *pair) kept() {
+	d := p.day
+	for _, h := range p.hosts {
+		if h.runs != nil {
+			d.fail("(k) %s has not stopped", h.runs)
+		}
+	}
+	if _, held := p.holding(); held {
+		d.fail("(k) both have stopped, and the lock is not free")
+	}
+	for i := range d.clients {
+		key := d.clients[i].key
+		if t, ok := d.watch.told[key]; ok && t.until.After(d.now) && !p.arrives(key, t.port) {
+			d.fail("(k) both have stopped, and %v has lost its port %d", key, t.port)
+		}
+	}
+}
+
+// doubled checks after each change that no mapping has two rules.
+func (p *pair) doubled() {
+	d := p.day
+	if recent(d, d.router.meddled, reconciled) {
+		return
+	}
+	seen := make(map[nat.Key]bool, len(d.router.rules))
+	for _, r := range d.router.rules {
+		if seen[r.Key] {
+			d.fail("(2) two rules for %v", r.Key)
+		}
+		seen[r.Key] = true
+	}
+}
