@@ -26,6 +26,8 @@ type gateway struct {
 	upset time.Time
 	// moved is when it last gave a lease another port.
 	moved time.Time
+	// lost is when it last forgot leases.
+	lost time.Time
 	// pool is what arrives without a gateway, nil if there is one.
 	pool *nat.Pool
 	traits

@@ -169,6 +169,7 @@ func (g *gateway) next(key slot, suggested uint16) (uint16, error) {
 // lose forgets leases: all, or some whose ports others get.
 func (g *gateway) lose() {
 	d := g.day
+	g.lost = d.now
 	if g.kind != byUPnP {
 		g.forget()
 		d.step(nat.StateLost)

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"time"
 
+	"doublenat/internal/lock"
 	"doublenat/internal/nat"
 )
 
@@ -29,6 +30,9 @@ type pair struct {
 	acting *daemon
 	action nat.Action
 
+	// calm ends a time in which nothing goes wrong, see [daemon.dream]; nil in any other.
+	calm func()
+
 	// holder is who took the lock last: nobody else may write.
 	holder *daemon
 	fairly
@@ -48,6 +52,7 @@ func newPair(seed uint64) *Day {
 	}
 	d.pair = p
 	d.cfg.KeepOnShutdown = true
+	d.gateway.wanders = 0 // What one takes away without a word is found out at the next renewal.
 	d.gateway.latency = min(d.gateway.latency, 20*time.Millisecond)
 	for i := range p.hosts {
 		p.hosts[i] = &machine{pair: p, name: string(rune('A' + i)), speed: drift(d)}
@@ -100,6 +105,7 @@ func (p *pair) mishap() {
 // strike lets something go wrong with a host or the router.
 func (p *pair) strike(h *machine) {
 	d, lasts, what := p.day, p.fails(), p.day.rng.IntN(13)
+	p.stir()
 	p.note("strike %d at %s for %v", what, h.name, lasts)
 	p.troubled = later(p.troubled, d.now.Add(lasts))
 	p.disturbed()
@@ -127,6 +133,30 @@ func (p *pair) strike(h *machine) {
 		}
 	case 12:
 		p.reboot(d.between(5*time.Second, time.Minute))
+	}
+}
+
+// quiet says whether nothing is wrong, and nothing was for a while.
+func (p *pair) quiet() bool {
+	for _, h := range p.hosts {
+		if h.runs == nil || h.runs.role > active || h.runs.stops || h.stopped || h.cutOff(toRouter) || h.cutOff(toGateway) {
+			return false
+		}
+	}
+	e, held := p.holding()
+	return held && e.of == p.front && p.front.known() && p.day.now.Sub(p.troubled) > 2*p.lease
+}
+
+// stir ends a calm.
+func (p *pair) stir() {
+	if p.calm == nil {
+		return
+	}
+	p.calm()
+	for _, h := range p.hosts {
+		if h.runs != nil && h.runs.wake != nil {
+			h.runs.later(p.day.between(0, lock.PollEvery(1)), h.runs.wake)
+		}
 	}
 }
 
@@ -162,6 +192,10 @@ func (p *pair) answers() bool {
 func (p *pair) listens(in nat.Input) bool {
 	if p.answers() {
 		return true
+	}
+	if ask, is := in.(nat.Ask); is { // Nobody would know to whom it opens a port.
+		ask.Request.Filter = nat.Filter{}
+		in = ask
 	}
 	if x := p.front; x != nil && !x.gone && x.host.stopped && !x.host.cutOff(toRouter) {
 		x.here(func() { x.step(in) })
@@ -337,6 +371,7 @@ func (p *pair) live() error {
 	p.one()
 	d.watch.agree()
 	// Both stop, in order: what there is stands.
+	p.stir()
 	for _, h := range p.hosts {
 		if h.runs != nil {
 			h.starts++

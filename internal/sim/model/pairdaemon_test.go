@@ -32,6 +32,7 @@ type daemon struct {
 	wake   func() // ends a pause of who stands by; nil while there is none
 	engine *nat.Engine
 	ticks  int // of the engine, as they were planned: only the last counts
+	ends   int // of the term, in the same way
 	ops    map[nat.OpID]*op
 	// stops is set when it was told to stop; gone when there is no process any more.
 	stops, gone bool
@@ -87,7 +88,9 @@ func (x *daemon) keep(f *flow) {
 			return
 		case err == nil && x.mine() == nil:
 			x.span = lock.NewSpan(sent, x.pair.lease)
-			wait = lock.RenewEvery(x.pair.lease)
+			if wait = lock.RenewEvery(x.pair.lease); x.pair.quiet() {
+				wait = x.dream(f)
+			}
 		}
 	}
 }
@@ -107,6 +110,27 @@ func (x *daemon) takes(f *flow) bool {
 	return true
 }
 
+// forEver is longer than any day.
+const forEver = 1000 * time.Hour
+
+// dream lets time pass in which nothing happens but renewals, until something is about to go wrong.
+// Then it is as if the last renewal had been a while ago. It returns how long it is to the next one.
+func (x *daemon) dream(f *flow) time.Duration {
+	p, d := x.pair, x.pair.day
+	x.span = lock.NewSpan(x.host.instant(), forEver)
+	p.entry.until = d.now.Add(forEver)
+	f.wait(func(wake func()) { p.calm = wake })
+	p.calm = nil
+	ago := d.between(0, lock.RenewEvery(p.lease))
+	sent := plus(x.host.instant(), -ago)
+	x.span = lock.NewSpan(sent, p.lease)
+	p.entry.until = p.lasts().Add(-ago)
+	x.store.kept.until = plus(sent, p.lease-early)
+	x.store.ours = x.store.kept.until
+	x.expires()
+	return lock.RenewEvery(p.lease) - ago
+}
+
 // rest waits until it is time to ask for the lock again. As long as somebody else surely has it the
 // replies do not matter, so they are not asked for: that saves most of a quiet day.
 func (x *daemon) rest(f *flow) bool {
@@ -114,6 +138,9 @@ func (x *daemon) rest(f *flow) bool {
 	wait := lock.PollEvery(d.rng.Float64())
 	if e, held := x.pair.holding(); held && e.of != x && !x.host.cutOff(toRouter) {
 		wait *= time.Duration(1 + d.rng.IntN(40))
+		if x.pair.calm != nil {
+			wait = forEver
+		}
 	}
 	defer func() { x.wake = nil }()
 	return f.wait(func(wake func()) {
@@ -143,8 +170,10 @@ func (x *daemon) activate() {
 
 // expires ends the term when its span does.
 func (x *daemon) expires() {
+	x.ends++
+	n := x.ends
 	x.later(x.span.Left(x.host.instant()), func() {
-		if x.role == active && x.mine() == nil {
+		if n == x.ends && x.role == active && x.mine() == nil {
 			x.expires()
 		}
 	})

@@ -10,6 +10,9 @@ import (
 type fairly struct {
 	// troubled is until when something that struck lasts.
 	troubled time.Time
+	// unwell is when an end last did not do what it was asked, or the active one did not reach the
+	// gateway: it keeps the lock then.
+	unwell time.Time
 	// able is since when each of the two could work, zero if it cannot.
 	able [2]time.Time
 	// broken is since when packets do not reach a client that was promised a port.
@@ -42,8 +45,12 @@ func (p *pair) pulse() {
 	if p.ended || d.failed != nil {
 		return
 	}
-	well := !d.gateway.until.After(d.now) && !d.router.until.After(d.now) && d.gateway.latency <= 200*time.Millisecond &&
-		!p.down.After(d.now) && d.now.Sub(p.booted) > p.lease
+	if d.gateway.until.After(d.now) || d.router.until.After(d.now) || d.gateway.latency > 200*time.Millisecond ||
+		p.front != nil && p.front.role == active && p.front.host.cutOff(toGateway) {
+		p.unwell = d.now
+	}
+	// What the core tries in vain it tries again after half a minute at most.
+	well := !recent(d, p.unwell, 40*time.Second) && !p.down.After(d.now) && d.now.Sub(p.booted) > p.lease
 	if p.troubled.After(d.now) {
 		p.disturbed()
 	}
@@ -57,7 +64,11 @@ func (p *pair) pulse() {
 		}
 	}
 	p.reaches()
-	d.after(2*time.Second, p.pulse)
+	wait := 2 * time.Second
+	if p.calm != nil && len(p.broken) == 0 {
+		wait = 20 * time.Second
+	}
+	d.after(wait, p.pulse)
 }
 
 // reaches checks that no mapping is gone for longer than a takeover takes while one of the two
@@ -78,18 +89,19 @@ func (p *pair) reaches() {
 			p.broken[key] = d.now
 		}
 		for _, since := range p.able {
-			if !since.IsZero() && d.now.Sub(later(since, p.broken[key])) > p.lease+2*time.Second {
-				d.fail("(l) %v has not had its port %d for %v, and one could have seen to it for %v", key, promised.port, d.now.Sub(p.broken[key]), d.now.Sub(since))
+			// What a box with UPnP forgets is noticed at the next look.
+			if !since.IsZero() && d.now.Sub(later(later(since, p.broken[key]), d.gateway.lost.Add(look))) > p.lease+2*time.Second {
+				d.fail("(l) %v has not had its port %d for %v, and one could have seen to it for %v: rules %+v, leases %v", key, promised.port, d.now.Sub(p.broken[key]), d.now.Sub(since), d.router.rules, d.gateway.leases)
 			}
 		}
 	}
 }
 
 // arrives says whether packets for a client's port reach it, as far as that is not what somebody else
-// did to the rules.
+// did to the rules, or the gateway to its ports.
 func (p *pair) arrives(key nat.Key, port uint16) bool {
 	d := p.day
-	if recent(d, d.router.meddled, reconciled) {
+	if recent(d, d.router.meddled, reconciled) || recent(d, d.gateway.moved, reconciled) {
 		return true
 	}
 	for _, r := range d.router.rules {
