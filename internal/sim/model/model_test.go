@@ -78,7 +78,8 @@ func TestPairs(t *testing.T) {
 	}
 	var wg sync.WaitGroup
 	var mu sync.Mutex
-	failures, terms, losses, handovers, writes := 0, 0, 0, 0, 0
+	var failures int
+	var all tally
 	workers := uint64(runtime.GOMAXPROCS(0))
 	for i := range workers {
 		wg.Go(func() {
@@ -86,7 +87,7 @@ func TestPairs(t *testing.T) {
 				d := newPair(seed)
 				err := d.run()
 				mu.Lock()
-				terms, losses, handovers, writes = terms+d.pair.terms, losses+d.pair.losses, handovers+d.pair.handovers, writes+d.pair.writes
+				all.add(d.pair.tally)
 				if err != nil {
 					failures++
 					if failures <= 10 {
@@ -98,7 +99,7 @@ func TestPairs(t *testing.T) {
 		})
 	}
 	wg.Wait()
-	t.Logf("%d days of pairs, %d failed: %d terms, %d of them lost, %d stops in order, %d writes", *flagPairs, failures, terms, losses, handovers, writes)
+	t.Logf("%d days of pairs, %d failed: %v", *flagPairs, failures, &all)
 }
 
 // TestReplay: a seed gives the same actions each time, on any number of cores: days that are

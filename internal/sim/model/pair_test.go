@@ -22,6 +22,7 @@ type pair struct {
 	speed  float64
 	booted time.Time
 	boots  int
+	reuses bool // it gives the id of an entry that is gone to the next one
 	down   time.Time
 	entry  entry
 	lastID int
@@ -36,7 +37,7 @@ type pair struct {
 	// holder is who took the lock last: nobody else may write.
 	holder *daemon
 	fairly
-	daemons, terms, losses, handovers, writes int
+	tally
 	// ended is set when no daemon is started any more.
 	ended bool
 	note  func(format string, args ...any)
@@ -51,6 +52,7 @@ func newPair(seed uint64) *Day {
 		speed: drift(d), booted: d.begin.Add(-time.Hour), note: func(string, ...any) {},
 	}
 	d.pair = p
+	p.reuses = d.percent(20)
 	d.cfg.KeepOnShutdown = true
 	d.gateway.wanders = 0 // What one takes away without a word is found out at the next renewal.
 	d.gateway.latency = min(d.gateway.latency, 20*time.Millisecond)
@@ -104,9 +106,11 @@ func (p *pair) mishap() {
 
 // strike lets something go wrong with a host or the router.
 func (p *pair) strike(h *machine) {
-	d, lasts, what := p.day, p.fails(), p.day.rng.IntN(13)
+	d, lasts, what := p.day, p.fails(), p.day.rng.IntN(15)
 	p.stir()
+	p.struck = d.now
 	p.note("strike %d at %s for %v", what, h.name, lasts)
+	p.strikes[what]++
 	p.troubled = later(p.troubled, d.now.Add(lasts))
 	p.disturbed()
 	switch what {
@@ -133,18 +137,18 @@ func (p *pair) strike(h *machine) {
 		}
 	case 12:
 		p.reboot(d.between(5*time.Second, time.Minute))
+	case 13, 14: // What was written just now waits in the kernel of a process that cannot take it back.
+		h.cut[toRouter] = d.now.Add(d.between(0, p.lease/2))
+		d.after(d.between(0, time.Second), func() { h.stop(d.between(p.lease/2, 2*p.lease), false) })
 	}
 }
 
-// quiet says whether nothing is wrong, and nothing was for a while.
+// quiet says whether nothing is wrong with the active one, and nothing was for a while.
 func (p *pair) quiet() bool {
-	for _, h := range p.hosts {
-		if h.runs == nil || h.runs.role > active || h.runs.stops || h.stopped || h.cutOff(toRouter) || h.cutOff(toGateway) {
-			return false
-		}
-	}
+	x, h := p.front, p.front.host
 	e, held := p.holding()
-	return held && e.of == p.front && p.front.known() && p.day.now.Sub(p.troubled) > 2*p.lease
+	return held && e.of == x && h.runs == x && !x.stops && !h.stopped && !h.cutOff(toRouter) && !h.until.After(p.day.now) &&
+		x.store.kept.on == x.conn && !x.conn.dead && p.day.now.Sub(p.struck) > 2*p.lease
 }
 
 // stir ends a calm.
@@ -248,6 +252,7 @@ func (p *pair) carry(id nat.OpID, deadline time.Time, do func(time.Duration) (ti
 	}
 	hop, reads := hopOf(p.action)
 	if o.writes = !reads; o.writes && x.mine() != nil {
+		p.refused++
 		x.later(0, func() { o.finish(denied(none, hop)) })
 		return
 	}
@@ -282,6 +287,7 @@ func (p *pair) carry(id nat.OpID, deadline time.Time, do func(time.Duration) (ti
 			case ok:
 				o.finish(in)
 			case errors.Is(err, errRefused):
+				p.stopped++
 				o.finish(denied(none, hop))
 			default:
 				o.finish(none)

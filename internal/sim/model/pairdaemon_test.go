@@ -226,7 +226,6 @@ func (x *daemon) stop() {
 
 // handOver gives the lock away, if it was not lost, when nothing else is under way, and exits.
 func (x *daemon) handOver() {
-	d := x.pair.day
 	x.keeps.stop()
 	if x.role == lost {
 		x.exit()
@@ -241,7 +240,6 @@ func (x *daemon) handOver() {
 		}
 	})
 	x.later(3*time.Second, x.exit)
-	_ = d
 }
 
 // exit ends the process. What its kernel has to deliver is delivered.

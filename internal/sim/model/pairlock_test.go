@@ -162,7 +162,9 @@ func (x *daemon) acquire(f *flow, deadline lock.Instant) (mine bool, err error) 
 		if _, held := p.holding(); held {
 			return errTaken
 		}
-		p.lastID++
+		if !p.reuses {
+			p.lastID++
+		}
 		p.entry = entry{p.lastID, x, p.lasts()}
 		p.taken(x)
 		return p.lastID
@@ -197,7 +199,7 @@ func (x *daemon) renewed(f *flow, deadline lock.Instant) error {
 
 // known says whether the id of our entry is surely ours.
 func (x *daemon) known() bool {
-	return x.sure(x.store.kept) && x.conn == x.store.kept.on && !x.conn.dead
+	return x.sure(x.store.kept) && x.conn == x.store.kept.on && !x.conn.dead && !x.pair.reuses
 }
 
 // find looks for our entry.
@@ -235,7 +237,7 @@ func (x *daemon) extend(f *flow, deadline lock.Instant) error {
 		return lock.ErrLost
 	case err != nil:
 		return err
-	case x.sure(had):
+	case x.sure(had) && !p.reuses:
 		x.store.kept.until = plus(sent, p.lease-early)
 		x.store.ours = x.store.kept.until
 		return nil

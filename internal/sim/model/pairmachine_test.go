@@ -186,6 +186,9 @@ func (c *conn) back(took time.Duration, do func()) {
 // die ends the connection, and what waits for replies from it. Nothing of what is in the kernel is
 // delivered any more.
 func (c *conn) die() {
+	if len(c.pending) > 0 {
+		c.of.pair.aborted++
+	}
 	c.dead, c.pending = true, nil
 	all := c.waits
 	c.waits = make(map[int]func())

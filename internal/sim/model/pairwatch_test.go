@@ -1,6 +1,7 @@
 package model_test
 
 import (
+	"fmt"
 	"time"
 
 	"doublenat/internal/nat"
@@ -10,6 +11,8 @@ import (
 type fairly struct {
 	// troubled is until when something that struck lasts.
 	troubled time.Time
+	// struck is when something struck last.
+	struck time.Time
 	// unwell is when an end last did not do what it was asked, or the active one did not reach the
 	// gateway: it keeps the lock then.
 	unwell time.Time
@@ -17,6 +20,29 @@ type fairly struct {
 	able [2]time.Time
 	// broken is since when packets do not reach a client that was promised a port.
 	broken map[nat.Key]time.Time
+}
+
+// tally counts what happened, to see that it did.
+type tally struct {
+	daemons, terms, losses, handovers, writes int
+	refused                                   int // writes, before they began
+	stopped                                   int // packets, at the router's connection
+	aborted                                   int // connections with something in the kernel
+	strikes                                   [15]int
+}
+
+func (t *tally) add(o tally) {
+	t.daemons, t.terms, t.losses, t.handovers, t.writes = t.daemons+o.daemons, t.terms+o.terms, t.losses+o.losses, t.handovers+o.handovers, t.writes+o.writes
+	t.refused, t.stopped, t.aborted = t.refused+o.refused, t.stopped+o.stopped, t.aborted+o.aborted
+	for i, n := range o.strikes {
+		t.strikes[i] += n
+	}
+}
+
+// String says it.
+func (t *tally) String() string {
+	return fmt.Sprintf("%d daemons, %d terms, %d of them lost, %d stops in order, %d writes, refused: %d at the beginning, %d at the connection, %d with the connection; strikes %v",
+		t.daemons, t.terms, t.losses, t.handovers, t.writes, t.refused, t.stopped, t.aborted, t.strikes)
 }
 
 // taken notes that somebody took the lock: only that one may write from now on.
@@ -49,8 +75,8 @@ func (p *pair) pulse() {
 		p.front != nil && p.front.role == active && p.front.host.cutOff(toGateway) {
 		p.unwell = d.now
 	}
-	// What the core tries in vain it tries again after half a minute at most.
-	well := !recent(d, p.unwell, 40*time.Second) && !p.down.After(d.now) && d.now.Sub(p.booted) > p.lease
+	// What the core tries in vain it tries again after half a minute at most, or when a refusal is over.
+	well := !recent(d, p.unwell, 40*time.Second+d.gateway.lasting) && !p.down.After(d.now) && d.now.Sub(p.booted) > p.lease
 	if p.troubled.After(d.now) {
 		p.disturbed()
 	}
