@@ -16,6 +16,7 @@ var (
 	flagFirst   = flag.Uint64("first", 1, "the seed of the first day")
 	flagReplays = flag.Int("replays", 10, "how many days to live twice")
 	flagPairs   = flag.Int("pairs", 200, "how many days of two doublenats to live")
+	flagEnough  = flag.Int("enough", 0, "after how many failures to stop, 0 for never")
 	flagSeed    = flag.Uint64("seed", 0, "live the day of this seed alone and show what happened (with -v)")
 )
 
@@ -40,7 +41,7 @@ func TestDays(t *testing.T) {
 	workers := uint64(runtime.GOMAXPROCS(0))
 	for i := range workers {
 		wg.Go(func() {
-			for seed := *flagFirst + i; seed < *flagFirst+uint64(*flagDays); seed += workers {
+			for seed := *flagFirst + i; seed < *flagFirst+uint64(*flagDays) && !enough(&mu, &failures); seed += workers {
 				d := newDay(seed)
 				err := d.run()
 				mu.Lock()
@@ -58,6 +59,13 @@ func TestDays(t *testing.T) {
 	}
 	wg.Wait()
 	t.Logf("%d days %v, %d failed, %d steps", *flagDays, kinds, failures, steps)
+}
+
+// enough says whether there are as many failures as somebody wants to see.
+func enough(mu *sync.Mutex, failures *int) bool {
+	mu.Lock()
+	defer mu.Unlock()
+	return *flagEnough > 0 && *failures >= *flagEnough
 }
 
 // TestPairs lives days of two doublenats of which one is active.
@@ -83,7 +91,7 @@ func TestPairs(t *testing.T) {
 	workers := uint64(runtime.GOMAXPROCS(0))
 	for i := range workers {
 		wg.Go(func() {
-			for seed := *flagFirst + i; seed < *flagFirst+uint64(*flagPairs); seed += workers {
+			for seed := *flagFirst + i; seed < *flagFirst+uint64(*flagPairs) && !enough(&mu, &failures); seed += workers {
 				d := newPair(seed)
 				err := d.run()
 				mu.Lock()

@@ -250,7 +250,8 @@ func (p *pair) carry(id nat.OpID, deadline time.Time, do func(time.Duration) (ti
 		}
 		x.step(in)
 	}
-	hop, reads := hopOf(p.action)
+	action := p.action
+	hop, reads := hopOf(action)
 	if o.writes = !reads; o.writes && x.mine() != nil {
 		p.refused++
 		x.later(0, func() { o.finish(denied(none, hop)) })
@@ -260,7 +261,7 @@ func (p *pair) carry(id nat.OpID, deadline time.Time, do func(time.Duration) (ti
 	x.later(wait, func() { o.finish(none) })
 	arrives := func() (time.Duration, nat.Input) {
 		if o.writes {
-			p.wrote(x, hop)
+			p.wrote(x, action)
 		}
 		return do(max(deadline.Sub(d.now), 0))
 	}

@@ -52,10 +52,10 @@ func (p *pair) taken(x *daemon) {
 }
 
 // wrote checks a write when it arrives.
-func (p *pair) wrote(x *daemon, hop nat.Hop) {
+func (p *pair) wrote(x *daemon, a nat.Action) {
 	p.writes++
 	if p.holder != x {
-		p.day.fail("(w) %s writes to the %v in the term of %v: %T %+v", x, hop, p.holder, p.action, p.action)
+		p.day.fail("(w) %s writes in the term of %s: %T %+v", x, p.holder, a, a)
 	}
 }
 
