@@ -124,6 +124,7 @@ func (p *Responder) AtOnce(dst, packet []byte, from Arrival) ([]byte, datagram.K
 			kind = datagram.KindVersion
 		case ResultUnsupportedOpcode:
 			kind = datagram.KindOpcode
+		default:
 		}
 		return AppendError(dst, packet, code, onWire(code.Lifetime()), p.cfg.Epoch()), kind
 	case req.Opcode == OpAnnounce:

@@ -144,7 +144,9 @@ func (w *window[K]) answered(me *place[K], first, last time.Time) {
 // oldestLocked returns when the oldest request in flight was sent, zero if there is none.
 func (w *window[K]) oldestLocked() (sent time.Time) {
 	if first := w.flying.Front(); first != nil {
-		sent = first.Value.(*place[K]).sent //nolint:forcetypeassert // nothing else is in the list
+		if oldest, ok := first.Value.(*place[K]); ok { // nothing else is in the list
+			sent = oldest.sent
+		}
 	}
 	return sent
 }
