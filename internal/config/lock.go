@@ -105,11 +105,15 @@ func parseLockRedirect(s string) (func(LockKind) bool, error) {
 	return func(k LockKind) bool { return on && k != LockNone }, nil
 }
 
-// lockContradictions notes what makes no sense with a lock.
-func (p *parser) lockContradictions(environ map[string]string, cfg Config) {
-	if s := environ["SHUTDOWN"]; cfg.Lock.Shared() && strings.EqualFold(s, string(ShutdownClean)) {
+// stopOf returns what a stop leaves behind: with a lock all, for the next doublenat.
+func (p *parser) stopOf(environ map[string]string, cfg Config) Shutdown {
+	if !cfg.Lock.Shared() {
+		return cfg.Shutdown
+	}
+	if s := environ["SHUTDOWN"]; strings.EqualFold(s, string(ShutdownClean)) {
 		p.fail("SHUTDOWN", s, "contradicts LOCK, with which a stop hands rules and leases over to the next doublenat: leave SHUTDOWN out, or set it to keep")
 	}
+	return ShutdownKeep
 }
 
 // lockWarnings warns of settings that have no effect with or without a lock.

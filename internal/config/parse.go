@@ -108,8 +108,7 @@ func Parse(environ map[string]string, readFile func(name string) ([]byte, error)
 		LogLevel:     value(p, "LOG_LEVEL", given.LogLevel, parseLevel),
 		LogFormat:    value(p, "LOG_FORMAT", given.LogFormat, parseFormat),
 	}
-	cfg.UPnP = p.device(given, cfg.Listen)
-	cfg.Lock = p.lock(given)
+	cfg.UPnP, cfg.Lock = p.device(given, cfg.Listen), p.lock(given)
 	readOnly, dryRun := value(p, "READ_ONLY", given.ReadOnly, parseBool), value(p, "DRY_RUN", given.DryRun, parseBool)
 	cfg.ReadOnly = readOnly || dryRun
 	if cfg.Router.Port == 0 {
@@ -120,10 +119,7 @@ func Parse(environ map[string]string, readFile func(name string) ([]byte, error)
 	}
 	cfg.InInterface = cmp.Or(cfg.InInterface, to.iface)
 	p.contradictions(environ, given, cfg)
-	p.lockContradictions(environ, cfg)
-	if cfg.Lock.Shared() {
-		cfg.Shutdown = ShutdownKeep
-	}
+	cfg.Shutdown = p.stopOf(environ, cfg)
 	p.kindContradictions(given, cfg, to)
 	if to.kind == GatewayPool {
 		p.poolContradictions(environ, given, cfg, to)

@@ -216,7 +216,7 @@ func (d *Daemon) Run(ctx context.Context) error {
 	if d.onReady != nil {
 		d.onReady() // also to stand by is to be ready
 	}
-	if d.stand(l.aboveCtx) {
+	if d.stand(l.aboveCtx) { //nolint:contextcheck // It inherits ctx, and ends too if a part fails.
 		l.activate(s)
 	}
 	err = l.wait()

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"log/slog"
+	"maps"
 	"net"
 	"net/http"
 	"net/netip"
@@ -195,7 +196,7 @@ func (c *lineConn) Close() error {
 	if whole || len(c.waiting) == 0 {
 		return c.Conn.Close()
 	}
-	return c.Conn.SetReadDeadline(time.Now())
+	return c.SetReadDeadline(time.Now())
 }
 
 // deliver sends what waits.
@@ -307,9 +308,7 @@ func (p *pair) serve(one *partner, more map[string]string) {
 	if p.kind == inCluster {
 		environ["LOCK"] = "kubernetes"
 	}
-	for name, value := range more {
-		environ[name] = value
-	}
+	maps.Copy(environ, more)
 	err := one.Serve(environ, func(o *daemon.Options) {
 		o.Logger = slog.New(slog.NewTextHandler(one.log, nil))
 		o.Network.DialRouter = one.line.dial
@@ -491,7 +490,8 @@ func TestPairStandbyIsSilent(t *testing.T) {
 		for _, packet := range [][]byte{
 			natpmp.Request{Opcode: natpmp.OpExternalAddress}.Append(nil),
 			natpmp.Request{Opcode: natpmp.OpMapTCP, InternalPort: 80, Lifetime: 60}.Append(nil),
-			{7, 0}, make([]byte, 60), // other versions
+			{7, 0},
+			make([]byte, 60),
 		} {
 			if reply := p.a.Ask(bob, packet, time.Second); reply != nil {
 				p.t.Errorf("a answers %x to %x", reply, packet)

@@ -24,6 +24,6 @@ func (p tcpPatience) limit(conn net.Conn) {
 	}
 	_ = raw.Control(func(fd uintptr) {
 		// A kernel without it (before 2.6.37) leaves the abort of the connection.
-		_ = unix.SetsockoptInt(int(fd), unix.IPPROTO_TCP, unix.TCP_USER_TIMEOUT, int(time.Duration(p).Milliseconds())) //nolint:gosec // a file descriptor fits
+		_ = unix.SetsockoptInt(int(fd), unix.IPPROTO_TCP, unix.TCP_USER_TIMEOUT, int(time.Duration(p).Milliseconds()))
 	})
 }

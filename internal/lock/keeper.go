@@ -166,7 +166,7 @@ func (k *Keeper) Hold(ctx context.Context) error {
 		case <-ctx.Done():
 			return nil
 		case <-k.term.Done():
-			return context.Cause(k.term)
+			return context.Cause(k.term) //nolint:contextcheck // it is the term's
 		case <-pause.C:
 		}
 		if err := k.renew(ctx); err != nil {

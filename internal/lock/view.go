@@ -61,7 +61,7 @@ func (k *Keeper) seen(name string) {
 
 // answered notes how a call of the store ended, and says so once.
 func (k *Keeper) answered(ctx context.Context, err error) {
-	if err != nil && context.Cause(k.term) != nil {
+	if err != nil && context.Cause(k.term) != nil { //nolint:contextcheck // it is the term's
 		return // The end of the term is said by who ends it.
 	}
 	k.mu.Lock()
