@@ -54,7 +54,9 @@ func newPair(seed uint64) *Day {
 	d.pair = p
 	p.reuses = d.percent(20)
 	d.cfg.KeepOnShutdown = true
-	d.gateway.wanders = 0 // What one takes away without a word is found out at the next renewal.
+	// What a gateway takes away without a word is found out at the next renewal, and one that has no
+	// room for what it forgot keeps it away.
+	d.gateway.wanders, d.gateway.room = 0, 0
 	d.gateway.latency = min(d.gateway.latency, 20*time.Millisecond)
 	for i := range p.hosts {
 		p.hosts[i] = &machine{pair: p, name: string(rune('A' + i)), speed: drift(d)}
@@ -180,6 +182,11 @@ func (p *pair) silent(x *daemon) {
 		return
 	}
 	p.disturbed()
+	for _, t := range d.watch.tickets {
+		if t.asked == 0 { // Nobody knows whether it is gone.
+			delete(d.watch.told, t.key)
+		}
+	}
 	d.watch.crashed()
 	clear(d.watch.tickets)
 	d.life++

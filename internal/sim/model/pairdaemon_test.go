@@ -164,6 +164,7 @@ func (x *daemon) activate() {
 	d.life++
 	d.gateway.restarted()
 	d.watch.restarted()
+	p.remembered()
 	x.expires()
 	x.step(nat.Start)
 }

@@ -252,7 +252,13 @@ func (x *daemon) datagram(over func() bool, at func() (took time.Duration, reply
 		return
 	}
 	d, h := x.pair.day, x.host
-	lost := func() bool { return h.cutOff(toGateway) || d.percent(2) }
+	lost := func() bool {
+		if !h.cutOff(toGateway) && !d.percent(2) {
+			return false
+		}
+		d.gateway.upset = d.now
+		return true
+	}
 	if !lost() {
 		d.after(h.delay(), func() {
 			if h.cutOff(toGateway) {

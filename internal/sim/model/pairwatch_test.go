@@ -2,6 +2,7 @@ package model_test
 
 import (
 	"fmt"
+	"slices"
 	"time"
 
 	"doublenat/internal/nat"
@@ -13,9 +14,9 @@ type fairly struct {
 	troubled time.Time
 	// struck is when something struck last.
 	struck time.Time
-	// unwell is when an end last did not do what it was asked, or the active one did not reach the
-	// gateway: it keeps the lock then.
-	unwell time.Time
+	// unwell is when the gateway last did not do what it was asked, or the active one did not reach
+	// it: that one keeps the lock then. unread is the same of the router.
+	unwell, unread time.Time
 	// able is since when each of the two could work, zero if it cannot.
 	able [2]time.Time
 	// broken is since when packets do not reach a client that was promised a port.
@@ -71,12 +72,16 @@ func (p *pair) pulse() {
 	if p.ended || d.failed != nil {
 		return
 	}
-	if d.gateway.until.After(d.now) || d.router.until.After(d.now) || d.gateway.latency > 200*time.Millisecond ||
+	if d.router.until.After(d.now) {
+		p.unread = d.now
+	}
+	if d.gateway.until.After(d.now) || d.gateway.latency > 200*time.Millisecond ||
 		p.front != nil && p.front.role == active && p.front.host.cutOff(toGateway) {
 		p.unwell = d.now
 	}
-	// What the core tries in vain it tries again after half a minute at most, or when a refusal is over.
-	well := !recent(d, p.unwell, 40*time.Second+d.gateway.lasting) && !p.down.After(d.now) && d.now.Sub(p.booted) > p.lease
+	// What the core tries in vain it tries again after half a minute at most, or when a refusal is over,
+	// and it may wait two minutes for the router's table.
+	well := !recent(d, p.unwell, time.Minute+d.gateway.lasting) && !recent(d, p.unread, 3*time.Minute) && !p.down.After(d.now) && d.now.Sub(p.booted) > p.lease
 	if p.troubled.After(d.now) {
 		p.disturbed()
 	}
@@ -143,6 +148,18 @@ func (p *pair) arrives(key nat.Key, port uint16) bool {
 		return ok && l.external == port && leads && to == key
 	}
 	return false
+}
+
+// remembered forgets of what clients of UPnP were promised what the next one cannot know: a comment
+// that is to say it is written some minutes later.
+func (p *pair) remembered() {
+	w := &p.day.watch
+	for key, t := range w.told {
+		if !slices.ContainsFunc(p.day.router.rules, func(r nat.Rule) bool { return r.Key == key && r.By == nat.IGD }) {
+			t.held = time.Time{}
+			w.told[key] = t
+		}
+	}
 }
 
 // one checks that one of the two is active, and the other one stands by.
