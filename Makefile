@@ -174,6 +174,7 @@ size: build ## print the size of each binary and image, and hold the binary for 
 # One process for each core, on one core each: a seed then replays (docs/simulation.md).
 SEEDS ?= 1000
 MODEL_DAYS ?= 100000
+MODEL_KIND ?= single
 DAYS ?= 1
 FIRST ?= 1
 SEED ?= 0
@@ -181,8 +182,9 @@ KIND ?=
 JOBS ?= $(shell nproc)
 
 .PHONY: sim-model
-sim-model: ## live MODEL_DAYS (100000) of the core between models, from seed FIRST
-	GOGC=off GOMEMLIMIT=1GiB $(GO) test ./internal/sim/model -count=1 -v -run '^TestDays$$' -timeout 0 -days $(MODEL_DAYS) -first $(FIRST)
+sim-model: ## live MODEL_DAYS (100000) of the core between models, from seed FIRST (MODEL_KIND=pair: of two doublenats)
+	GOGC=off GOMEMLIMIT=1GiB $(GO) test ./internal/sim/model -count=1 -v -timeout 0 -first $(FIRST) \
+		$(if $(filter pair,$(MODEL_KIND)),-run '^TestPairs$$' -pairs $(MODEL_DAYS),-run '^TestDays$$' -days $(MODEL_DAYS))
 
 .PHONY: replay
 replay: ## live 1,000 days of the core twice, on one core and on two, and compare every action
@@ -193,8 +195,8 @@ replay: ## live 1,000 days of the core twice, on one core and on two, and compar
 	done && cmp "$$dir/1" "$$dir/2"
 
 .PHONY: planted
-planted: ## plant mistakes in the core, and see that the models find them
-	$(GO) test ./internal/sim/model -count=1 -v -run '^TestPlantedMistakes$$' -timeout 30m -planted
+planted: ## plant mistakes in the core and in what keeps a pair apart, and see that the models find them
+	$(GO) test ./internal/sim/model -count=1 -v -run '^TestPlanted' -timeout 60m -planted
 
 .PHONY: sim
 sim: ## simulate SEEDS (1000) times DAYS (1) of clients and faults, or replay one SEED (KIND=natpmp, pcp, igd or pool)
