@@ -171,7 +171,7 @@ func (s apiServer) pod(t *testing.T) kube.Config {
 		}
 	}
 	env := map[string]string{"KUBERNETES_SERVICE_HOST": s.host, "KUBERNETES_SERVICE_PORT": s.port}
-	cfg, err := kube.InCluster(func(name string) string { return env[name] }, s.dir)
+	cfg, err := kube.InCluster(env, s.dir)
 	if err != nil {
 		t.Fatal(err)
 	}

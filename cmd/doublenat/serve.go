@@ -51,6 +51,7 @@ func serve(ctx context.Context, p *process) error {
 		Refresh:   p.refreshes(),
 		OnEvent:   newTableMemory().observe,
 		Host:      hostName(),
+		Environ:   p.environ,
 	})
 }
 

@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"os"
 	"time"
 
 	"doublenat/internal/lock"
@@ -12,12 +11,12 @@ import (
 )
 
 // newLease makes the store of LOCK=kubernetes, for the pod in which we run.
-func (d *Daemon) newLease(name string) (lock.Store, error) {
-	cfg, err := kube.InCluster(os.Getenv, "")
+func newLease(opts Options, name string) (lock.Store, error) {
+	cfg, err := kube.InCluster(opts.Environ, "")
 	if err != nil {
 		return nil, err
 	}
-	cfg.Name, cfg.Holder = kube.LeaseName(d.cfg.Instance), name
+	cfg.Name, cfg.Holder = kube.LeaseName(opts.Config.Instance), name
 	return kube.New(cfg), nil
 }
 

@@ -44,6 +44,9 @@ type Options struct {
 	// Host is the name of the host, which is what the daemon is called where LOCK_NAME is not
 	// set. Empty is the instance's.
 	Host string
+	// Environ are the variables of the process, by which a pod finds the API server that keeps its
+	// lock. Nil is none.
+	Environ map[string]string
 	// LockStore makes the store of the lock for one term, given the daemon's name. Nil makes
 	// the one that LOCK names. It is not called unless LOCK is set.
 	LockStore func(name string) (lock.Store, error)

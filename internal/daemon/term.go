@@ -149,9 +149,9 @@ func (d *Daemon) store(opts Options, name string) (lock.Store, error) {
 	if d.cfg.Lock.Kind == config.LockRouter && opts.LockStore == nil {
 		return d.router.NewLock(router.LockConfig{Name: name}), nil
 	}
-	open := d.newLease
-	if opts.LockStore != nil {
-		open = opts.LockStore
+	open := opts.LockStore
+	if open == nil {
+		open = func(name string) (lock.Store, error) { return newLease(opts, name) }
 	}
 	store, err := open(name)
 	if err != nil || d.cfg.Lock.Kind == config.LockRouter {

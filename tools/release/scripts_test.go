@@ -14,6 +14,7 @@ import (
 // wrong, packages are still installed, upgraded and removed; and nothing is started that did not run.
 func TestPackageScripts(t *testing.T) {
 	t.Parallel()
+	const user = "doublenat"
 	for name, test := range map[string]struct {
 		script string
 		args   []string
@@ -29,7 +30,7 @@ func TestPackageScripts(t *testing.T) {
 		"rpm, upgrade":  {"postinstall.sh", []string{"2"}, "daemon-reload, try-restart doublenat.service, is-active --quiet doublenat.service", "not running. To start it"},
 		"rpm, replaced": {"preremove.sh", []string{"1"}, "", ""},
 		"rpm, remove":   {"preremove.sh", []string{"0"}, "disable --now doublenat.service", ""},
-		"apk, users":    {"apk-preinstall.sh", []string{"1.2.3"}, "addgroup -S doublenat, adduser -S -D -H -h /var/empty -s /sbin/nologin -G doublenat -g doublenat doublenat", ""},
+		"apk, users":    {"apk-preinstall.sh", []string{"1.2.3"}, "addgroup -S " + user + ", adduser -S -D -H -h /var/empty -s /sbin/nologin -G " + user + " -g " + user + " " + user, ""},
 		"apk, first":    {"apk-postinstall.sh", []string{"1.2.3"}, "", "not running yet"},
 		"apk, upgrade":  {"apk-postupgrade.sh", []string{"1.2.4", "1.2.3"}, "rc-service --ifstarted doublenat restart", ""},
 		"apk, remove":   {"apk-preremove.sh", []string{"1.2.3"}, "rc-service --ifstarted doublenat stop, rc-update --quiet --all del doublenat", ""},

@@ -97,7 +97,7 @@ func (a api) exchange(ctx context.Context, r request) (*lease, error) {
 	case http.StatusConflict:
 		return nil, errConflict
 	default:
-		return nil, a.refused(r, reply.StatusCode, text)
+		return nil, refusal(reply.StatusCode, text)
 	}
 	l := new(lease)
 	if err := json.Unmarshal(text, l); err != nil {
@@ -133,8 +133,8 @@ func (a api) request(ctx context.Context, r request) (*http.Request, error) {
 	return req, nil
 }
 
-// refused explains a status that is neither success nor an answer.
-func (a api) refused(r request, status int, text []byte) error {
+// refusal explains a status that is neither success nor an answer.
+func refusal(status int, text []byte) error {
 	var why struct {
 		Message string `json:"message"`
 	}

@@ -20,18 +20,18 @@ const accountDir = "/var/run/secrets/kubernetes.io/serviceaccount"
 var ErrNoCluster = errors.New("this is no pod with a service account; outside of Kubernetes set LOCK=router")
 
 // InCluster returns the server, the namespace, the token and the transport of the pod in which we run.
-// env is [os.Getenv], and dir is where the service account is; empty is where Kubernetes puts it. Name
+// environ are the variables of the process, and dir is where the service account is; empty is where Kubernetes puts it. Name
 // and Holder are left to the caller. The error wraps [ErrNoCluster], and says what is missing.
-func InCluster(env func(string) string, dir string) (Config, error) {
+func InCluster(environ map[string]string, dir string) (Config, error) {
 	if dir == "" {
 		dir = accountDir
 	}
-	host, port := env("KUBERNETES_SERVICE_HOST"), env("KUBERNETES_SERVICE_PORT")
+	host, port := environ["KUBERNETES_SERVICE_HOST"], environ["KUBERNETES_SERVICE_PORT"]
 	if host == "" || port == "" {
 		return Config{}, fmt.Errorf("KUBERNETES_SERVICE_HOST and KUBERNETES_SERVICE_PORT are not set: %w", ErrNoCluster)
 	}
 	read := func(name string) (string, error) {
-		text, err := os.ReadFile(filepath.Join(dir, name))
+		text, err := os.ReadFile(filepath.Join(dir, name)) //nolint:gosec // dir is a constant, or a test's
 		if err != nil {
 			return "", fmt.Errorf("%w (automountServiceAccountToken: true): %w", ErrNoCluster, err)
 		}

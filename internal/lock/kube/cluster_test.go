@@ -48,9 +48,8 @@ func TestInCluster(t *testing.T) {
 		t.Fatal(err)
 	}
 	env := map[string]string{"KUBERNETES_SERVICE_HOST": host, "KUBERNETES_SERVICE_PORT": port}
-	getenv := func(name string) string { return env[name] }
 	join := func(dir string) (*kube.Store, error) {
-		cfg, err := kube.InCluster(getenv, dir)
+		cfg, err := kube.InCluster(env, dir)
 		cfg.Name, cfg.Holder = kube.LeaseName("default"), "a"
 		return kube.New(cfg), err
 	}

@@ -6,6 +6,7 @@ package kubetest
 import (
 	"encoding/json"
 	"net/http"
+	"slices"
 	"strconv"
 	"strings"
 	"sync"
@@ -206,7 +207,7 @@ func invalid(o object) string {
 		return "spec.leaseTransitions: must be greater than or equal to 0"
 	}
 	for field := range spec {
-		if !strings.Contains(" holderIdentity leaseDurationSeconds acquireTime renewTime leaseTransitions strategy preferredHolder ", " "+field+" ") {
+		if !slices.Contains(strings.Fields("holderIdentity leaseDurationSeconds acquireTime renewTime leaseTransitions strategy preferredHolder"), field) {
 			return "spec." + field + ": unknown field"
 		}
 	}
