@@ -31,6 +31,8 @@ type pair struct {
 	acting *daemon
 	action nat.Action
 
+	// ambush is set when somebody waits for a request for the lock.
+	ambush bool
 	// calm ends a time in which nothing goes wrong, see [daemon.dream]; nil in any other.
 	calm func()
 
@@ -108,7 +110,7 @@ func (p *pair) mishap() {
 
 // strike lets something go wrong with a host or the router.
 func (p *pair) strike(h *machine) {
-	d, lasts, what := p.day, p.fails(), p.day.rng.IntN(15)
+	d, lasts, what := p.day, p.fails(), p.day.rng.IntN(17)
 	p.stir()
 	p.struck = d.now
 	p.note("strike %d at %s for %v", what, h.name, lasts)
@@ -142,7 +144,22 @@ func (p *pair) strike(h *machine) {
 	case 13, 14: // What was written just now waits in the kernel of a process that cannot take it back.
 		h.cut[toRouter] = d.now.Add(d.between(0, p.lease/2))
 		d.after(d.between(0, time.Second), func() { h.stop(d.between(p.lease/2, 2*p.lease), false) })
+	case 15, 16:
+		p.ambush = true
 	}
+}
+
+// ambushes strikes a host in the worst moment: when the router has carried out what its daemon wants of
+// the lock, and the reply is on its way. It is stopped, and cut off from the router when it goes on.
+func (p *pair) ambushes(x *daemon) {
+	d, h, lasts := p.day, x.host, p.day.between(p.lease/5, 3*p.lease/4)
+	if !p.ambush || d.healed {
+		return
+	}
+	p.ambush = false
+	p.troubled = later(p.troubled, d.now.Add(3*p.lease))
+	d.after(0, func() { h.stop(lasts, false) })
+	d.after(lasts, func() { h.cut[toRouter] = later(h.cut[toRouter], d.now.Add(d.between(0, 2*p.lease))) })
 }
 
 // quiet says whether nothing is wrong with the active one, and nothing was for a while.

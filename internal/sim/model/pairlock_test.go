@@ -167,6 +167,7 @@ func (x *daemon) acquire(f *flow, deadline lock.Instant) (mine bool, err error) 
 		}
 		p.entry = entry{p.lastID, x, p.lasts()}
 		p.taken(x)
+		p.ambushes(x)
 		return p.lastID
 	})
 	if err != nil {
@@ -229,6 +230,7 @@ func (x *daemon) extend(f *flow, deadline lock.Instant) error {
 			return errNoItem
 		}
 		p.entry.until = p.lasts()
+		p.ambushes(x)
 		return true
 	})
 	switch {

@@ -29,7 +29,7 @@ type tally struct {
 	refused                                   int // writes, before they began
 	stopped                                   int // packets, at the router's connection
 	aborted                                   int // connections with something in the kernel
-	strikes                                   [15]int
+	strikes                                   [17]int
 }
 
 func (t *tally) add(o tally) {
