@@ -210,6 +210,10 @@ sim: ## simulate SEEDS (1000) times DAYS (1) of clients and faults, or replay on
 			-seeds \$$(($(SEEDS) / $(JOBS))) -first \$$(($(FIRST) + {} * ($(SEEDS) / $(JOBS))))"; \
 	fi
 
+.PHONY: sim-pair
+sim-pair: ## simulate SEEDS (1000) times two doublenats of which one is active, from seed FIRST, or replay one SEED
+	GOMAXPROCS=1 GOGC=400 $(GO) test ./internal/sim -count=1 -v -timeout 0 -run '^TestPairs$$' -pairs $(SEEDS) -first $(FIRST) -pair $(SEED)
+
 .PHONY: thirty-days
 thirty-days: ## live 30 virtual days with each gateway as real clients do, and print how long ports were reachable
 	$(GO) test -count=1 -timeout 30m ./internal/clients -v -run 'TestThirtyDays|TestRenewalLoad' -days 30
