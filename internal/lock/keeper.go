@@ -159,7 +159,7 @@ func (k *Keeper) expired() {
 // is lost, of which the error wraps [ErrLost]. A store out of reach is asked again until what we
 // have runs out.
 func (k *Keeper) Hold(ctx context.Context) error {
-	pause := time.NewTimer(RenewEvery(k.lease))
+	pause := time.NewTimer(k.due())
 	defer pause.Stop()
 	for {
 		select {
@@ -172,9 +172,17 @@ func (k *Keeper) Hold(ctx context.Context) error {
 		if err := k.renew(ctx); err != nil {
 			pause.Reset(RetryEvery(k.lease))
 		} else {
-			pause.Reset(RenewEvery(k.lease))
+			pause.Reset(k.due())
 		}
 	}
+}
+
+// due returns how long it is until the next renewal: a third of a lease from when the last request was
+// sent, not from its reply. A store that takes its time would leave too little of the term else.
+func (k *Keeper) due() time.Duration {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	return k.span.Rests(k.clock())
 }
 
 // renew asks for another lease once.

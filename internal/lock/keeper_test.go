@@ -254,3 +254,19 @@ func TestNewRejects(t *testing.T) {
 		}
 	}
 }
+
+// A store may take nearly a third of a lease for each reply, as one behind a line that loses packets: the
+// term goes on as long as it answers.
+func TestSlowStore(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		var server locktest.Server
+		k := newKeeper(t, &slow{Store: server.Store("a"), reply: lease/3 - 100*time.Millisecond})
+		acquire(t, k)
+		stop := hold(t, k)
+		time.Sleep(100 * lease)
+		if err := errors.Join(k.Mine(), stop()); err != nil {
+			t.Error(err)
+		}
+	})
+}

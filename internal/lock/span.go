@@ -51,6 +51,9 @@ func (s Span) Check(now Instant) error {
 	return nil
 }
 
+// Rests is how long it is until the span should be renewed, when half of it is over; zero for now.
+func (s Span) Rests(now Instant) time.Duration { return max(s.Left(now)-s.lasts/2, 0) }
+
 // Left is how long the span lasts if nobody sets a clock. It is positive: a timer that fires early
 // asks again.
 func (s Span) Left(now Instant) time.Duration {
