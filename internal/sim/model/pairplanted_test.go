@@ -16,12 +16,6 @@ func plantedInPairs() map[string]struct{ file, old, mistaken string } {
 		"a span never ends": {
 			span, "	mono, wall := now.Mono-s.sent.Mono, now.Wall.Sub(s.sent.Wall)\n	switch {", "	mono, wall := now.Mono-s.sent.Mono, now.Wall.Sub(s.sent.Wall)\n	mono, wall = 0, 0\n	switch {",
 		},
-		"a term is counted from the reply to its renewal": {
-			daemon, "			x.span = lock.NewSpan(sent, x.pair.lease)\n			if wait", "			x.span = lock.NewSpan(x.host.instant(), x.pair.lease)\n			if wait",
-		},
-		"a term is counted from the reply to the request for it": {
-			daemon, "	span := lock.NewSpan(sent, x.pair.lease)\n", "	span := lock.NewSpan(x.host.instant(), x.pair.lease)\n",
-		},
 		"packets are not looked at": {
 			daemon, "	return x.mine()\n}\n\n// keep", "	return nil\n}\n\n// keep",
 		},
@@ -29,7 +23,7 @@ func plantedInPairs() map[string]struct{ file, old, mistaken string } {
 			daemon, "	if err := x.span.Check(x.host.instant()); err != nil {\n		x.lose()\n		return err\n	}\n", "",
 		},
 		"the lock is released before the last write": {
-			daemon, "	x.ended = func() { x.ended = nil; x.later(0, x.handOver) }\n", "	x.ended = nothing\n	x.later(0, x.handOver)\n",
+			daemon, "	x.ended = func() { x.ended = nil; x.later(0, x.handOver) }\n", "	x.flow(func(f *flow) { x.release(f, plus(x.host.instant(), 2*time.Second)) })\n	x.ended = func() { x.ended = nil; x.later(0, x.handOver) }\n",
 		},
 		"the kernel delivers what it has for ever": {
 			shell, "return p.lease / 4 }", "return 4 * p.lease }",

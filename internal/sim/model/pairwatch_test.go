@@ -12,6 +12,8 @@ import (
 type fairly struct {
 	// troubled is until when something that struck lasts.
 	troubled time.Time
+	// takenAt is when somebody took the lock last.
+	takenAt time.Time
 	// struck is when something struck last.
 	struck time.Time
 	// unwell is when the gateway last did not do what it was asked, or the active one did not reach
@@ -49,7 +51,7 @@ func (t *tally) String() string {
 // taken notes that somebody took the lock: only that one may write from now on.
 func (p *pair) taken(x *daemon) {
 	p.note("%s takes the lock", x)
-	p.holder = x
+	p.holder, p.takenAt = x, p.day.now
 }
 
 // wrote checks a write when it arrives.
@@ -120,8 +122,10 @@ func (p *pair) reaches() {
 			p.broken[key] = d.now
 		}
 		for _, since := range p.able {
-			// What a box with UPnP forgets is noticed at the next look.
-			if !since.IsZero() && d.now.Sub(later(later(since, p.broken[key]), d.gateway.lost.Add(look))) > p.lease+2*time.Second {
+			// What a box with UPnP forgets is noticed at the next look, and who took the lock and is stopped at
+			// once has it for a lease.
+			from := later(later(since, p.broken[key]), later(d.gateway.lost.Add(look), p.takenAt))
+			if !since.IsZero() && d.now.Sub(from) > p.lease+2*time.Second {
 				d.fail("(l) %v has not had its port %d for %v, and one could have seen to it for %v: rules %+v, leases %v", key, promised.port, d.now.Sub(p.broken[key]), d.now.Sub(since), d.router.rules, d.gateway.leases)
 			}
 		}
