@@ -129,9 +129,12 @@ func (p *pair) strike(h *machine) {
 	case 6, 7:
 		h.stop(lasts, false)
 	case 8:
-		h.stop(lasts, true)
+		h.stop(lasts, !recent(d, h.setAt, 3*p.lease)) // See docs/simulation.md: both at once cannot be seen.
 	case 9:
-		h.set += d.between(-p.lease, 2*p.lease)
+		if !h.stopped {
+			h.set += d.between(-p.lease, 2*p.lease)
+			h.setAt = d.now
+		}
 	case 10:
 		h.slow, h.until = d.between(0, p.lease/8), d.now.Add(lasts)
 	case 11:

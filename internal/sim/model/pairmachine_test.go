@@ -17,6 +17,7 @@ type machine struct {
 	speed float64
 	// slept is what its monotonic clock missed, set by how much its wall clock was set.
 	slept, set time.Duration
+	setAt      time.Time // when that was last
 	// stopped is that no process runs: a signal stopped it, or the machine is suspended. What
 	// would have happened waits in queue.
 	stopped bool
