@@ -113,7 +113,7 @@ func (d *Daemon) makeFence(Options) error {
 	}
 	// What was written in the last moment of a term may be on its way for the rest of the lease: a
 	// third of it, of which some is for clocks that differ.
-	d.net = d.net.fence(d.term.conns, tcpPatience(d.cfg.Lock.Lease/4))
+	d.net = d.net.fence(d.term.conns, tcpPatience(lock.Patience(d.cfg.Lock.Lease)))
 	return nil
 }
 

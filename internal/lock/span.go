@@ -5,8 +5,9 @@ import (
 	"time"
 )
 
-// Instant is a moment on both clocks of the machine. Neither is enough alone: the monotonic one
-// stands still while a machine is suspended, and the wall clock can be set.
+// Instant is a moment on both clocks of the machine. Neither is enough alone: Go's monotonic one
+// stands still while a machine is suspended, and the wall clock can be set. On Linux the former takes
+// in suspensions here (CLOCK_BOOTTIME).
 type Instant struct {
 	Mono time.Duration // since some moment of this process
 	Wall time.Time     // without a monotonic reading
@@ -14,10 +15,10 @@ type Instant struct {
 
 // newClock returns what reads both clocks.
 func newClock() func() Instant {
-	start := time.Now()
+	start, boot := time.Now(), sinceBoot()
 	return func() Instant {
 		now := time.Now()
-		return Instant{Mono: now.Sub(start), Wall: now.Round(0)}
+		return Instant{Mono: max(now.Sub(start), sinceBoot()-boot), Wall: now.Round(0)}
 	}
 }
 
@@ -53,6 +54,10 @@ func (s Span) Check(now Instant) error {
 
 // Rests is how long it is until the span should be renewed, when half of it is over; zero for now.
 func (s Span) Rests(now Instant) time.Duration { return max(s.Left(now)-s.lasts/2, 0) }
+
+// Patience is for how long bytes may be on their way to the router that were sent in the last moment of a
+// term: three quarters of the margin, less the second that the router counts by.
+func Patience(lease time.Duration) time.Duration { return (lease/3 - time.Second) * 3 / 4 }
 
 // Left is how long the span lasts if nobody sets a clock. It is positive: a timer that fires early
 // asks again.

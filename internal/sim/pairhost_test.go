@@ -12,6 +12,7 @@ import (
 
 	"doublenat/internal/daemon"
 	"doublenat/internal/lab"
+	"doublenat/internal/lock"
 	"doublenat/natpmp"
 )
 
@@ -307,7 +308,7 @@ func (c *lineConn) Close() error {
 // deliver sends what waits, unless the kernel has given up (TCP_USER_TIMEOUT).
 func (c *lineConn) deliver() {
 	c.mu.Lock()
-	waiting, late := c.waiting, time.Since(c.since) > c.line.c.lease/4
+	waiting, late := c.waiting, time.Since(c.since) > lock.Patience(c.line.c.lease)
 	c.waiting = nil
 	c.mu.Unlock()
 	switch {

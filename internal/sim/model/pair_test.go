@@ -80,7 +80,7 @@ func newPair(seed uint64) *Day {
 func drift(d *Day) float64 { return 1 + (d.rng.Float64()-0.5)/100 }
 
 // patience is how long a kernel tries to deliver what was written, as the daemon has it.
-func (p *pair) patience() time.Duration { return p.lease / 4 }
+func (p *pair) patience() time.Duration { return lock.Patience(p.lease) }
 
 // String names a daemon.
 func (x *daemon) String() string { return fmt.Sprintf("%s%d", x.host.name, x.number) }

@@ -74,7 +74,7 @@ func (x *daemon) keep(f *flow) {
 		}
 	}
 	x.activate()
-	for wait := lock.RenewEvery(x.pair.lease); x.pause(f, wait) && x.role == active; {
+	for wait := x.span.Rests(x.host.instant()); x.pause(f, wait) && x.role == active; {
 		wait = lock.RetryEvery(x.pair.lease)
 		if x.mine() != nil {
 			return
@@ -88,7 +88,7 @@ func (x *daemon) keep(f *flow) {
 			return
 		case err == nil && x.mine() == nil:
 			x.span = lock.NewSpan(sent, x.pair.lease)
-			if wait = lock.RenewEvery(x.pair.lease); x.pair.quiet() {
+			if wait = x.span.Rests(x.host.instant()); x.pair.quiet() {
 				wait = x.dream(f)
 			}
 		}

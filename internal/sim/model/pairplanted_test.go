@@ -26,7 +26,7 @@ func plantedInPairs() map[string]struct{ file, old, mistaken string } {
 			daemon, "	x.ended = func() { x.ended = nil; x.later(0, x.handOver) }\n", "	x.flow(func(f *flow) { x.release(f, plus(x.host.instant(), 2*time.Second)) })\n	x.ended = func() { x.ended = nil; x.later(0, x.handOver) }\n",
 		},
 		"the kernel delivers what it has for ever": {
-			shell, "return p.lease / 4 }", "return 4 * p.lease }",
+			shell, "return lock.Patience(p.lease) }", "return 4 * p.lease }",
 		},
 		"a router that was restarted is believed at once": {
 			store, "	if saw.up < p.lease && ", "	if saw.up < 0 && ",
