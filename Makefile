@@ -88,12 +88,14 @@ lint: ## check format and style
 	$(LINT) run
 
 # What serves nobody's packets, or few: the lab, its test servers, what prints and judges set-ups,
-# the page, the command line, hooks, static mappings, pools, and UPnP, whose boxes take longer for a
+# the page, the command line, the parts that join others, hooks, static mappings, pools, locks, the router's tables, which come by the network, and UPnP, whose boxes take longer for a
 # call than all of it, with its HTTP, and TLS, whose ciphers are not among it; and what these need besides. Without
 # inlining they take less of the binary, and so does net/http without HTTP/2, which nothing here needs (docs/decisions/0001).
 COLD := $(addprefix doublenat/,routeros/routerostest natpmp/natpmptest pcp/pcptest igd/igdtest internal/lab internal/check internal/walk \
 	internal/setup internal/remedy internal/config internal/foreign internal/ops igd internal/gateway/upnp \
-	internal/gateway/pool stun internal/hook internal/static internal/readonly cmd/doublenat) github.com/spf13/... \
+	internal/gateway/pool stun internal/hook internal/static internal/readonly internal/daemon internal/router internal/lock/... cmd/doublenat) \
+	github.com/spf13/... os os/exec log/slog html reflect internal/fmtsort flag sort \
+	$(addprefix crypto/internal/fips140/,mlkem mldsa ed25519 edwards25519 ecdsa rsa tls12 tls13) \
 	github.com/caarlos0/... net/http net/textproto net/url encoding/xml encoding/json crypto/tls crypto/x509 \
 	regexp regexp/syntax runtime/pprof text/... compress/... encoding/asn1 mime/... vendor/golang.org/x/text/... vendor/golang.org/x/net/... \
 	crypto/elliptic crypto/ecdsa crypto/rsa crypto/hpke math/big

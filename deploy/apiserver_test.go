@@ -89,7 +89,7 @@ func startAPIServer(t *testing.T, program string) apiServer {
 	}
 	s.start(t, program, "--etcd-servers", clients, "--bind-address", s.host, "--secure-port", s.port, "--token-auth-file", tokens,
 		"--tls-cert-file", keys.certificate, "--tls-private-key-file", keys.key, "--authorization-mode", "RBAC",
-		"--service-account-issuer", "https://kubernetes.default.svc", "--service-account-key-file", keys.key, "--service-account-signing-key-file", keys.key,
+		"--service-account-issuer", "https://kubernetes.default.svc", "--service-account-key-file", keys.certificate, "--service-account-signing-key-file", keys.key,
 		"--service-cluster-ip-range", "10.0.0.0/24", "--endpoint-reconciler-type", "none")
 	s.await(t)
 	return s
