@@ -12,6 +12,7 @@ import (
 	"doublenat/internal/config"
 	"doublenat/internal/lock"
 	"doublenat/internal/ops"
+	"doublenat/internal/remedy"
 	"doublenat/internal/router"
 )
 
@@ -62,8 +63,15 @@ func (d *Daemon) lockStatus() ops.Lock {
 	}
 	if view.Error != nil {
 		l.Error = view.Error.Error()
+		l.Advice, _ = remedy.For(view.Error)
 	}
 	return l
+}
+
+// lockRemedy says what to do about an error of the lock's store.
+func lockRemedy(err error) string {
+	advice, _ := remedy.For(err)
+	return advice.String()
 }
 
 // lockChanged is told by the keeper that its view is another one.
@@ -138,7 +146,7 @@ func (d *Daemon) makeKeeper(opts Options) error {
 		return fmt.Errorf("LOCK=%s: %w", d.cfg.Lock.Kind, err)
 	}
 	d.term.keeper, err = lock.New(lock.Config{
-		Store: store, Lease: d.cfg.Lock.Lease, OnChange: d.lockChanged,
+		Store: store, Lease: d.cfg.Lock.Lease, OnChange: d.lockChanged, Remedy: lockRemedy,
 		Logger: d.log.With("component", "lock"), Random: opts.Random,
 	})
 	return err

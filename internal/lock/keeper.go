@@ -31,6 +31,9 @@ type Config struct {
 	// OnChange is called when [Keeper.View] says something else than before. It must not block.
 	// Nil is nobody.
 	OnChange func()
+	// Remedy says what to do about an error of the store, empty for nothing. The log has it. Nil
+	// knows nothing.
+	Remedy func(error) string
 	// Logger gets state changes; nil discards them.
 	Logger *slog.Logger
 	// Random returns numbers from 0 up to 1 for jitter; nil means a good source.
@@ -44,6 +47,7 @@ type Keeper struct {
 	store    Store
 	lease    time.Duration
 	onChange func()
+	remedy   func(error) string
 	log      *slog.Logger
 	random   func() float64
 	clock    func() Instant
@@ -53,9 +57,10 @@ type Keeper struct {
 	endTerm context.CancelCauseFunc
 
 	mu     sync.Mutex
-	view   View        // guarded by mu
-	span   Span        // guarded by mu; how long we may write, in state [Held]
-	expiry *time.Timer // guarded by mu; ends the term when span does. Nil before the term.
+	told   map[string]struct{} // guarded by mu; the remedies that the log has since the store failed
+	view   View                // guarded by mu
+	span   Span                // guarded by mu; how long we may write, in state [Held]
+	expiry *time.Timer         // guarded by mu; ends the term when span does. Nil before the term.
 }
 
 // New returns a keeper that waits for the lock once [Keeper.Acquire] is called.
@@ -67,11 +72,14 @@ func New(cfg Config) (*Keeper, error) {
 		return nil, fmt.Errorf("a lock cannot be leased for %s", cfg.Lease)
 	}
 	k := &Keeper{
-		store: cfg.Store, lease: cfg.Lease, onChange: cfg.OnChange, log: cfg.Logger, random: cfg.Random,
+		store: cfg.Store, lease: cfg.Lease, onChange: cfg.OnChange, remedy: cfg.Remedy, log: cfg.Logger, random: cfg.Random,
 		clock: newClock(), view: View{Since: time.Now()},
 	}
 	if k.log == nil {
 		k.log = slog.New(slog.DiscardHandler)
+	}
+	if k.remedy == nil {
+		k.remedy = func(error) string { return "" }
 	}
 	if k.random == nil {
 		k.random = rand.Float64

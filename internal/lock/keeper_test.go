@@ -3,6 +3,7 @@ package lock_test
 import (
 	"context"
 	"errors"
+	"log/slog"
 	"strings"
 	"sync/atomic"
 	"testing"
@@ -267,6 +268,40 @@ func TestSlowStore(t *testing.T) {
 		time.Sleep(100 * lease)
 		if err := errors.Join(k.Mine(), stop()); err != nil {
 			t.Error(err)
+		}
+	})
+}
+
+// A store that is out of reach at first and unfit then says so in the log once, with the remedy.
+func TestRemedyIsLoggedOnce(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		var server locktest.Server
+		var log strings.Builder
+		store, unfit := server.Store("a"), errors.New("the router cannot keep a lock")
+		k, err := lock.New(lock.Config{
+			Store: store, Lease: lease, Logger: slog.New(slog.NewTextHandler(&log, nil)),
+			Remedy: func(err error) string {
+				if errors.Is(err, unfit) {
+					return "set LOCK=none"
+				}
+				return ""
+			},
+		})
+		if err != nil {
+			t.Fatal(err)
+		}
+		ctx, stop := context.WithCancel(t.Context())
+		ended := make(chan error, 1)
+		go func() { ended <- k.Acquire(ctx) }()
+		for _, away := range []error{errors.New("no route"), unfit, errors.New("no route"), unfit} {
+			store.Away(away)
+			time.Sleep(5 * time.Second)
+		}
+		stop()
+		<-ended
+		if n := strings.Count(log.String(), "set LOCK=none"); n != 1 || strings.Count(log.String(), "no route") != 1 {
+			t.Errorf("the remedy is there %d times:\n%s", n, log.String())
 		}
 	})
 }

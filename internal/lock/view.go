@@ -59,7 +59,8 @@ func (k *Keeper) seen(name string) {
 	}
 }
 
-// answered notes how a call of the store ended, and says so once.
+// answered notes how a call of the store ended, and says so once: of a store that goes on failing
+// each remedy is news, for it may be out of reach at first and unfit then.
 func (k *Keeper) answered(ctx context.Context, err error) {
 	if err != nil && context.Cause(k.term) != nil { //nolint:contextcheck // it is the term's
 		return // The end of the term is said by who ends it.
@@ -69,15 +70,36 @@ func (k *Keeper) answered(ctx context.Context, err error) {
 	if k.view.State != Ended {
 		k.view.Error = err
 	}
+	remedy, news := k.newsLocked(err)
 	k.mu.Unlock()
 	switch {
-	case err != nil && before == nil:
+	case news && remedy != "":
+		k.log.WarnContext(ctx, "lock not available, retrying", "error", err, "remedy", remedy)
+		k.changed()
+	case news:
 		k.log.WarnContext(ctx, "lock out of reach, retrying", "error", err)
 		k.changed()
 	case err == nil && before != nil:
 		k.log.InfoContext(ctx, "lock reached again")
 		k.changed()
 	}
+}
+
+// newsLocked returns what to do about an error, and whether the log has no such line yet.
+func (k *Keeper) newsLocked(err error) (remedy string, news bool) {
+	if err == nil {
+		k.told = nil
+		return "", false
+	}
+	remedy = k.remedy(err)
+	if _, known := k.told[remedy]; known || k.told != nil && remedy == "" {
+		return remedy, false
+	}
+	if k.told == nil {
+		k.told = make(map[string]struct{})
+	}
+	k.told[remedy] = struct{}{}
+	return remedy, true
 }
 
 // changed tells that the view is another one.

@@ -4,6 +4,8 @@ import (
 	"cmp"
 	"fmt"
 	"time"
+
+	"doublenat/internal/remedy"
 )
 
 // Role is what a doublenat is among several that share a lock. Its values are part of the API.
@@ -32,6 +34,8 @@ type Lock struct {
 	Since time.Time `json:"since"`
 	// Error is why the lock cannot be reached; empty if it can.
 	Error string `json:"error"`
+	// Advice is what to do about Error, the zero value for nothing. The verdict shows it.
+	Advice remedy.Advice `json:"-"`
 	// Terms is how often this process was the active one.
 	Terms int `json:"terms"`
 }
@@ -54,7 +58,10 @@ func standby(in Input, hops []HopStatus) Verdict {
 	}
 	if l.Error != "" {
 		v.State, v.Hop, v.Title = StateDegraded, HopLAN, "Standing by, but the lock cannot be reached"
-		v.Detail = l.Error
+		v.Detail, v.Remedy, v.Commands = l.Error, l.Advice.Text, l.Advice.Typed()
+		if l.Advice.Kind == remedy.KindLock {
+			v.Title = "Standing by, but the lock cannot be taken"
+		}
 	}
 	return v
 }

@@ -8,6 +8,7 @@ import (
 	"doublenat/internal/gateway"
 	"doublenat/internal/nat"
 	"doublenat/internal/ops"
+	"doublenat/internal/remedy"
 )
 
 // asStandby is how one stands by that is well: the core and the gateway have done nothing yet.
@@ -53,6 +54,10 @@ func TestStandbyThatCannotTakeOver(t *testing.T) {
 	in.Parts.Lock.Error = "no route to host"
 	if v := ops.Assess(in).Verdict; v.State != ops.StateDegraded || v.Detail != "no route to host" {
 		t.Errorf("without the lock: %+v", v)
+	}
+	in.Parts.Lock.Error, in.Parts.Lock.Advice = "an entry never goes", remedy.StuckLock("doublenat-lock-default", "192.0.2.1")
+	if v := ops.Assess(in).Verdict; !strings.Contains(v.Advice(), "address-list remove [find") || strings.Contains(v.Title, "reached") {
+		t.Errorf("without the lock, which somebody blocks: %+v", v)
 	}
 }
 
