@@ -241,8 +241,14 @@ func (d *Daemon) announce(ctx context.Context, conn net.PacketConn) error {
 		to.look() // It says so.
 		return nil
 	}
+	look := func() []natpmp.AnnouncementLink {
+		if d.role() != roleActive {
+			return nil // Another one speaks now.
+		}
+		return to.look()
+	}
 	return d.announcer.run(ctx, natpmp.AnnouncerConfig{
-		Links: d.inAllWords(to.look), Epoch: d.epoch, Address: d.gateway.External, Logger: d.log.With("component", "announcer"),
+		Links: d.inAllWords(look), Epoch: d.epoch, Address: d.gateway.External, Logger: d.log.With("component", "announcer"),
 	})
 }
 

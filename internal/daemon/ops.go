@@ -63,6 +63,9 @@ func (d *Daemon) took(hop ops.Hop) func(time.Duration) {
 func (d *Daemon) timed(h natpmp.Handler) natpmp.Handler {
 	return natpmp.HandlerFunc(func(ctx context.Context, from natpmp.Arrival, req natpmp.Request) natpmp.Reply {
 		reply := h.ServeNATPMP(ctx, from, req)
+		if d.role() != roleActive {
+			return natpmp.Silence() // What the fence refused is no answer, and the next active one has a better one.
+		}
 		d.monitor.Observe(ops.HopLAN, time.Since(from.At))
 		return reply
 	})

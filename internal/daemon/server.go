@@ -56,6 +56,9 @@ type timedPCP struct {
 
 func (h timedPCP) ServePCP(ctx context.Context, from pcp.Arrival, req pcp.Request) pcp.Reply {
 	reply := h.Handler.ServePCP(ctx, from, req)
+	if h.d.role() != roleActive {
+		return pcp.Silence() // as by NAT-PMP
+	}
 	h.d.monitor.Observe(ops.HopLAN, time.Since(from.At))
 	return reply
 }

@@ -86,12 +86,17 @@ func (d *Daemon) lockChanged() {
 // to agree about, and must not keep another one from being active.
 func shared(cfg config.Config) bool { return cfg.Lock.Shared() && !cfg.ReadOnly }
 
-// role returns what the daemon is now.
+// role returns what the daemon is now. A process that was stopped is not the active one from the first
+// moment in which it runs again, whichever of its goroutines that is.
 func (d *Daemon) role() role {
 	if d.term == nil {
 		return roleActive
 	}
-	return role(d.term.state.Load())
+	r := role(d.term.state.Load())
+	if r == roleActive && d.term.keeper.Mine() != nil {
+		return roleEnded
+	}
+	return r
 }
 
 // whenActive returns what calls f if the daemon is the active one. What is known of the router

@@ -107,7 +107,7 @@ func (h timedIGD) DeletePortMapping(ctx context.Context, from igd.Arrival, p igd
 // clients are.
 func (v *upnpServer) admit(a datagram.Arrival) bool {
 	if a.Destination == igd.SearchGroup() {
-		return v.daemon.frontend.Admit(a)
+		return v.daemon.role() == roleActive && v.daemon.frontend.Admit(a)
 	}
 	return v.daemon.admit(a)
 }
@@ -342,9 +342,22 @@ func (v *upnpServer) links(conn *net.UDPConn) []igd.Link {
 		if led, ok := v.entrance(own); ok {
 			at = led
 		}
-		all = append(all, igd.LinkOn(conn, l.index, own, at))
+		link := igd.LinkOn(conn, l.index, own, at)
+		link.Send = v.whileActive(link.Send)
+		all = append(all, link)
 	}
 	return all
+}
+
+// whileActive returns what sends while we are the active one. At the end of a term that was lost the
+// farewell would take the device of the next active one from the clients, which has the same name.
+func (v *upnpServer) whileActive(send func([]byte) error) func([]byte) error {
+	return func(packet []byte) error {
+		if v.daemon.role() != roleActive {
+			return nil
+		}
+		return send(packet)
+	}
 }
 
 // listenSearches opens the socket of searches. On loopback there is no multicast.
