@@ -5,6 +5,7 @@ import (
 	"net"
 	"net/netip"
 	"sync"
+	"syscall"
 
 	"doublenat/internal/nat"
 )
@@ -121,6 +122,49 @@ func (f *fencedConns) take(conn net.Conn, err error) (net.Conn, error) {
 	return c, nil
 }
 
+// takeSocket puts the fence around a UDP socket, on which the exchange sends without waiting for room.
+func (f *fencedConns) takeSocket(conn net.Conn, err error) (net.Conn, error) {
+	taken, err := f.take(conn, err)
+	socket, isSocket := conn.(syscall.Conn)
+	c, isFenced := taken.(*fencedConn)
+	if err != nil || !isSocket || !isFenced {
+		return taken, err
+	}
+	raw, err := socket.SyscallConn()
+	if err != nil {
+		return c, nil //nolint:nilerr // without it package net sends
+	}
+	return fencedSocket{c, raw}, nil
+}
+
+// fencedSocket is a socket with a fence around its bare writes too.
+type fencedSocket struct {
+	*fencedConn
+
+	raw syscall.RawConn
+}
+
+// SyscallConn implements [syscall.Conn].
+func (s fencedSocket) SyscallConn() (syscall.RawConn, error) {
+	return fencedRaw{s.raw, s.fencedConn}, nil
+}
+
+// fencedRaw is the socket of the system.
+type fencedRaw struct {
+	syscall.RawConn
+
+	conn *fencedConn
+}
+
+// Write has f send unless our term is over, which ends the connection.
+func (r fencedRaw) Write(f func(fd uintptr) (done bool)) error {
+	if err := r.conn.fence.sends(); err != nil {
+		abort(r.conn.Conn)
+		return err
+	}
+	return r.RawConn.Write(f)
+}
+
 // abort ends all connections, and those to come, so that nothing of what was written to them is
 // delivered any more.
 func (f *fencedConns) abort() {
@@ -183,7 +227,7 @@ func (n Network) fence(f *fencedConns, patience tcpPatience) Network {
 		return f.take(conn, err)
 	}
 	n.DialGateway = func(ctx context.Context, to netip.AddrPort) (net.Conn, error) {
-		return f.take(dialGateway(ctx, to))
+		return f.takeSocket(dialGateway(ctx, to))
 	}
 	n.DialDevice = func(ctx context.Context, to netip.AddrPort) (net.Conn, error) {
 		conn, err := dialDevice(ctx, to)

@@ -210,3 +210,43 @@ func TestKeptSocket(t *testing.T) {
 		t.Errorf("%q, %v", buf[:n], err)
 	}
 }
+
+// The gateway's socket keeps its way to send without waiting, and the fence is around that too.
+func TestFencedSocket(t *testing.T) {
+	t.Parallel()
+	at, err := net.ListenUDP("udp4", &net.UDPAddr{IP: net.IPv4(127, 0, 0, 1)})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer at.Close()
+	var over atomic.Bool
+	f := newFencedConns(func() error {
+		if over.Load() {
+			return errOver
+		}
+		return nil
+	})
+	n := Network{}.withDefaults().fence(f, 0)
+	c, err := n.DialGateway(t.Context(), netip.MustParseAddrPort(at.LocalAddr().String()))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer c.Close()
+	socket, ok := c.(syscall.Conn)
+	if !ok {
+		t.Fatalf("a %T, which may wait for room", c)
+	}
+	raw, err := socket.SyscallConn()
+	if err != nil {
+		t.Fatal(err)
+	}
+	sent := 0
+	send := func(uintptr) bool { sent++; return true }
+	if err := raw.Write(send); err != nil || sent != 1 {
+		t.Errorf("in a term: %v, sent %d", err, sent)
+	}
+	over.Store(true)
+	if err := raw.Write(send); !errors.Is(err, errOver) || sent != 1 {
+		t.Errorf("after the term: %v, sent %d", err, sent)
+	}
+}

@@ -17,8 +17,8 @@ type linkConn struct {
 // newLinkConn finds out how to send on a connection.
 func newLinkConn(conn net.Conn) *linkConn {
 	c := &linkConn{Conn: conn}
-	if udp, ok := conn.(*net.UDPConn); ok {
-		c.raw, _ = udp.SyscallConn() // without one package net sends
+	if socket, ok := conn.(syscall.Conn); ok { // a UDP socket, or what has a fence around one
+		c.raw, _ = socket.SyscallConn() // without one package net sends
 	}
 	return c
 }
