@@ -33,3 +33,24 @@ func TestPairLockThatNeverGoes(t *testing.T) {
 		}
 	})
 }
+
+// Who takes over knows at once that the router leads UPnP to it, and tells clients the router's address:
+// it looks after it has moved the redirect, and not only before.
+func TestPairLeadsUPnPAtOnce(t *testing.T) {
+	t.Parallel()
+	withLock(t, inMemory, func(p *pair) {
+		for _, row := range []routerostest.Row{
+			{"protocol": "udp", "dst-port": "5351", "dst-address-type": "local", "comment": "NAT-PMP to doublenat"},
+			{"protocol": "tcp", "dst-port": "5000", "dst-address": routerostest.LANAddress, "to-ports": "49000", "comment": "UPnP to doublenat"},
+		} {
+			row["chain"], row["action"], row["to-addresses"] = "dstnat", "dst-nat", "192.168.88.9"
+			if _, err := p.bench.Router.Add("/ip/firewall/nat", row); err != nil {
+				p.t.Fatal(err)
+			}
+		}
+		p.serve(p.a, map[string]string{"LOCK_REDIRECT": "on", "UPNP": "on", "UPNP_ADDR": "192.168.88.2:49000"})
+		if log := p.a.log.String(); !strings.Contains(log, "router redirects UPnP") {
+			p.t.Errorf("it does not know the way in:\n%s", log)
+		}
+	})
+}

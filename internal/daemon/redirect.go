@@ -51,6 +51,9 @@ func (d *Daemon) pointRedirect(ctx context.Context) error {
 			return err
 		}
 	}
-	_, err := d.router.PointRedirects(ctx, to)
+	moved, err := d.router.PointRedirects(ctx, to)
+	if moved > 0 && d.upnp != nil {
+		d.upnp.ledHere()
+	}
 	return err
 }

@@ -36,6 +36,8 @@ type upnpServer struct {
 	boot     bootID
 	// entrances are where the router leads to it, as far as is known.
 	entrances atomic.Pointer[[]router.Entrance]
+	// led has a value when the redirects were moved.
+	led chan struct{}
 	log       *slog.Logger
 }
 
@@ -44,7 +46,7 @@ func (d *Daemon) makeUPnP(Options) error {
 	if !d.cfg.UPnP.IsValid() {
 		return nil
 	}
-	v := &upnpServer{daemon: d, at: d.cfg.UPnP, log: d.log.With("component", "upnp")}
+	v := &upnpServer{daemon: d, at: d.cfg.UPnP, led: make(chan struct{}, 1), log: d.log.With("component", "upnp")}
 	v.boot.begin(time.Now())
 	var err error
 	v.server, err = igd.NewServer(igd.ServerConfig{
@@ -237,7 +239,16 @@ func (v *upnpServer) lookForEntrances(ctx context.Context) {
 		case <-ctx.Done():
 			return
 		case <-ticker.C:
+		case <-v.led:
 		}
+	}
+}
+
+// ledHere tells that the router may lead here now, so that clients hear of its address at once.
+func (v *upnpServer) ledHere() {
+	select {
+	case v.led <- struct{}{}:
+	default: // it is about to be looked at
 	}
 }
 
