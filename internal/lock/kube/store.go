@@ -35,6 +35,8 @@ type Store struct {
 	// version is the state in which we wrote the Lease last. Empty is that we never had it: a patch of
 	// no version would take it from whoever has it.
 	version string
+	// tried is set once a request was sent that may have taken the Lease.
+	tried bool
 	// others is how somebody else's Lease looks.
 	others sighting
 }
@@ -67,6 +69,7 @@ func (s *Store) Acquire(ctx context.Context, d time.Duration) (lock.Holder, erro
 	was, err := s.api.get(ctx)
 	now := time.Now()
 	if errors.Is(err, errNotFound) {
+		s.tried = true
 		return s.taken(s.api.create(ctx, s.spec(d, now, 0)))
 	}
 	if err != nil {
@@ -77,6 +80,7 @@ func (s *Store) Acquire(ctx context.Context, d time.Duration) (lock.Holder, erro
 	case was.Spec.HolderIdentity == s.identity:
 		return s.taken(s.api.patch(ctx, was.Metadata.ResourceVersion, s.renewal(d, now)))
 	case s.others.free(was, d, now):
+		s.tried = true
 		return s.taken(s.api.patch(ctx, was.Metadata.ResourceVersion, s.spec(d, now, was.Spec.LeaseTransitions+1)))
 	default:
 		return lock.Holder{Name: name(was.Spec.HolderIdentity)}, nil
@@ -130,8 +134,12 @@ func (s *Store) ours(ctx context.Context) (*lease, error) {
 	return l, nil
 }
 
-// Release implements [lock.Store]. The Lease stays, with nobody's name in it.
+// Release implements [lock.Store]. The Lease stays, with nobody's name in it. Who never tried to take it
+// asks nobody: the API server may be away, and who stood by need not wait for it to stop.
 func (s *Store) Release(ctx context.Context) error {
+	if !s.tried {
+		return nil
+	}
 	l, err := s.ours(ctx)
 	if err == nil {
 		_, err = s.api.patch(ctx, l.Metadata.ResourceVersion, spec{LeaseDurationSeconds: 1, RenewTime: stamp(time.Now())})

@@ -178,3 +178,16 @@ func TestErrors(t *testing.T) {
 		}
 	})
 }
+
+// Who only stood by has nothing to give back, and stops whatever the API server does.
+func TestReleaseOfAStandby(t *testing.T) {
+	t.Parallel()
+	server := new(kubetest.Server)
+	a, b := store(server, "a"), store(server, "b")
+	acquire(t, a, lock.Holder{Name: "a", Mine: true})
+	acquire(t, b, lock.Holder{Name: "a"})
+	server.Set(kubetest.Faults{Status: http.StatusInternalServerError})
+	if err := b.Release(t.Context()); err != nil {
+		t.Error(err)
+	}
+}
