@@ -5,13 +5,17 @@ import (
 	"errors"
 	"io"
 	"net"
+	"net/http"
 	"net/netip"
+	"path/filepath"
 	"sync/atomic"
 	"syscall"
 	"testing"
 	"time"
 
+	"doublenat/internal/config"
 	"doublenat/internal/nat"
+	"doublenat/internal/web"
 )
 
 var errOver = errors.New("the term is over")
@@ -248,5 +252,55 @@ func TestFencedSocket(t *testing.T) {
 	over.Store(true)
 	if err := raw.Write(send); !errors.Is(err, errOver) || sent != 1 {
 		t.Errorf("after the term: %v, sent %d", err, sent)
+	}
+}
+
+// Between two daemons of a process whoever asks for the page waits, and the socket of UPnP, which only the
+// active one needs, may be missing.
+func TestKeptListener(t *testing.T) {
+	t.Parallel()
+	for _, at := range []config.ListenAddress{{Network: "tcp", Address: "127.0.0.1:0"}, {Network: "unix", Address: filepath.Join(t.TempDir(), "s")}} {
+		opened := 0
+		k := &keptListener{listen: func(ctx context.Context, at config.ListenAddress) (net.Listener, error) {
+			opened++
+			return listenStream(ctx, at)
+		}}
+		first, err := k.open(t.Context(), at)
+		if err != nil {
+			t.Fatal(err)
+		}
+		ended, done := context.WithCancel(t.Context())
+		served := make(chan error, 1)
+		go func() { served <- web.Serve(ended, &http.Server{ReadHeaderTimeout: time.Second}, first, time.Second) }()
+		done()
+		if err := <-served; err != nil {
+			t.Errorf("%s: serving ended with %v", at.Network, err)
+		}
+		client, err := new(net.Dialer).DialContext(t.Context(), at.Network, first.Addr().String())
+		if err != nil {
+			t.Fatal(err)
+		}
+		second, err := k.open(t.Context(), at)
+		if err != nil || opened != 1 {
+			t.Fatalf("%s: opened %d times, %v", at.Network, opened, err)
+		}
+		conn, err := second.Accept()
+		if err != nil {
+			t.Fatal(err)
+		}
+		_, _ = client.Close(), conn.Close()
+		k.forget()
+		if _, err := new(net.Dialer).DialContext(t.Context(), at.Network, first.Addr().String()); err == nil {
+			t.Errorf("%s: still open at the end", at.Network)
+		}
+	}
+	d := &Daemon{term: &term{terms: 1}, net: Network{ListenSearches: func(context.Context, netip.Addr) (net.PacketConn, error) { return nil, errOver }}}
+	d.upnp = &upnpServer{daemon: d}
+	if _, err := d.listenUPnP(t.Context()); err != nil {
+		t.Errorf("a second term: %v", err)
+	}
+	d.term.terms = 0
+	if _, err := d.listenUPnP(t.Context()); !errors.Is(err, errOver) {
+		t.Errorf("the first term: %v", err)
 	}
 }

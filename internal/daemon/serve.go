@@ -6,15 +6,20 @@ import (
 	"net"
 	"net/netip"
 	"os"
+	"time"
+
+	"doublenat/internal/config"
 )
 
 // Serve makes a Daemon and runs it until ctx ends. Of several that share a lock it makes another one
 // to stand by each time that one lost the lock.
 func Serve(ctx context.Context, opts Options) error {
 	if shared(opts.Config) {
-		kept := &keptSocket{listen: opts.Network.withDefaults().Listen}
+		network := opts.Network.withDefaults()
+		kept, page := &keptSocket{listen: network.Listen}, &keptListener{listen: network.ListenHTTP}
 		defer kept.forget()
-		opts.Network.Listen = kept.open
+		defer page.forget()
+		opts.Network.Listen, opts.Network.ListenHTTP = kept.open, page.open
 	}
 	for {
 		d, err := New(opts)
@@ -64,3 +69,48 @@ func (k *keptSocket) forget() {
 		k.socket = nil
 	}
 }
+
+// deadlined is a listener of the system: one of TCP or a unix socket.
+type deadlined interface {
+	net.Listener
+	SetDeadline(t time.Time) error
+}
+
+// keptListener opens the page's socket, which is open as well between two daemons of a process. A cable
+// that was pulled costs the lock, and on some hosts the address too: what cannot be opened again then
+// must not end the process.
+type keptListener struct {
+	listen func(ctx context.Context, at config.ListenAddress) (net.Listener, error)
+	socket deadlined // nil where it cannot be kept
+}
+
+// open opens the socket, or returns the one that was kept.
+func (k *keptListener) open(ctx context.Context, at config.ListenAddress) (net.Listener, error) {
+	if k.socket != nil {
+		if k.socket.SetDeadline(time.Time{}) == nil {
+			return lentListener{k.socket}, nil
+		}
+		k.forget()
+	}
+	l, err := k.listen(ctx, at)
+	socket, ok := l.(deadlined)
+	if err != nil || !ok {
+		return l, err
+	}
+	k.socket = socket
+	return lentListener{socket}, nil
+}
+
+// forget closes the socket that was kept.
+func (k *keptListener) forget() {
+	if k.socket != nil {
+		_ = k.socket.Close() // nobody listens any more
+		k.socket = nil
+	}
+}
+
+// lentListener is the kept socket for one daemon. Whoever connects after its end waits for the next.
+type lentListener struct{ deadlined }
+
+// Close ends Accept, and leaves the socket open.
+func (l lentListener) Close() error { return l.SetDeadline(time.Unix(1, 0)) }

@@ -38,7 +38,7 @@ type upnpServer struct {
 	entrances atomic.Pointer[[]router.Entrance]
 	// led has a value when the redirects were moved.
 	led chan struct{}
-	log       *slog.Logger
+	log *slog.Logger
 }
 
 // makeUPnP makes the device of UPnP, if one is wanted.
@@ -142,9 +142,9 @@ func (v *upnpServer) open(ctx context.Context) (deviceSockets, error) {
 }
 
 // listenUPnP opens the device's sockets, if there is one, before anything is done: one that cannot
-// be opened is a mistake of the operator's.
+// be opened is a mistake of the operator's, unless it could be before.
 func (d *Daemon) listenUPnP(ctx context.Context) (deviceSockets, error) {
-	if d.upnp == nil {
+	if d.upnp == nil || d.term != nil && d.term.terms > 0 {
 		return deviceSockets{}, nil
 	}
 	return d.upnp.open(ctx)
