@@ -305,3 +305,39 @@ func TestRemedyIsLoggedOnce(t *testing.T) {
 		}
 	})
 }
+
+// Whoever takes the lock is told of with a name, or not at all.
+func TestHolderWithoutName(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		var server locktest.Server
+		var log strings.Builder
+		one := &turns{Store: server.Store("b"), holders: []lock.Holder{{Name: "a"}, {}, {Name: "a"}}}
+		k, err := lock.New(lock.Config{Store: one, Lease: lease, Logger: slog.New(slog.NewTextHandler(&log, nil))})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := k.Acquire(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		if n := strings.Count(log.String(), "standing by"); n != 1 {
+			t.Errorf("%d times:\n%s", n, log.String())
+		}
+	})
+}
+
+// turns is a store that others have one after the other.
+type turns struct {
+	*locktest.Store
+
+	holders []lock.Holder
+}
+
+func (s *turns) Acquire(ctx context.Context, lease time.Duration) (lock.Holder, error) {
+	if len(s.holders) == 0 {
+		return s.Store.Acquire(ctx, lease)
+	}
+	next := s.holders[0]
+	s.holders = s.holders[1:]
+	return next, nil
+}

@@ -47,8 +47,11 @@ func (k *Keeper) View() View {
 	return k.view
 }
 
-// seen notes who has the lock.
+// seen notes who has the lock. That somebody took it just now says nothing until the name is known.
 func (k *Keeper) seen(name string) {
+	if name == "" {
+		return
+	}
 	k.mu.Lock()
 	changed := k.view.Holder != name
 	k.view.Holder = name
