@@ -80,16 +80,25 @@ func leases(namespace string) string {
 
 // ServeHTTP implements [http.Handler].
 func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
-	status, reply := s.serve(r)
+	status, text := s.serve(r)
 	w.Header().Set("Content-Type", "application/json")
 	w.WriteHeader(status)
-	_ = json.NewEncoder(w).Encode(reply) // A client that went away is none of our business.
+	_, _ = w.Write(text) // A client that went away is none of our business.
 }
 
-// serve replies to a request.
-func (s *Server) serve(r *http.Request) (int, any) {
+// serve replies to a request. The reply is written while nobody else changes the object.
+func (s *Server) serve(r *http.Request) (status int, text []byte) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	status, reply := s.serveLocked(r)
+	text, err := json.Marshal(reply)
+	if err != nil {
+		return http.StatusInternalServerError, nil
+	}
+	return status, text
+}
+
+func (s *Server) serveLocked(r *http.Request) (int, any) {
 	s.served++
 	switch {
 	case s.faults.Status != 0:
