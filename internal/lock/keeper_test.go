@@ -299,7 +299,9 @@ func TestRemedyIsLoggedOnce(t *testing.T) {
 			time.Sleep(5 * time.Second)
 		}
 		stop()
-		<-ended
+		if err := <-ended; !errors.Is(err, context.Canceled) {
+			t.Errorf("Acquire() = %v when it was stopped", err)
+		}
 		if n := strings.Count(log.String(), "set LOCK=none"); n != 1 || strings.Count(log.String(), "no route") != 1 {
 			t.Errorf("the remedy is there %d times:\n%s", n, log.String())
 		}
