@@ -60,8 +60,14 @@ func parsePolicy(s string) (nat.LeasePolicy, error) {
 	return 0, errors.New("is neither auto nor client nor hold")
 }
 
-// parseLifetime reads a duration as Go writes it, or a number of seconds.
+// parseLifetime reads the longest lifetime of a mapping.
 func parseLifetime(s string) (time.Duration, error) {
+	return parseSeconds(s, leastMaxLifetime, longestMaxLifetime, "is not from 1m to 24h")
+}
+
+// parseSeconds reads a duration of whole seconds, as Go writes it, or their number. The text is the error
+// of one out of bounds.
+func parseSeconds(s string, least, longest time.Duration, outside string) (time.Duration, error) {
 	d, err := time.ParseDuration(s)
 	if err != nil {
 		d, err = time.ParseDuration(s + "s")
@@ -71,8 +77,8 @@ func parseLifetime(s string) (time.Duration, error) {
 		return 0, errors.New("is neither a duration nor a number of seconds")
 	case d%time.Second != 0:
 		return 0, errors.New("is not a number of whole seconds")
-	case d < leastMaxLifetime || d > longestMaxLifetime:
-		return 0, errors.New("is not from 1m to 24h")
+	case d < least || d > longest:
+		return 0, errors.New(outside)
 	}
 	return d, nil
 }

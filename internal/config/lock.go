@@ -65,21 +65,10 @@ func parseLock(s string) (LockKind, error) {
 	}
 }
 
-// parseLockLease reads a duration as Go writes it, or a number of seconds.
+// parseLockLease reads how long a lock is leased.
 func parseLockLease(s string) (time.Duration, error) {
-	d, err := time.ParseDuration(s)
-	if err != nil {
-		d, err = time.ParseDuration(s + "s")
-	}
-	switch {
-	case err != nil:
-		return 0, errors.New("is neither a duration nor a number of seconds")
-	case d%time.Second != 0:
-		return 0, errors.New("is not a number of whole seconds")
-	case d < leastLockLease || d > longestLockLease:
-		return 0, errors.New("is not from 6s to 5m: a third of it is the time for a renewal, and all of it may pass until another doublenat takes over")
-	}
-	return d, nil
+	return parseSeconds(s, leastLockLease, longestLockLease,
+		"is not from 6s to 5m: a third of it is the time for a renewal, and all of it may pass until another doublenat takes over")
 }
 
 // parseLockName reads what a doublenat calls itself. It is shown in a comment on the router.
