@@ -278,6 +278,7 @@ func (e *Engine) forget(m *mapping) {
 		return
 	}
 	e.timers.set(m, time.Time{})
+	e.ports.moved(m, former{})
 	u := m.unit
 	if m.inner != 0 {
 		e.ports.leave(m.inner)

@@ -228,3 +228,27 @@ func TestLeftoverIsTakenOver(t *testing.T) {
 	d.pass(30 * time.Second)
 	none[nat.ReleaseAction](d, "the lease is the mapping's")
 }
+
+// A rule of which nobody knows whether it was made takes the packets for its external port, too: as
+// long as that is unknown the port is no inner port for anybody else.
+func TestDoubtfulRuleKeepsBothPorts(t *testing.T) {
+	t.Parallel()
+	d := atDesk(t, func(c *nat.Config) { narrow(2)(c); c.Delivery = nat.DeliverBoth })
+	failed := d.ask(tcp(alice, 80), time.Hour)
+	lease := want[nat.LeaseAction](d)
+	other := 40001 - lease.Request.InnerPort
+	d.grant(lease, other)
+	d.step(nat.RuleDone{Op: want[nat.AddAction](d).Op, Err: lost(nat.HopRouter)})
+	if d.answer(failed).Err == nil {
+		t.Error("a mapping without a rule was granted")
+	}
+	d.released()
+	refused := d.ask(tcp(bob, 80), time.Hour)
+	none[nat.LeaseAction](d, "one rule may take both ports")
+	if d.answer(refused).Err == nil {
+		t.Error("a port was granted whose packets another rule may take")
+	}
+	d.shown(nat.Snapshot{}) // It was not made.
+	d.ask(tcp(bob, 80), time.Hour)
+	want[nat.LeaseAction](d)
+}

@@ -220,9 +220,10 @@ func (p *ports) matchedByOthers(inner uint16, port ClientPort) bool {
 }
 
 // lately returns the mapping that had an external port before, if its rule still takes the
-// packets for it; else nil.
+// packets for it, or may; else nil.
 func (p *ports) lately(at outerPort) *mapping {
-	if m := p.former[at]; m != nil && m.rule.have.Match.covers(MatchPorts{at.port}) {
+	takes := func(r Rule) bool { return r.Match.covers(MatchPorts{at.port}) }
+	if m := p.former[at]; m != nil && slices.ContainsFunc(m.rule.all(), takes) {
 		return m
 	}
 	return nil

@@ -586,6 +586,9 @@ func (e *Engine) concludeEnd(m *mapping) {
 func (e *Engine) fail(m *mapping, err error) {
 	e.answerMaps(m, err)
 	e.ports.unclaim(m.key, m.lease.external)
+	if m.rule.state == ruleDoubtful {
+		e.ports.moved(m, former{port: m.lease.external}) // It may take the packets for that port.
+	}
 	m.wish.state = wishNone
 	if m.rule.state != ruleAbsent && m.wish.cause != 0 {
 		m.wish.state = wishEnding // It was being taken down when its client asked again.
