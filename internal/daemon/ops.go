@@ -47,7 +47,7 @@ func (d *Daemon) outline() ops.Parts {
 		Router: d.router.Status(), Gateway: d.gateway.Stats(), Core: d.service.Status(),
 		Frontend: d.frontend.Stats(), Server: d.server.Stats(), Stopping: d.stopping.Load(),
 	}
-	p.Lock = d.lockStatus()
+	p.Lock, p.LockAdvice = d.lockStatus()
 	if d.upnp != nil {
 		p.UPnP = d.upnp.server.Stats()
 	}

@@ -45,13 +45,13 @@ type term struct {
 	before atomic.Value  // the name of the active one that was seen last
 }
 
-// lockStatus returns how this doublenat stands among several.
-func (d *Daemon) lockStatus() ops.Lock {
+// lockStatus returns how this doublenat stands among several, and what to do about its lock.
+func (d *Daemon) lockStatus() (l ops.Lock, advice remedy.Advice) {
 	if d.term == nil {
-		return ops.Lock{}
+		return l, advice
 	}
 	view := d.term.keeper.View()
-	l := ops.Lock{Active: view.Holder, Since: view.Since, Terms: d.term.terms}
+	l = ops.Lock{Active: view.Holder, Since: view.Since, Terms: d.term.terms}
 	switch d.role() {
 	case roleStandby:
 		l.Role = ops.RoleStandby
@@ -63,9 +63,9 @@ func (d *Daemon) lockStatus() ops.Lock {
 	}
 	if view.Error != nil {
 		l.Error = view.Error.Error()
-		l.Advice, _ = remedy.For(view.Error)
+		advice, _ = remedy.For(view.Error)
 	}
-	return l
+	return l, advice
 }
 
 // lockRemedy says what to do about an error of the lock's store.

@@ -8,6 +8,7 @@ import (
 	"doublenat/internal/frontend"
 	"doublenat/internal/gateway"
 	"doublenat/internal/nat"
+	"doublenat/internal/remedy"
 	"doublenat/internal/router"
 	"doublenat/natpmp"
 )
@@ -30,6 +31,8 @@ type Parts struct {
 	UPnP igd.ServerStats
 	// Lock is how this doublenat stands among several; the zero value is one that is alone.
 	Lock Lock
+	// LockAdvice is what to do about its error, the zero value for nothing.
+	LockAdvice remedy.Advice
 	// Stopping is set once doublenat takes everything down.
 	Stopping bool
 }

@@ -34,8 +34,6 @@ type Lock struct {
 	Since time.Time `json:"since"`
 	// Error is why the lock cannot be reached; empty if it can.
 	Error string `json:"error"`
-	// Advice is what to do about Error, the zero value for nothing. The verdict shows it.
-	Advice remedy.Advice `json:"-"`
 	// Terms is how often this process was the active one.
 	Terms int `json:"terms"`
 }
@@ -58,8 +56,8 @@ func standby(in Input, hops []HopStatus) Verdict {
 	}
 	if l.Error != "" {
 		v.State, v.Hop, v.Title = StateDegraded, HopLAN, "Standing by, but the lock cannot be reached"
-		v.Detail, v.Remedy, v.Commands = l.Error, l.Advice.Text, l.Advice.Typed()
-		if l.Advice.Kind == remedy.KindLock {
+		v.Detail, v.Remedy, v.Commands = l.Error, in.Parts.LockAdvice.Text, in.Parts.LockAdvice.Typed()
+		if in.Parts.LockAdvice.Kind == remedy.KindLock {
 			v.Title = "Standing by, but the lock cannot be taken"
 		}
 	}

@@ -55,7 +55,7 @@ func TestStandbyThatCannotTakeOver(t *testing.T) {
 	if v := ops.Assess(in).Verdict; v.State != ops.StateDegraded || v.Detail != "no route to host" {
 		t.Errorf("without the lock: %+v", v)
 	}
-	in.Parts.Lock.Error, in.Parts.Lock.Advice = "an entry never goes", remedy.StuckLock("doublenat-lock-default", "192.0.2.1")
+	in.Parts.Lock.Error, in.Parts.LockAdvice = "an entry never goes", remedy.StuckLock("doublenat-lock-default", "192.0.2.1")
 	if v := ops.Assess(in).Verdict; !strings.Contains(v.Advice(), "address-list remove [find") || strings.Contains(v.Title, "reached") {
 		t.Errorf("without the lock, which somebody blocks: %+v", v)
 	}
