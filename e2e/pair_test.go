@@ -136,6 +136,9 @@ func (w *world) takeOver(ctx context.Context, f fault, second *doublenat) error 
 	if err != nil {
 		return err
 	}
+	if err := w.reach(ctx, m, w.alice); err != nil {
+		return err
+	}
 	t, err := w.internet.call(ctx, "tcp", w.public(m), w.alice)
 	if err != nil {
 		return err
