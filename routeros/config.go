@@ -37,9 +37,13 @@ const (
 // command in about a millisecond; more in flight only wait on its side.
 const highestInFlight = 1024
 
-// keepAlive finds a router that lost power in half a minute, also while no
-// command is waiting for it.
-var keepAlive = net.KeepAliveConfig{Enable: true, Idle: 10 * time.Second, Interval: 3 * time.Second, Count: 5} //nolint:gochecknoglobals // a constant of a struct type
+// Dial opens a connection to an address as a [Client] does it whose [Config.Dial] is nil: with a
+// keepalive that finds a router without power in half a minute, also while no command is waiting for
+// it. The error is that of [net.Dialer.DialContext].
+func Dial(ctx context.Context, address string) (net.Conn, error) {
+	dialer := net.Dialer{KeepAliveConfig: net.KeepAliveConfig{Enable: true, Idle: 10 * time.Second, Interval: 3 * time.Second, Count: 5}}
+	return dialer.DialContext(ctx, "tcp", address)
+}
 
 // Config configures a [Client]. Only Address or Dial, and User, are required.
 type Config struct {

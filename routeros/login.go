@@ -56,8 +56,7 @@ func (c *Client) dial(ctx context.Context) (net.Conn, error) {
 	if c.cfg.Dial != nil {
 		return c.cfg.Dial(ctx)
 	}
-	dialer := net.Dialer{KeepAliveConfig: keepAlive}
-	return dialer.DialContext(ctx, "tcp", c.cfg.Address)
+	return Dial(ctx, c.cfg.Address)
 }
 
 // connectError wraps what went wrong on the way to a connection. When the time

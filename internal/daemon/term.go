@@ -14,6 +14,7 @@ import (
 	"doublenat/internal/ops"
 	"doublenat/internal/remedy"
 	"doublenat/internal/router"
+	"doublenat/routeros"
 )
 
 // ErrTermOver is wrapped by the error of a [Daemon.Run] that lost the lock: another doublenat may
@@ -118,11 +119,7 @@ func (d *Daemon) makeFence(Options) error {
 	d.term = new(term)
 	d.term.conns = newFencedConns(func() error { return d.term.keeper.Sends() })
 	if d.net.DialRouter == nil {
-		// As routeros does it, whose keepalive finds a router without power.
-		dialer := net.Dialer{KeepAliveConfig: net.KeepAliveConfig{Enable: true, Idle: 10 * time.Second, Interval: 3 * time.Second, Count: 5}}
-		d.net.DialRouter = func(ctx context.Context) (net.Conn, error) {
-			return dialer.DialContext(ctx, "tcp", d.cfg.Router.String())
-		}
+		d.net.DialRouter = func(ctx context.Context) (net.Conn, error) { return routeros.Dial(ctx, d.cfg.Router.String()) }
 	}
 	// What was written in the last moment of a term may be on its way for the rest of the lease: a
 	// third of it, of which some is for clocks that differ.

@@ -4,9 +4,9 @@ import (
 	"context"
 	"net"
 	"net/netip"
-	"time"
 
 	"doublenat/internal/realm"
+	"doublenat/routeros"
 )
 
 // dialer returns what opens connections for an API without TLS: it looks where
@@ -14,9 +14,7 @@ import (
 // address tells, and the password goes over the connection next.
 func (r *Router) dialer(dial func(context.Context) (net.Conn, error)) func(context.Context) (net.Conn, error) {
 	if dial == nil {
-		// As routeros does it, whose keepalive finds a router without power.
-		d := net.Dialer{KeepAliveConfig: net.KeepAliveConfig{Enable: true, Idle: 10 * time.Second, Interval: 3 * time.Second, Count: 5}}
-		dial = func(ctx context.Context) (net.Conn, error) { return d.DialContext(ctx, "tcp", r.cfg.API.Address) }
+		dial = func(ctx context.Context) (net.Conn, error) { return routeros.Dial(ctx, r.cfg.API.Address) }
 	}
 	return func(ctx context.Context) (net.Conn, error) {
 		conn, err := dial(ctx)

@@ -100,9 +100,12 @@ type held struct {
 
 // sure reports whether the entry surely stands. A suspended machine does not notice by its
 // monotonic clock how much time has passed.
-func (h held) sure() bool {
+func (h held) sure() bool { return h.id != "" && ahead(h.until) }
+
+// ahead reports whether a moment is yet to come by both clocks.
+func ahead(at time.Time) bool {
 	now := time.Now()
-	return h.id != "" && now.Before(h.until) && now.Round(0).Before(h.until.Round(0))
+	return now.Before(at) && now.Round(0).Before(at.Round(0))
 }
 
 // NewLock returns the lock of the router's instance. It sends nothing.
@@ -150,7 +153,7 @@ func (l *Lock) Acquire(ctx context.Context, lease time.Duration) (lock.Holder, e
 // outlast returns an error as long as somebody may believe in a lock that the router forgot when it
 // was restarted: for a lease from then on, unless that was us. Whoever had it asked for it before.
 func (l *Lock) outlast(ctx context.Context, lease time.Duration) error {
-	if now := time.Now(); now.Before(l.ours) && now.Round(0).Before(l.ours.Round(0)) {
+	if ahead(l.ours) {
 		return nil
 	}
 	rows, err := l.r.printIfAny(ctx, "/system/resource", "uptime")
