@@ -45,9 +45,10 @@ func run(args []string) error {
 	c.SetLocalPort(uint16(port))
 	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
 	defer cancel()
-	// Tailscale looks again every now and then. A gateway with few ports shows it a device that
-	// can tell of another port once it was refused the one that it drew.
-	for ctx.Err() == nil {
+	// A gateway with few ports shows Tailscale a device that can tell of another port once it was
+	// refused the one that it drew. It searches again after ten minutes, or when its network was
+	// down.
+	for ; ctx.Err() == nil; c.NoteNetworkDown() {
 		found, err := c.Probe(ctx)
 		if err != nil {
 			return fmt.Errorf("probing: %w", err)
