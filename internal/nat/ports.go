@@ -220,9 +220,12 @@ func (p *ports) matchedByOthers(inner uint16, port ClientPort) bool {
 }
 
 // lately returns the mapping that had an external port before, if its rule still takes the
-// packets for it, or may; else nil.
+// packets for it, or may; else nil. It goes on to take those for its inner port, which is no reason
+// to refuse the same port outside.
 func (p *ports) lately(at outerPort) *mapping {
-	takes := func(r Rule) bool { return r.Match.covers(MatchPorts{at.port}) }
+	takes := func(r Rule) bool {
+		return r.Match.covers(MatchPorts{at.port}) && (p.delivery == DeliverExternal || r.InnerPort != at.port)
+	}
 	if m := p.former[at]; m != nil && slices.ContainsFunc(m.rule.all(), takes) {
 		return m
 	}

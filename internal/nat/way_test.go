@@ -321,6 +321,34 @@ func TestSamePortIsNotAnothersFormerOne(t *testing.T) {
 	}
 }
 
+// A port that was a mapping's is not its former one as long as it is its inner one: its rule takes
+// packets for that whoever has it outside. The gateway may grant it to others.
+func TestFormerPortThatIsTheInnerOne(t *testing.T) {
+	t.Parallel()
+	for name, delivery := range map[string]nat.Delivery{"internal": nat.DeliverInternal, "both": nat.DeliverBoth} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			d := atDesk(t, func(c *nat.Config) { c.Delivery = delivery })
+			const port = 3074
+			d.tickets++
+			d.step(nat.Ask{Ticket: d.tickets, Request: nat.MapRequest{Key: tcp(alice, port), SuggestedPort: port, Lifetime: time.Hour, By: nat.IGD}})
+			d.grant(want[nat.LeaseAction](d), port)
+			if rule := d.added(); rule.InnerPort != port {
+				t.Fatalf("%+v does not have the port on both sides", rule)
+			}
+			d.pass(d.Next().Sub(d.now))
+			d.grant(want[nat.LeaseAction](d), 4000)
+			d.obey()
+			d.ask(tcp(bob, 80), time.Hour)
+			d.grant(want[nat.LeaseAction](d), port)
+			none[nat.ReleaseAction](d, "the port is free at the gateway")
+			if rule := d.added(); rule.ExternalPort != port || rule.Match[0] == port || rule.Match[1] == port {
+				t.Errorf("bob's rule is %+v", rule)
+			}
+		})
+	}
+}
+
 // What is held ends when it was to end as of the request, also when the gateway was away
 // meanwhile and granted it late.
 func TestHeldFromTheRequestOn(t *testing.T) {

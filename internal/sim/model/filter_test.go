@@ -165,11 +165,17 @@ func (w *watch) closed(key nat.Key) {
 	w.openingOf(key).may = []nat.Remote{everybody}
 }
 
-// crashed notes that nobody hears what becomes of the requests that wait.
+// crashed notes that nobody hears what becomes of the requests that wait. A rule that has what was
+// refused is adopted with that: the next one cannot know.
 func (w *watch) crashed() {
-	for key := range w.openings {
+	for key, o := range w.openings {
 		w.lapse(key)
-		w.openings[key].may = w.possible(key)
+		o.may = w.possible(key)
+		for _, l := range o.was {
+			if !slices.Contains(o.may, l.remote) {
+				o.may = append(o.may, l.remote)
+			}
+		}
 	}
 }
 

@@ -136,7 +136,7 @@ func (p *pair) strike(h *machine) {
 			h.setAt = d.now
 		}
 	case 10:
-		h.slow, h.until = d.between(0, p.lease/8), d.now.Add(lasts)
+		h.slow, h.until = d.between(time.Millisecond, p.lease/8), d.now.Add(lasts)
 	case 11:
 		if h.runs != nil && !h.stopped {
 			p.handovers++

@@ -27,7 +27,9 @@ type machine struct {
 	// slow is what packets take longer until then.
 	slow  time.Duration
 	until time.Time
-	runs  *daemon // nil while none runs
+	// arrives is when the last packet to the gateway does.
+	arrives time.Time
+	runs    *daemon // nil while none runs
 	// wanted is the process of which the next start is planned, so that there is one start.
 	starts int
 }
@@ -261,7 +263,10 @@ func (x *daemon) datagram(over func() bool, at func() (took time.Duration, reply
 		return true
 	}
 	if !lost() {
-		d.after(h.delay(), func() {
+		// Packets keep their order, as on one link: a deletion that came after the next mapping's
+		// request would end that, and nobody could know.
+		h.arrives = later(h.arrives, d.now.Add(h.delay()))
+		d.agenda.plan(h.arrives, func() {
 			if h.cutOff(toGateway) {
 				return
 			}
