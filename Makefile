@@ -185,7 +185,7 @@ JOBS ?= $(shell nproc)
 
 .PHONY: sim-model
 sim-model: ## live MODEL_DAYS (100000) of the core between models, from seed FIRST (MODEL_KIND=pair: of two doublenats)
-	GOGC=off GOMEMLIMIT=1GiB $(GO) test ./internal/sim/model -count=1 -v -timeout 0 -first $(FIRST) \
+	GOGC=1600 $(GO) test ./internal/sim/model -count=1 -v -timeout 0 -first $(FIRST) \
 		$(if $(filter pair,$(MODEL_KIND)),-run '^TestPairs$$' -pairs $(MODEL_DAYS),-run '^TestDays$$' -days $(MODEL_DAYS))
 
 .PHONY: replay

@@ -8,7 +8,7 @@ import (
 // agenda is what is going to happen, in order. Of several things at one moment the one
 // that was planned first comes first.
 type agenda struct {
-	items []item
+	items []*item
 	last  uint64
 }
 
@@ -35,7 +35,7 @@ func (a *agenda) Swap(i, j int) { a.items[i], a.items[j] = a.items[j], a.items[i
 
 // Push implements [heap.Interface].
 func (a *agenda) Push(x any) {
-	i, _ := x.(item)
+	i, _ := x.(*item)
 	a.items = append(a.items, i)
 }
 
@@ -43,7 +43,7 @@ func (a *agenda) Push(x any) {
 func (a *agenda) Pop() any {
 	last := len(a.items) - 1
 	i := a.items[last]
-	a.items[last] = item{}
+	a.items[last] = nil
 	a.items = a.items[:last]
 	return i
 }
@@ -51,7 +51,7 @@ func (a *agenda) Pop() any {
 // plan lets something happen at a time.
 func (a *agenda) plan(at time.Time, do func()) {
 	a.last++
-	heap.Push(a, item{at: at, order: a.last, do: do})
+	heap.Push(a, &item{at: at, order: a.last, do: do})
 }
 
 // next returns when the next thing happens, zero for never.
@@ -64,6 +64,6 @@ func (a *agenda) next() time.Time {
 
 // pop takes the next thing from the agenda.
 func (a *agenda) pop() func() {
-	i, _ := heap.Pop(a).(item)
+	i, _ := heap.Pop(a).(*item)
 	return i.do
 }

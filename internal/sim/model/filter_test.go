@@ -94,10 +94,15 @@ func with(may []nat.Remote, f nat.Filter) []nat.Remote {
 func (w *watch) possible(key nat.Key) []nat.Remote {
 	o := w.openingOf(key)
 	may := o.may
-	for id := nat.TicketID(1); id <= w.day.lastTicket && len(w.tickets) > 0; id++ {
-		if t, ok := w.tickets[id]; ok && t.key == key && t.asked > 0 {
-			may = with(may, t.filter)
+	var waiting []nat.TicketID
+	for id, t := range w.tickets {
+		if t.key == key && t.asked > 0 {
+			waiting = append(waiting, id)
 		}
+	}
+	slices.Sort(waiting)
+	for _, id := range waiting {
+		may = with(may, w.tickets[id].filter)
 	}
 	return may
 }
