@@ -60,7 +60,7 @@ func TestForgedNeighbours(t *testing.T) {
 			client, renew := holderOnWire(t, w)
 			renew()
 			if testing.Short() {
-				tt.lasts = min(tt.lasts, 4*time.Second)
+				tt.lasts = min(tt.lasts, 2*time.Second)
 			}
 			flooding, stop := context.WithTimeout(t.Context(), tt.lasts)
 			defer stop()

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"math"
 	"slices"
 	"time"
 
@@ -312,7 +313,17 @@ func (a *application) conflict(ctx context.Context, err error) error {
 		return fmt.Errorf("%w: %w", errNoPort, err)
 	}
 	a.dropPort()
-	return a.choose(port + 1)
+	return a.choose(further(port, a.conflicts))
+}
+
+// further returns the port to ask for after so many conflicts: the next ones, then ever farther ones,
+// for somebody may have a whole range.
+func further(port uint16, conflicts int) uint16 {
+	step := uint16(1) << max(conflicts-2, 0)
+	if port > math.MaxUint16-step {
+		step += firstPort // It begins again at the first one.
+	}
+	return port + step
 }
 
 // dropPort notes that the mapping is not at the port that was asked for last, unless it

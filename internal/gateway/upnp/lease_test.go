@@ -73,6 +73,14 @@ func TestCalls(t *testing.T) {
 	}
 }
 
+// portsFrom returns so many ports in a row.
+func portsFrom(first uint16, n int) (all []uint16) {
+	for i := range n {
+		all = append(all, first+uint16(i))
+	}
+	return all
+}
+
 func TestLease(t *testing.T) {
 	t.Parallel()
 	for name, tt := range map[string]struct {
@@ -86,6 +94,8 @@ func TestLease(t *testing.T) {
 		"a port":             {change: func(r *nat.LeaseRequest) { r.ExternalPort = 6881 }, want: nat.Lease{ExternalPort: 6881, Lifetime: time.Hour}, box: time.Hour},
 		"very long":          {change: func(r *nat.LeaseRequest) { r.Lifetime = 100 * time.Hour }, want: nat.Lease{ExternalPort: 20000, Lifetime: 2 * time.Hour}, box: 2 * time.Hour},
 		"taken ports":        {taken: []uint16{20000, 20001}, change: func(*nat.LeaseRequest) {}, want: nat.Lease{ExternalPort: 20002, Lifetime: time.Hour}, box: time.Hour},
+		"a range is taken":   {taken: portsFrom(20000, 50), change: func(*nat.LeaseRequest) {}, want: nat.Lease{ExternalPort: 20064, Lifetime: time.Hour}, box: time.Hour},
+		"the last ones are":  {taken: portsFrom(65532, 4), change: func(r *nat.LeaseRequest) { r.ExternalPort = 65532 }, want: nat.Lease{ExternalPort: 1024, Lifetime: time.Hour}, box: time.Hour},
 		"taken on IGD:2":     {profile: igdtest.IGD2(), taken: []uint16{20000, 20001}, change: func(*nat.LeaseRequest) {}, want: nat.Lease{ExternalPort: 20002, Lifetime: time.Hour}, box: time.Hour},
 		"a false IGD:2":      {profile: igdtest.Profile{Version: 2, Unknown: []string{"AddAnyPortMapping"}}, taken: []uint16{20000}, change: func(*nat.LeaseRequest) {}, want: nat.Lease{ExternalPort: 20001, Lifetime: time.Hour}, box: time.Hour},
 		"the last port":      {taken: []uint16{65535}, change: func(r *nat.LeaseRequest) { r.ExternalPort = 65535 }, want: nat.Lease{ExternalPort: 1024, Lifetime: time.Hour}, box: time.Hour},

@@ -154,12 +154,14 @@ func (g *gateway) next(key slot, suggested uint16) (uint16, error) {
 		port = key.inner
 	}
 	free := func(port uint16) bool { return !g.others[slotPort{key.protocol, port}] }
-	for n := 0; n < tries; port++ {
+	for n := 0; n < tries; {
 		switch {
 		case g.taken(key, port): // The adapter knows that without asking.
+			port++
 		case free(port):
 			return port, nil
-		default:
+		default: // It asks ever farther away.
+			port += 1 << max(n-1, 0)
 			n++
 		}
 	}
