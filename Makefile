@@ -47,7 +47,7 @@ long: ## run the tests at their full length
 	$(GO) test -timeout 20m ./...
 
 # What the end to end tests run besides Go (docs/testing.md).
-E2E_PACKAGES := conntrack gupnp-tools iproute2 miniupnpc miniupnpd-nftables natpmpc nftables python3-libtorrent python3-miniupnpc transmission-daemon tshark wireguard-go wireguard-tools
+E2E_PACKAGES := conntrack curl gupnp-tools iproute2 keepalived miniupnpc miniupnpd-nftables natpmpc nftables python3-libtorrent python3-miniupnpc transmission-daemon tshark wireguard-go wireguard-tools
 E2E_PACKAGES += $(if $(shell command -v npm),,nodejs npm)
 AS_ROOT := $(if $(filter 0,$(shell id -u)),,sudo)
 FLOW ?=

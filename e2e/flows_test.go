@@ -46,6 +46,7 @@ func flows() []flow {
 		{"pair_stopped", inPair(), takenOver(froze())},
 		{"pair_cut_off", inPair(), takenOver(cutOff())},
 		{"pair_hand_over", inPair(), takenOver(handedOver())},
+		{"pair_keepalived", withKeepalived(), addressFollowsTheLock},
 		{"router_reboots", site{gateway: startMiniupnpd}, routerReboots},
 		{"address_changes", site{
 			gateway: withProfile(old(natpmptest.RFC())), box: boxOnLAN, environ: map[string]string{"ANNOUNCE": "on"},

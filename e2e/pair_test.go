@@ -78,7 +78,7 @@ func (w *world) visit(ctx context.Context, port uint16) *visitor {
 		defer close(v.asked)
 		for ctx.Err() == nil {
 			asking, cancel := context.WithTimeout(ctx, knockPatience)
-			m, err := natpmpc(asking, w.alice, "tcp", port, time.Minute)
+			m, err := natpmpc(asking, w.alice, "tcp", port, time.Minute, "-g", w.alice.asks.String())
 			cancel()
 			if err == nil {
 				v.answered = append(v.answered, time.Now())
@@ -100,8 +100,8 @@ func (v *visitor) gap() (longest time.Duration) {
 
 // fault is what becomes of the active one of a pair.
 type fault struct {
-	// gap is how long nobody may answer.
-	gap time.Duration
+	// gap is how long nobody may answer, and follows how long clients take to be led to the other one.
+	gap, follows time.Duration
 	// strike has it happen, and mend undoes it, once the other one is active. Nil is that it stays as it is.
 	strike, mend func(ctx context.Context, w *world) error
 }
@@ -115,7 +115,7 @@ func takenOver(f fault) func(context.Context, *world) error {
 		}
 		first := w.doublenat
 		second.start(ctx)
-		err = errors.Join(w.takeOver(ctx, f, second), w.onlyOneWrote(), first.stop(), second.stop())
+		err = errors.Join(w.takeOver(ctx, f, second), w.onlyOneWrote(partnerAddress), first.stop(), second.stop())
 		// Both have left everything for the next one, which is alone and takes it down.
 		w.doublenat = newDoublenat(w.t, first.ns, netip.MustParseAddr("172.30.254.1"), nil)
 		redirect, _ := w.office.Find(natPath, "comment", "NAT-PMP to doublenat")
@@ -161,7 +161,7 @@ func (w *world) takeOver(ctx context.Context, f fault, second *doublenat) error 
 			return err
 		}
 	}
-	pause(ctx, 2*time.Second) // the visitor comes some times more
+	pause(ctx, f.follows+2*time.Second) // the visitor comes some times more
 	leave()
 	<-v.asked
 	w.t.Logf("%d answers, at most %v without one", len(v.answered), v.gap().Round(10*time.Millisecond))
@@ -184,14 +184,14 @@ func (d *doublenat) says(text string) error {
 
 // onlyOneWrote returns an error if one doublenat changed the router after the other one had, within the
 // lease that the other one may still have believed in: the first may never write once the second did.
-func (w *world) onlyOneWrote() error {
+func (w *world) onlyOneWrote(second netip.Addr) error {
 	var taken time.Time
 	for _, e := range w.office.Journal() {
 		switch {
 		case !e.Wrote || e.User != routerostest.LeastUser:
-		case e.Peer == partnerAddress && taken.IsZero():
+		case e.Peer == second && taken.IsZero():
 			taken = e.Time
-		case e.Peer != partnerAddress && !taken.IsZero():
+		case e.Peer != second && !taken.IsZero():
 			return fmt.Errorf("%v wrote %s %v after the other one took over", e.Peer, e.Command, e.Time.Sub(taken))
 		}
 	}

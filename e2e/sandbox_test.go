@@ -65,6 +65,8 @@ func missing() error {
 		{"wg", "wireguard-tools"},
 		{"miniupnpd", "miniupnpd-nftables"},
 		{"natpmpc", "natpmpc"},
+		{"keepalived", "keepalived"},
+		{"curl", "curl"},
 		{"upnpc", "miniupnpc"},
 		{"gssdp-discover", "gupnp-tools"},
 		{"tshark", "tshark"},

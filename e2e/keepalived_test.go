@@ -1,0 +1,121 @@
+//go:build e2e && linux
+
+package e2e_test
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"maps"
+	"net/netip"
+	"os"
+	"path/filepath"
+	"strings"
+	"time"
+)
+
+const (
+	// follows is how long keepalived takes to move the address after the lock.
+	follows = 5 * time.Second
+	// followScript is where docs/pair.md has keepalived's script.
+	followScript = "/usr/local/bin/doublenat-active"
+)
+
+var (
+	// neighbourAddress is the second doublenat's host, movingAddress what clients ask.
+	neighbourAddress = netip.MustParseAddr("192.168.88.3")
+	movingAddress    = netip.MustParseAddr("192.168.88.5")
+)
+
+// withKeepalived has a doublenat on a host of the LAN, and leaves the redirect alone.
+func withKeepalived() site {
+	return site{gateway: startMiniupnpd, box: boxOnLAN, environ: map[string]string{
+		"LOCK": "router", "LOCK_LEASE": pairLease.String(), "LOCK_NAME": "first", "LOCK_REDIRECT": "off", "HTTP_ADDR": "127.0.0.1:8080",
+	}}
+}
+
+// addressFollowsTheLock has clients ask an address that keepalived moves to the active one.
+func addressFollowsTheLock(ctx context.Context, w *world) error {
+	if err := w.comeAndGo(ctx, pairPort+1); err != nil { // at the first one's own address
+		return err
+	}
+	first := w.doublenat
+	second, err := w.neighbour(ctx)
+	if err != nil {
+		return err
+	}
+	second.start(ctx)
+	home := w.alice.asks
+	w.alice.asks = movingAddress
+	if err := errors.Join(w.keepAlive(ctx, first.ns, "first"), w.keepAlive(ctx, second.ns, "second")); err != nil {
+		return err
+	}
+	if err := eventually(ctx, 3*patience, func() error { _, err := w.alice.externalAddress(); return err }); err != nil {
+		return fmt.Errorf("the address is nowhere: %w", err)
+	}
+	killed := died()
+	killed.gap, killed.follows = pairGap+follows, follows
+	err = w.takeOver(ctx, killed, second)
+	err = errors.Join(err, w.comeAndGo(ctx, pairPort+2), w.onlyOneWrote(neighbourAddress), first.stop(), second.stop())
+	// Both have left everything for the next one, which is alone and takes it down.
+	w.alice.asks = home
+	w.doublenat = newDoublenat(w.t, first.ns, netip.MustParseAddr("192.168.88.1"), nil)
+	err = errors.Join(err, w.open(ctx))
+	_, adopted := w.alice.request("tcp", pairPort, 0, time.Minute) // It is answered when the rules were read.
+	return errors.Join(err, adopted)
+}
+
+// comeAndGo has a client map a port, be reached and give it back.
+func (w *world) comeAndGo(ctx context.Context, port uint16) error {
+	w.alice.serve(ctx, w.t, "tcp", port)
+	m, err := w.alice.request("tcp", port, 0, time.Minute)
+	if err != nil {
+		return err
+	}
+	return errors.Join(w.reach(ctx, m, w.alice), w.alice.delete(m))
+}
+
+// neighbour makes the second doublenat on a host of the LAN. It does not run yet.
+func (w *world) neighbour(ctx context.Context) (*doublenat, error) {
+	box := namespaceFor(context.WithoutCancel(ctx), w.t, strings.TrimSuffix(w.box.name, "-box"), "box2")
+	err := errors.Join(
+		w.router.ip(ctx, "link add lan4 type veth peer name eth0 netns "+box.name, "link set lan4 master bridge up"),
+		box.ip(ctx, "link set lo up", "address add "+neighbourAddress.String()+"/24 dev eth0", "link set eth0 up", "route add default via 192.168.88.1"))
+	environ := withKeepalived().environ
+	maps.Copy(environ, map[string]string{"LOCK_NAME": "second"})
+	return newDoublenat(w.t, box, netip.MustParseAddr("192.168.88.1"), environ), err
+}
+
+// keepAlive runs keepalived on a host, set up as docs/pair.md says.
+func (w *world) keepAlive(ctx context.Context, on *namespace, name string) error {
+	text, err := os.ReadFile("../docs/pair.md")
+	if err != nil {
+		return err
+	}
+	dir := w.t.TempDir()
+	script := filepath.Join(dir, "doublenat-active")
+	var written int
+	for block := range strings.SplitSeq(string(text), "```\n") {
+		path, mode := "", os.FileMode(0o600)
+		switch {
+		case strings.HasPrefix(block, "#!/bin/sh\n"):
+			path, mode = script, 0o755
+		case strings.Contains(block, "vrrp_instance"):
+			path = filepath.Join(dir, "keepalived.conf")
+			// The test's directory is its own, and nobody else's is needed.
+			block = strings.NewReplacer(followScript, script, "script_user nobody", "script_user root").Replace(block)
+		default:
+			continue
+		}
+		if err := os.WriteFile(path, []byte(block), mode); err != nil {
+			return err
+		}
+		written++
+	}
+	if written != 2 {
+		return fmt.Errorf("docs/pair.md has %d files for keepalived, want 2", written)
+	}
+	startProcess(w.t, "keepalived "+name, on.command(ctx, "keepalived", "--vrrp", "--dont-fork", "--log-console", "--use-file", filepath.Join(dir, "keepalived.conf"),
+		"--pid", filepath.Join(dir, "pid"), "--vrrp_pid", filepath.Join(dir, "vrrp.pid")))
+	return nil
+}
