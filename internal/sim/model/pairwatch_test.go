@@ -154,11 +154,16 @@ func (p *pair) arrives(key nat.Key, port uint16) bool {
 	return false
 }
 
-// remembered forgets of what clients of UPnP were promised what the next one cannot know: a comment
-// that is to say it is written some minutes later.
+// remembered forgets of what clients were promised what the next one cannot know: that UPnP asked, for a
+// comment that is to say so is written some minutes later, and of a rule that somebody took away shortly
+// before, or while nobody was active.
 func (p *pair) remembered() {
 	w := &p.day.watch
 	for key, t := range w.told {
+		if recent(p.day, p.day.router.meddled, reconciled+10*time.Minute) && !slices.ContainsFunc(p.day.router.rules, func(r nat.Rule) bool { return r.Key == key }) {
+			delete(w.told, key)
+			continue
+		}
 		if !slices.ContainsFunc(p.day.router.rules, func(r nat.Rule) bool { return r.Key == key && r.By == nat.IGD }) {
 			t.held = time.Time{}
 			w.told[key] = t

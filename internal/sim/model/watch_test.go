@@ -137,6 +137,8 @@ func (w *watch) answered(a nat.AnswerAction) {
 	case t.asked == 0 && a.Err == nil:
 		delete(w.told, t.key)
 		w.deleted(t)
+	case t.asked == 0: // Nobody knows whether it is gone.
+		delete(w.told, t.key)
 	case t.asked > 0 && a.Err == nil:
 		w.granted(t, a.Grant)
 	case t.asked > 0 && !t.renewal:
@@ -344,7 +346,8 @@ func (w *watch) agree() {
 	rules := slices.DeleteFunc(slices.Clone(d.router.rules), func(r nat.Rule) bool { return asked[r.Key] })
 	all := d.engine.Mappings()
 	for _, m := range all {
-		if asked[m.Key] || m.Refused && d.gateway.pool != nil { // The pool has no port for it any more.
+		// One that is being taken down agrees when that is over. For another the pool has no port any more.
+		if asked[m.Key] || m.Closing || m.Refused && d.gateway.pool != nil {
 			rules = slices.DeleteFunc(rules, func(r nat.Rule) bool { return r.Key == m.Key })
 			continue
 		}
