@@ -52,7 +52,7 @@ func (d *Daemon) lockStatus() (l ops.Lock, advice remedy.Advice) {
 		return l, advice
 	}
 	view := d.term.keeper.View()
-	l = ops.Lock{Active: view.Holder, Since: view.Since, Terms: d.term.terms}
+	l = ops.Lock{Name: d.term.name, Active: view.Holder, Since: view.Since, Terms: d.term.terms}
 	switch d.role() {
 	case roleStandby:
 		l.Role = ops.RoleStandby

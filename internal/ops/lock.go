@@ -28,6 +28,8 @@ func Roles() [3]Role { return [...]Role{RoleStandby, RoleActive, RoleEnded} }
 type Lock struct {
 	// Role is what it is.
 	Role Role `json:"role"`
+	// Name is what the others call this one (LOCK_NAME).
+	Name string `json:"name"`
 	// Active is the name of the active one, empty while that is not known.
 	Active string `json:"active"`
 	// Since is when it came into its role.
@@ -46,6 +48,10 @@ func standby(in Input, hops []HopStatus) Verdict {
 	l := in.Parts.Lock
 	v := Verdict{State: StateOK, Ready: true, Title: "Standing by, active is " + cmp.Or(l.Active, "not known yet")}
 	v.Detail = "Clients get no reply here. This doublenat takes over when the active one stops or falls silent."
+	if l.Active != "" && l.Active == l.Name {
+		v.Title = "Standing by, active is another doublenat called " + l.Active
+		v.Detail += " Set LOCK_NAME on one of them to tell them apart."
+	}
 	for _, h := range hops {
 		if h.State.broken() {
 			return Verdict{

@@ -43,6 +43,16 @@ func TestStandbyIsWell(t *testing.T) {
 	}
 }
 
+// Two hosts of one name are told apart.
+func TestStandbyOfTheSameName(t *testing.T) {
+	t.Parallel()
+	in := asStandby("raspberrypi")
+	in.Parts.Lock.Name = "raspberrypi"
+	if v := ops.Assess(in).Verdict; !strings.Contains(v.Title, "another doublenat called raspberrypi") || !strings.Contains(v.Detail, "LOCK_NAME") {
+		t.Errorf("verdict %+v", v)
+	}
+}
+
 func TestStandbyThatCannotTakeOver(t *testing.T) {
 	t.Parallel()
 	in := asStandby("")

@@ -10,7 +10,7 @@ import (
 // interface's name, or the answer of somebody who is no doublenat is in it.
 func visible(s Status) Status {
 	s.Version, s.Instance = foreign.Text(s.Version), foreign.Text(s.Instance)
-	for _, text := range []*string{(*string)(&s.Lock.Role), &s.Lock.Active, &s.Lock.Error} {
+	for _, text := range []*string{(*string)(&s.Lock.Role), &s.Lock.Name, &s.Lock.Active, &s.Lock.Error} {
 		*text = foreign.Text(*text)
 	}
 	v := &s.Verdict
