@@ -286,15 +286,15 @@ func (p *pair) carry(id nat.OpID, deadline time.Time, do func(time.Duration) (ti
 	}
 	wait := deadline.Sub(d.now)
 	x.later(wait, func() { o.finish(none) })
-	arrives := func() (time.Duration, nat.Input) {
+	arrives := func(sent role) (time.Duration, nat.Input) {
 		if o.writes {
-			p.wrote(x, action)
+			p.wrote(x, sent, action)
 		}
 		return do(max(deadline.Sub(d.now), 0))
 	}
 	if hop == nat.HopGateway {
-		x.datagram(func() bool { return over }, func() (time.Duration, func()) {
-			took, in := arrives()
+		x.datagram(func() bool { return over }, func(sent role) (time.Duration, func()) {
+			took, in := arrives(sent)
 			if mute(in) {
 				return 0, nil
 			}
@@ -304,7 +304,7 @@ func (p *pair) carry(id nat.OpID, deadline time.Time, do func(time.Duration) (ti
 	}
 	write := func() {
 		x.command(nil, wait, func() (time.Duration, any) {
-			took, in := arrives()
+			took, in := arrives(x.role)
 			if mute(in) {
 				return 0, nil
 			}
@@ -395,6 +395,9 @@ func (p *pair) heal() {
 	}
 }
 
+// stopsFor is how long after the evening's stop it is looked at what is left.
+const stopsFor = 12 * time.Second
+
 // live lives the day, its evening and its end.
 func (p *pair) live() error {
 	d := p.day
@@ -412,7 +415,7 @@ func (p *pair) live() error {
 			h.runs.stop()
 		}
 	}
-	d.until(d.now.Add(12 * time.Second))
+	d.until(d.now.Add(stopsFor))
 	p.kept()
 	for _, h := range p.hosts {
 		h.start(d.between(0, 5*time.Second))

@@ -250,7 +250,7 @@ func (x *daemon) command(on *conn, limit time.Duration, at func() (took time.Dur
 }
 
 // datagram sends a request to the gateway again and again until its reply comes or it is over.
-func (x *daemon) datagram(over func() bool, at func() (took time.Duration, reply func()), wait time.Duration) {
+func (x *daemon) datagram(over func() bool, at func(sent role) (took time.Duration, reply func()), wait time.Duration) {
 	if over() || x.sends() != nil {
 		return
 	}
@@ -265,12 +265,13 @@ func (x *daemon) datagram(over func() bool, at func() (took time.Duration, reply
 	if !lost() {
 		// Packets keep their order, as on one link: a deletion that came after the next mapping's
 		// request would end that, and nobody could know.
+		sent := x.role
 		h.arrives = later(h.arrives, d.now.Add(h.delay()))
 		d.agenda.plan(h.arrives, func() {
 			if h.cutOff(toGateway) {
 				return
 			}
-			if took, reply := at(); reply != nil {
+			if took, reply := at(sent); reply != nil {
 				d.after(took+h.delay(), func() {
 					if !lost() {
 						x.here(reply)

@@ -54,10 +54,13 @@ func (p *pair) taken(x *daemon) {
 	p.holder, p.takenAt = x, p.day.now
 }
 
-// wrote checks a write when it arrives.
-func (p *pair) wrote(x *daemon, a nat.Action) {
+// wrote checks a write when it arrives. What was sent to the gateway before the lock was given away may
+// still be under way, as long as the network is slow; what went to the router went before the lock did.
+func (p *pair) wrote(x *daemon, sent role, a nat.Action) {
 	p.writes++
-	if p.holder != x {
+	hop, _ := hopOf(a)
+	late := sent == active && x.role == released && hop == nat.HopGateway
+	if p.holder != x && !late {
 		p.day.fail("(w) %s writes in the term of %s: %T %+v", x, p.holder, a, a)
 	}
 }
@@ -204,7 +207,9 @@ func (p *pair) kept() {
 	}
 	for i := range d.clients {
 		key := d.clients[i].key
-		if t, ok := d.watch.told[key]; ok && t.until.After(d.now) && !p.arrives(key, t.port) {
+		// What the table tells is up to half a lease longer than the lease that stands, which somebody
+		// active would renew by then. Shorter ones than this have run out.
+		if t, ok := d.watch.told[key]; ok && t.until.After(d.now.Add(stopsFor)) && !p.arrives(key, t.port) {
 			d.fail("(k) both have stopped, and %v has lost its port %d", key, t.port)
 		}
 	}
