@@ -77,10 +77,9 @@ func (p *pair) pulse() {
 	if p.ended || d.failed != nil {
 		return
 	}
-	if d.router.until.After(d.now) {
-		p.unread = d.now
-	}
-	if d.gateway.until.After(d.now) || d.gateway.latency > 200*time.Millisecond ||
+	// What went wrong may have been over before this look, while what the gateway refused lasts.
+	p.unread, p.unwell = later(p.unread, earlier(d.router.until, d.now)), later(p.unwell, earlier(d.gateway.until, d.now))
+	if d.gateway.latency > 200*time.Millisecond ||
 		p.front != nil && p.front.role == active && p.front.host.cutOff(toGateway) {
 		p.unwell = d.now
 	}
