@@ -280,13 +280,15 @@ func (w *watch) ruled() {
 }
 
 // leases checks now and then that every lease is known of: as a mapping's, or as one that
-// is to be given back. An engine that began lately may not know of what one left that crashed.
+// is to be given back. An engine that began lately may not know of what one left that crashed, and
+// one whose term is over says what it could not do; the next one finds it.
 func (w *watch) leases() {
 	d := w.day
 	st := d.engine.Status()
 	known := st.Mappings + st.Debts + len(w.tickets) // some are being made
 	// A request that was interrupted may have come to the gateway a moment later.
-	if all := d.gateway.beyond(aftermath); !recent(d, w.since, 3*time.Hour) && all > known && !recent(d, d.gateway.upset, aftermath) {
+	works := d.pair == nil || d.pair.answers()
+	if all := d.gateway.beyond(aftermath); works && !recent(d, w.since, 3*time.Hour) && all > known && !recent(d, d.gateway.upset, aftermath) {
 		d.fail("(d) %d leases for %d mappings and %d debts", all, st.Mappings, st.Debts)
 	}
 	d.after(10*time.Minute, w.leases)
