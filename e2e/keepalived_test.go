@@ -22,9 +22,9 @@ const (
 )
 
 var (
-	// neighbourAddress is the second doublenat's host, movingAddress what clients ask.
-	neighbourAddress = netip.MustParseAddr("192.168.88.3")
-	movingAddress    = netip.MustParseAddr("192.168.88.5")
+	// secondOnLAN is the second doublenat's host, movingAddress what clients ask.
+	secondOnLAN   = netip.MustParseAddr("192.168.88.3")
+	movingAddress = netip.MustParseAddr("192.168.88.5")
 )
 
 // withKeepalived has a doublenat on a host of the LAN, and leaves the redirect alone.
@@ -40,7 +40,7 @@ func addressFollowsTheLock(ctx context.Context, w *world) error {
 		return err
 	}
 	first := w.doublenat
-	second, err := w.neighbour(ctx)
+	second, err := w.neighbor(ctx)
 	if err != nil {
 		return err
 	}
@@ -56,7 +56,7 @@ func addressFollowsTheLock(ctx context.Context, w *world) error {
 	killed := died()
 	killed.gap, killed.follows = pairGap+follows, follows
 	err = w.takeOver(ctx, killed, second)
-	err = errors.Join(err, w.comeAndGo(ctx, pairPort+2), w.onlyOneWrote(neighbourAddress), first.stop(), second.stop())
+	err = errors.Join(err, w.comeAndGo(ctx, pairPort+2), w.onlyOneWrote(secondOnLAN), first.stop(), second.stop())
 	// Both have left everything for the next one, which is alone and takes it down.
 	w.alice.asks = home
 	w.doublenat = newDoublenat(w.t, first.ns, netip.MustParseAddr("192.168.88.1"), nil)
@@ -75,12 +75,12 @@ func (w *world) comeAndGo(ctx context.Context, port uint16) error {
 	return errors.Join(w.reach(ctx, m, w.alice), w.alice.delete(m))
 }
 
-// neighbour makes the second doublenat on a host of the LAN. It does not run yet.
-func (w *world) neighbour(ctx context.Context) (*doublenat, error) {
+// neighbor makes the second doublenat on a host of the LAN. It does not run yet.
+func (w *world) neighbor(ctx context.Context) (*doublenat, error) {
 	box := namespaceFor(context.WithoutCancel(ctx), w.t, strings.TrimSuffix(w.box.name, "-box"), "box2")
 	err := errors.Join(
 		w.router.ip(ctx, "link add lan4 type veth peer name eth0 netns "+box.name, "link set lan4 master bridge up"),
-		box.ip(ctx, "link set lo up", "address add "+neighbourAddress.String()+"/24 dev eth0", "link set eth0 up", "route add default via 192.168.88.1"))
+		box.ip(ctx, "link set lo up", "address add "+secondOnLAN.String()+"/24 dev eth0", "link set eth0 up", "route add default via 192.168.88.1"))
 	environ := withKeepalived().environ
 	maps.Copy(environ, map[string]string{"LOCK_NAME": "second"})
 	return newDoublenat(w.t, box, netip.MustParseAddr("192.168.88.1"), environ), err
@@ -94,26 +94,21 @@ func (w *world) keepAlive(ctx context.Context, on *namespace, name string) error
 	}
 	dir := w.t.TempDir()
 	script := filepath.Join(dir, "doublenat-active")
-	var written int
+	var asks, config string
 	for block := range strings.SplitSeq(string(text), "```\n") {
-		path, mode := "", os.FileMode(0o600)
 		switch {
 		case strings.HasPrefix(block, "#!/bin/sh\n"):
-			path, mode = script, 0o755
+			asks = block
 		case strings.Contains(block, "vrrp_instance"):
-			path = filepath.Join(dir, "keepalived.conf")
 			// The test's directory is its own, and nobody else's is needed.
-			block = strings.NewReplacer(followScript, script, "script_user nobody", "script_user root").Replace(block)
-		default:
-			continue
+			config = strings.NewReplacer(followScript, script, "script_user nobody", "script_user root").Replace(block)
 		}
-		if err := os.WriteFile(path, []byte(block), mode); err != nil {
-			return err
-		}
-		written++
 	}
-	if written != 2 {
-		return fmt.Errorf("docs/pair.md has %d files for keepalived, want 2", written)
+	if asks == "" || config == "" {
+		return errors.New("docs/pair.md does not have both files for keepalived")
+	}
+	if err := errors.Join(os.WriteFile(script, []byte(asks), 0o755), os.WriteFile(filepath.Join(dir, "keepalived.conf"), []byte(config), 0o600)); err != nil {
+		return err
 	}
 	startProcess(w.t, "keepalived "+name, on.command(ctx, "keepalived", "--vrrp", "--dont-fork", "--log-console", "--use-file", filepath.Join(dir, "keepalived.conf"),
 		"--pid", filepath.Join(dir, "pid"), "--vrrp_pid", filepath.Join(dir, "vrrp.pid")))
