@@ -253,10 +253,19 @@ func (p *ports) leave(inner uint16) {
 // cannot know, to it all our clients are one). The error is [errPortConflict], or
 // [errPortDenied] for a port of the client that it must not open.
 func (p *ports) claim(key Key, external uint16) error {
-	if p.onExternal && !p.usable(external, key.Port(), key.Protocol) {
+	if p.onExternal && !p.matchable(external, key) {
 		return errPortConflict // The rule could not match what it has to.
 	}
 	return p.inherit(key, external)
+}
+
+// matchable says whether a rule can match the external port: no rule of somebody else takes it, nor
+// one of ours for its inner port, which none matches where all packets arrive on the external one.
+func (p *ports) matchable(external uint16, key Key) bool {
+	if p.delivery == DeliverExternal {
+		return !p.used[key.Protocol].Has(external)
+	}
+	return p.usable(external, key.Port(), key.Protocol)
 }
 
 // inherit is claim for a mapping that stands since before: one whose port somebody has

@@ -349,6 +349,26 @@ func TestFormerPortThatIsTheInnerOne(t *testing.T) {
 	}
 }
 
+// Where packets arrive on the external port no rule matches an inner one: somebody else's inner port
+// may be granted.
+func TestExternalPortThatIsAnInnerOne(t *testing.T) {
+	t.Parallel()
+	d := atDesk(t, func(c *nat.Config) { c.Delivery = nat.DeliverExternal })
+	const port = 3074
+	d.tickets++
+	d.step(nat.Ask{Ticket: d.tickets, Request: nat.MapRequest{Key: tcp(alice, port), SuggestedPort: port, Lifetime: time.Hour, By: nat.IGD}})
+	d.grant(want[nat.LeaseAction](d), 4000)
+	if rule := d.added(); rule.InnerPort != port {
+		t.Fatalf("%+v does not have the inner port that was asked for", rule)
+	}
+	d.ask(tcp(bob, 80), time.Hour)
+	d.grant(want[nat.LeaseAction](d), port)
+	none[nat.ReleaseAction](d, "the port is free at the gateway")
+	if rule := d.added(); rule.ExternalPort != port {
+		t.Errorf("bob's rule is %+v", rule)
+	}
+}
+
 // What is held ends when it was to end as of the request, also when the gateway was away
 // meanwhile and granted it late.
 func TestHeldFromTheRequestOn(t *testing.T) {
