@@ -224,8 +224,9 @@ func (p *pair) listens(in nat.Input) bool {
 	if p.answers() {
 		return true
 	}
-	if ask, is := in.(nat.Ask); is { // Nobody would know to whom it opens a port.
+	if ask, is := in.(nat.Ask); is { // Nobody would know to whom it opens a port: to everybody, if to anybody new.
 		ask.Request.Filter = nat.Filter{}
+		p.day.watch.opens(ticket{key: ask.Request.Key})
 		in = ask
 	}
 	if x := p.front; x != nil && !x.gone && x.host.stopped && !x.host.cutOff(toRouter) {
