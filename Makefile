@@ -25,10 +25,10 @@ help: ## list the targets
 lab: ## run the whole thing with a built-in router and gateway
 	$(GO) run ./cmd/doublenat lab
 
-# With -short floods last some seconds, days some hours, and random tests try less.
 # Some packages wait for foreign programs and browsers, while others compute.
 TOGETHER ?= 3
 
+# With -short floods last some seconds, days some hours, and random tests try less.
 .PHONY: test
 test: ## run the tests
 	$(GO) test -short -p $(TOGETHER) ./...

@@ -57,12 +57,8 @@ func addressFollowsTheLock(ctx context.Context, w *world) error {
 	killed.gap, killed.follows = pairGap+follows, follows
 	err = w.takeOver(ctx, killed, second)
 	err = errors.Join(err, w.comeAndGo(ctx, pairPort+2), w.onlyOneWrote(secondOnLAN), first.stop(), second.stop())
-	// Both have left everything for the next one, which is alone and takes it down.
 	w.alice.asks = home
-	w.doublenat = newDoublenat(w.t, first.ns, netip.MustParseAddr("192.168.88.1"), nil)
-	err = errors.Join(err, w.open(ctx))
-	_, adopted := w.alice.request("tcp", pairPort, 0, time.Minute) // It is answered when the rules were read.
-	return errors.Join(err, adopted)
+	return errors.Join(err, w.leaveToOne(ctx, first.ns, netip.MustParseAddr("192.168.88.1")))
 }
 
 // comeAndGo has a client map a port, be reached and give it back.
@@ -78,9 +74,7 @@ func (w *world) comeAndGo(ctx context.Context, port uint16) error {
 // neighbor makes the second doublenat on a host of the LAN. It does not run yet.
 func (w *world) neighbor(ctx context.Context) (*doublenat, error) {
 	box := namespaceFor(context.WithoutCancel(ctx), w.t, strings.TrimSuffix(w.box.name, "-box"), "box2")
-	err := errors.Join(
-		w.router.ip(ctx, "link add lan4 type veth peer name eth0 netns "+box.name, "link set lan4 master bridge up"),
-		box.ip(ctx, "link set lo up", "address add "+secondOnLAN.String()+"/24 dev eth0", "link set eth0 up", "route add default via 192.168.88.1"))
+	err := w.joinLAN(ctx, "lan4", box, secondOnLAN)
 	environ := withKeepalived().environ
 	maps.Copy(environ, map[string]string{"LOCK_NAME": "second"})
 	return newDoublenat(w.t, box, netip.MustParseAddr("192.168.88.1"), environ), err

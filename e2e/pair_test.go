@@ -116,14 +116,18 @@ func takenOver(f fault) func(context.Context, *world) error {
 		first := w.doublenat
 		second.start(ctx)
 		err = errors.Join(w.takeOver(ctx, f, second), w.onlyOneWrote(partnerAddress), first.stop(), second.stop())
-		// Both have left everything for the next one, which is alone and takes it down.
-		w.doublenat = newDoublenat(w.t, first.ns, netip.MustParseAddr("172.30.254.1"), nil)
 		redirect, _ := w.office.Find(natPath, "comment", "NAT-PMP to doublenat")
 		back := w.office.Set(natPath, redirect[".id"], routerostest.Row{"to-addresses": routerostest.ContainerAddress})
-		err = errors.Join(err, back, w.open(ctx))
-		_, adopted := w.alice.request("tcp", pairPort, 0, time.Minute) // It is answered when the rules were read.
-		return errors.Join(err, adopted)
+		return errors.Join(err, back, w.leaveToOne(ctx, first.ns, netip.MustParseAddr("172.30.254.1")))
 	}
+}
+
+// leaveToOne starts a doublenat that is alone: what both have left is its own, and it takes it down.
+func (w *world) leaveToOne(ctx context.Context, on *namespace, router netip.Addr) error {
+	w.doublenat = newDoublenat(w.t, on, router, nil)
+	err := w.open(ctx)
+	_, adopted := w.alice.request("tcp", pairPort, 0, time.Minute) // It is answered when the rules were read.
+	return errors.Join(err, adopted)
 }
 
 // takeOver is its story.

@@ -140,25 +140,23 @@ func namespaceFor(ctx context.Context, t *testing.T, world, name string) *namesp
 
 // wireLAN joins alice, bob and the router on a bridge.
 func (w *world) wireLAN(ctx context.Context) error {
-	err := w.router.ip(ctx,
-		"link add bridge type bridge", "address add 192.168.88.1/24 dev bridge", "link set bridge up",
-		"link add lan1 type veth peer name eth0 netns "+w.alice.name, "link set lan1 master bridge up",
-		"link add lan2 type veth peer name eth0 netns "+w.bob.name, "link set lan2 master bridge up",
-	)
-	for _, h := range []*host{w.alice, w.bob} {
-		err = errors.Join(err, h.ip(ctx,
-			fmt.Sprintf("address add %s/24 dev eth0", h.addr), "link set eth0 up", "route add default via 192.168.88.1"))
-	}
-	return err
+	return errors.Join(
+		w.router.ip(ctx, "link add bridge type bridge", "address add 192.168.88.1/24 dev bridge", "link set bridge up"),
+		w.joinLAN(ctx, "lan1", w.alice.namespace, w.alice.addr), w.joinLAN(ctx, "lan2", w.bob.namespace, w.bob.addr))
+}
+
+// joinLAN makes a namespace a host of the LAN, at a port of the router's bridge.
+func (w *world) joinLAN(ctx context.Context, port string, n *namespace, addr netip.Addr) error {
+	return errors.Join(
+		w.router.ip(ctx, "link add "+port+" type veth peer name eth0 netns "+n.name, "link set "+port+" master bridge up"),
+		n.ip(ctx, "address add "+addr.String()+"/24 dev eth0", "link set eth0 up", "route add default via 192.168.88.1"))
 }
 
 // wireBox joins doublenat's host and the router.
 func (w *world) wireBox(ctx context.Context, place boxPlace) error {
 	const routed = "address add 172.30.254.1/30 dev "
 	if place == boxOnLAN {
-		return errors.Join(
-			w.router.ip(ctx, "link add lan3 type veth peer name eth0 netns "+w.box.name, "link set lan3 master bridge up"),
-			w.box.ip(ctx, "address add 192.168.88.2/24 dev eth0", "link set eth0 up", "route add default via 192.168.88.1"))
+		return w.joinLAN(ctx, "lan3", w.box, netip.MustParseAddr("192.168.88.2"))
 	}
 	link := []string{"link add veth1 type veth peer name eth0 netns " + w.box.name, routed + "veth1", "link set veth1 up"}
 	var redirects error

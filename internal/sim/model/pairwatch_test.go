@@ -58,8 +58,7 @@ func (p *pair) taken(x *daemon) {
 // still be under way, as long as the network is slow; what went to the router went before the lock did.
 func (p *pair) wrote(x *daemon, sent role, a nat.Action) {
 	p.writes++
-	hop, _ := hopOf(a)
-	late := sent == active && x.role == released && hop == nat.HopGateway
+	late := sent == active && x.role == released
 	if p.holder != x && !late {
 		p.day.fail("(w) %s writes in the term of %s: %T %+v", x, p.holder, a, a)
 	}
@@ -160,13 +159,13 @@ func (p *pair) arrives(key nat.Key, port uint16) bool {
 // comment that is to say so is written some minutes later, and of a rule that somebody took away shortly
 // before, or while nobody was active.
 func (p *pair) remembered() {
-	w := &p.day.watch
+	d, w := p.day, &p.day.watch
+	meddled := recent(d, d.router.meddled, reconciled+10*time.Minute)
 	for key, t := range w.told {
-		if recent(p.day, p.day.router.meddled, reconciled+10*time.Minute) && !slices.ContainsFunc(p.day.router.rules, func(r nat.Rule) bool { return r.Key == key }) {
+		switch {
+		case meddled && !slices.ContainsFunc(d.router.rules, func(r nat.Rule) bool { return r.Key == key }):
 			delete(w.told, key)
-			continue
-		}
-		if !slices.ContainsFunc(p.day.router.rules, func(r nat.Rule) bool { return r.Key == key && r.By == nat.IGD }) {
+		case !slices.ContainsFunc(d.router.rules, func(r nat.Rule) bool { return r.Key == key && r.By == nat.IGD }):
 			t.held = time.Time{}
 			w.told[key] = t
 		}

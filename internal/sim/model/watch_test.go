@@ -137,7 +137,7 @@ func (w *watch) answered(a nat.AnswerAction) {
 	case t.asked == 0 && a.Err == nil:
 		delete(w.told, t.key)
 		w.deleted(t)
-	case t.asked == 0: // Nobody knows whether it is gone.
+	case t.asked == 0 && d.pair != nil: // The next one cannot know whether it is gone.
 		delete(w.told, t.key)
 	case t.asked > 0 && a.Err == nil:
 		w.granted(t, a.Grant)
