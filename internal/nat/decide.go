@@ -157,9 +157,9 @@ func (e *Engine) changeDue(m *mapping) bool {
 }
 
 // urgent says whether packets for the ports that a rule should match miss it as it is, or
-// packets that it should not match do not.
+// packets that it should not match do not, or the next start would not know what was promised.
 func urgent(have, want Rule) bool {
-	return have.Remote != want.Remote || have.Target() != want.Target() || have.Displaced || have.Edited || !have.Match.covers(want.Match)
+	return forgets(have, want) || have.Remote != want.Remote || have.Target() != want.Target() || have.Displaced || have.Edited || !have.Match.covers(want.Match)
 }
 
 // due returns when the mapping has to be looked at without an event, zero for never. What

@@ -55,12 +55,15 @@ func (e *Engine) askLease(m *mapping) {
 	if w.state == wishAsked {
 		deadline = w.deadline
 	}
-	if w.policy == PolicyHold && w.state == wishStanding {
+	if w.policy == PolicyHold && w.stands() && !m.waitedFor() {
 		lifetime = min(lifetime, w.until.Sub(e.now)).Truncate(time.Second)
 	}
 	if lifetime < time.Second {
 		l.nextAt = time.Time{} // What is left is not worth a lease.
 		return
+	}
+	if l.tries > 0 {
+		m.echo = 0 // Another port is wanted: what moves with it is no echo.
 	}
 	external := cmp.Or(l.suggested, l.external)
 	if other := m.other(); w.state == wishAsked && w.cause == 0 && l.tries == 0 && other != nil && other.wish.stands() {
@@ -104,6 +107,10 @@ func (e *Engine) leaseDone(in LeaseDone) {
 		} else {
 			e.leased(m, got)
 			e.part(m)
+			if m.unit.asked.Before(e.recovery.lost) { // It may have been granted before that.
+				l.doubt(e.now)
+				l.nextAt = e.now
+			}
 		}
 		if m.missed() {
 			e.fail(m, &Error{Hop: HopGateway, Reason: ReasonPort, Err: errOtherPort})
@@ -135,7 +142,11 @@ func (e *Engine) leased(m *mapping, got Lease) {
 	if !w.stands() {
 		return // Until both layers stand nothing is promised.
 	}
-	w.confirm(e.now, got.Lifetime)
+	granted := got.Lifetime
+	if w.policy.holds() && !m.waitedFor() {
+		granted = 0 // Nobody hears of it: who asked was answered from the table.
+	}
+	w.confirm(e.now, granted)
 	l.nextAt = e.nextAsk(m)
 }
 
@@ -249,13 +260,16 @@ func (e *Engine) cannotUse(m *mapping, got Lease, cause error) {
 	}
 	l.tries++
 	l.err = refusedGrant(cause)
-	l.state, l.until, l.mayLive = leaseRefused, time.Time{}, e.now.Add(got.Lifetime)
+	l.state, l.until, l.mayLive = leaseRefused, time.Time{}, got.mayLive(e.now)
 }
 
 // claim notes that the gateway granted a port to the mapping, unless it is somebody else's:
-// also one that was, whose rule still takes the packets for it.
+// also one that was, whose rule still takes the packets for it. As the gateway has given it
+// away, nobody sends to that any more: it takes them no longer, and the port can be had soon.
 func (e *Engine) claim(m *mapping, external uint16) error {
 	if holder := e.ports.lately(outerPort{m.key.Protocol, external}); holder != nil && holder != m {
+		holder.former.until, holder.rule.mendAt = e.now, e.now
+		e.touch(holder.unit)
 		return errPortConflict
 	}
 	return e.ports.claim(m.key, external)
@@ -314,6 +328,8 @@ func (e *Engine) anyPort() uint16 { return uint16(1024 + e.cfg.Random()*(65535-1
 // recovery is how all leases are asked for again after the gateway lost its state: one
 // after the other (RFC 6886 §3.7).
 type recovery struct {
+	// lost is when the gateway lost its state last.
+	lost time.Time
 	// at is when it begins; zero for never, or while it is under way.
 	at time.Time
 	// list are the mappings whose leases are still to be asked for; asking is the one for
@@ -327,7 +343,7 @@ type recovery struct {
 // as they would have.
 func (e *Engine) loseState(text string, wait time.Duration) {
 	list := e.all()
-	e.recovery = recovery{at: e.now.Add(wait)}
+	e.recovery = recovery{lost: e.now, at: e.now.Add(wait)}
 	for _, m := range list {
 		if !m.wish.wanted() {
 			continue
@@ -375,7 +391,7 @@ func (e *Engine) proceed(m *mapping) {
 			e.touch(m.unit)
 		}
 	}
-	e.recovery = recovery{}
+	e.recovery = recovery{lost: r.lost}
 }
 
 // gatewayBack tries the requests that failed at once, and not when their waits are over.

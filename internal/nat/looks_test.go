@@ -308,3 +308,43 @@ func TestRevivalDuringALook(t *testing.T) {
 		t.Errorf("told %+v", a)
 	}
 }
+
+// A router that restarted has its rules under other ids: one of a mapping that is being taken
+// down is removed under its new one, and not only when the old one is known to be gone.
+func TestRuleOfAnEndedMappingAfterTheRoutersRestart(t *testing.T) {
+	t.Parallel()
+	d := atDesk(t, nil)
+	rule := d.closing(tcp(alice, 80))
+	d.out = nil
+	d.look(having(rule))
+	none[nat.RemoveAction](d, "its removal is tried again later")
+	rule.ID = "*42"
+	d.look(having(rule))
+	if a := want[nat.RemoveAction](d); a.Forms[0].ID != "*42" {
+		t.Errorf("removes %+v", a.Forms)
+	}
+}
+
+// What another mapping had before is not matched any more once the gateway gave it away.
+func TestFormerPortThatTheGatewayGaveAway(t *testing.T) {
+	t.Parallel()
+	d := atDesk(t, func(c *nat.Config) { c.Policy, c.Delivery = nat.PolicyClient, nat.DeliverBoth })
+	first := d.mapped(tcp(alice, 80)).ExternalPort
+	d.ask(tcp(alice, 80), time.Hour)
+	d.grant(want[nat.LeaseAction](d), 40404)
+	if rule := d.changed().Want; !slices.Contains(rule.Match[:], first) {
+		t.Fatalf("%+v does not match the port that it had", rule)
+	}
+	d.out = nil
+	ticket := d.ask(tcp(bob, 80), time.Hour)
+	d.grant(want[nat.LeaseAction](d), first)
+	if rule := d.changed().Want; slices.Contains(rule.Match[:], first) {
+		t.Errorf("%+v matches the port that the gateway gave to another", rule)
+	}
+	d.released()
+	d.grant(want[nat.LeaseAction](d), first)
+	d.added()
+	if a := d.answer(ticket); a.Err != nil || a.Grant.ExternalPort != first {
+		t.Errorf("told %+v, %v", a.Grant, a.Err)
+	}
+}

@@ -123,6 +123,34 @@ func TestLeaseThatWasRaisedIsOwed(t *testing.T) {
 	})
 }
 
+// The same for one whose port cannot be used.
+func TestLeaseOfNoUseThatWasRaisedIsOwed(t *testing.T) {
+	t.Parallel()
+	d := atDesk(t, nil)
+	taken := d.mapped(tcp(bob, 80)).ExternalPort
+	d.ask(tcp(alice, 80), time.Minute)
+	for range 4 {
+		a := want[nat.LeaseAction](d)
+		d.step(nat.LeaseDone{Op: a.Op, Lease: nat.Lease{ExternalPort: taken, Lifetime: 10 * time.Minute}})
+		d.step(nat.ReleaseDone{Op: want[nat.ReleaseAction](d).Op, Err: lost(nat.HopGateway)})
+	}
+	debts := func(want int) {
+		t.Helper()
+		for range 60 {
+			for _, a := range every[nat.ReleaseAction](d) {
+				d.step(nat.ReleaseDone{Op: a.Op, Err: lost(nat.HopGateway)})
+			}
+			d.pass(5 * time.Second)
+		}
+		if n := d.Status().Debts; n != want {
+			t.Errorf("%d debts, want %d", n, want)
+		}
+	}
+	debts(1) // For five minutes,
+	debts(0) // and not for ten.
+	debts(0)
+}
+
 // A mapping that cannot be revived leaves no claim on the port that it would have had.
 func TestReviveThatFailsLeavesNoClaim(t *testing.T) {
 	t.Parallel()
@@ -460,4 +488,26 @@ func TestInnerPortThatSomebodyHasAtTheGateway(t *testing.T) {
 			w.empty()
 		})
 	})
+}
+
+// A lease that was asked for before the gateway lost its state, and granted by a reply that came
+// after that, may be lost too: it is asked for again.
+func TestStateLossWhileTheLeaseIsAskedFor(t *testing.T) {
+	t.Parallel()
+	for _, first := range []bool{true, false} {
+		d := atDesk(t, func(c *nat.Config) { c.Policy = nat.PolicyClient })
+		if !first {
+			d.mapped(tcp(alice, 80))
+		}
+		d.ask(tcp(alice, 80), time.Hour)
+		d.pass(100 * time.Millisecond)
+		d.step(nat.StateLost)
+		d.pass(100 * time.Millisecond)
+		d.granted()
+		if did := d.obey(); !slices.Contains(did, "lease") {
+			t.Errorf("first %v: did %v, want the lease to be asked for again", first, did)
+		}
+		d.pass(time.Second)
+		none[nat.LeaseAction](d, "it was asked for again once")
+	}
 }

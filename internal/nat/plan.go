@@ -3,6 +3,7 @@ package nat
 import (
 	"fmt"
 	"slices"
+	"time"
 )
 
 // ChangeKind is what has to happen to a rule.
@@ -48,9 +49,9 @@ type Change struct {
 }
 
 // CommentOnly says whether an update changes nothing that a packet could notice,
-// so that it may wait (design decision 3: the router's flash wears).
+// nor the next start, so that it may wait (design decision 3: the router's flash wears).
 func (c Change) CommentOnly() bool {
-	return c.Kind == UpdateRule && !c.Found.Edited && sameEffect(c.Found, c.Want)
+	return c.Kind == UpdateRule && !c.Found.Edited && sameEffect(c.Found, c.Want) && !forgets(c.Found, c.Want)
 }
 
 // sameEffect says whether packets cannot tell one rule of a mapping from another.
@@ -63,8 +64,8 @@ func sameEffect(a, b Rule) bool {
 //
 // Wanted rules have different keys. Of several rules found for one key the one
 // whose ID is known is kept, else the first that is in order. A rule that was
-// altered is replaced; one that is displaced or edited is updated. The requested lifetime in a comment is history and is
-// never a reason for a change.
+// altered is replaced; one that is displaced or edited is updated. The requested lifetime in a
+// comment is history and no reason for a change, unless a client of [IGD] relies on a longer one.
 func Plan(want, found []Rule) []Change {
 	wanted := make(map[Key]Rule, len(want))
 	for _, w := range want {
@@ -96,7 +97,13 @@ func Plan(want, found []Rule) []Change {
 // needsUpdate says whether a rule that stays is not quite as it should be.
 func needsUpdate(found, want Rule) bool {
 	return found.Match != want.Match || found.Remote != want.Remote || found.ExternalPort != want.ExternalPort ||
-		found.By != want.By || found.Displaced || found.Edited
+		found.By != want.By || found.Displaced || found.Edited || forgets(found, want)
+}
+
+// forgets says whether the next start would not hold a mapping for as long as its client was
+// told by [IGD]: that one does not ask again.
+func forgets(found, want Rule) bool {
+	return want.By == IGD && (found.By != IGD || found.Lifetime < want.Lifetime.Truncate(time.Second)) // A comment says it in whole seconds.
 }
 
 // keepers chooses, for each wanted key, the index of the found rule that stays.

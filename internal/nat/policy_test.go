@@ -211,6 +211,39 @@ func TestBothProtocolsMoveTogether(t *testing.T) {
 	})
 }
 
+// A gateway moves UDP to a port that somebody else has, and then both protocols with each request
+// for another one: TCP follows each time.
+func TestBothProtocolsMoveTogetherAgain(t *testing.T) {
+	t.Parallel()
+	d := atDesk(t, func(c *nat.Config) { c.Policy = nat.PolicyClient })
+	other := d.mapped(udp(bob, 80)).ExternalPort
+	d.mapped(tcp(alice, 80))
+	d.mapped(udp(alice, 80))
+	d.ask(udp(alice, 80), time.Hour)
+	for _, step := range []struct {
+		proto nat.Protocol
+		port  uint16
+	}{{nat.UDP, other}, {nat.TCP, 40403}, {nat.UDP, 40404}, {nat.TCP, 40404}} {
+		for _, a := range every[nat.ChangeAction](d) {
+			d.step(nat.RuleDone{Op: a.Op, Rule: a.Want})
+		}
+		for _, a := range every[nat.ReleaseAction](d) {
+			d.step(nat.ReleaseDone{Op: a.Op})
+		}
+		a := want[nat.LeaseAction](d)
+		if a.Request.Protocol != step.proto {
+			t.Fatalf("asked for %v, want %v", a.Request.Protocol, step.proto)
+		}
+		d.grant(a, step.port)
+	}
+	d.obey()
+	for _, key := range []nat.Key{tcp(alice, 80), udp(alice, 80)} {
+		if m, _ := d.Mapping(key); m.ExternalPort != 40404 {
+			t.Errorf("%v has port %d", key, m.ExternalPort)
+		}
+	}
+}
+
 func TestSameInnerPortAfterLossOfAllState(t *testing.T) {
 	t.Parallel()
 	inWorld(t, nil, func(w *world) {

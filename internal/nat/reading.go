@@ -346,7 +346,7 @@ func (e *Engine) compare(snap Snapshot, all []*mapping) {
 		}
 	}
 	for _, r := range snap.Rules {
-		if m := e.mapping(r.Key); (m == nil || e.comparable(m) || m.wish.state == wishNone && m.rule.state == ruleAbsent) && !e.beingRemoved(r) {
+		if e.concerns(r) && !e.beingRemoved(r) {
 			found = append(found, r)
 		}
 	}
@@ -357,6 +357,23 @@ func (e *Engine) compare(snap Snapshot, all []*mapping) {
 		if c.Kind != RemoveRule || e.reader.strays <= maxStrays {
 			e.note(c)
 		}
+	}
+}
+
+// concerns says whether the look that has just ended tells something of a rule: also one of a
+// mapping that is being taken down, if the router has it under another id since it restarted.
+func (e *Engine) concerns(r Rule) bool {
+	m := e.mapping(r.Key)
+	if m == nil || e.comparable(m) {
+		return true
+	}
+	switch old := &m.rule; {
+	case m.wish.wanted() || old.busy():
+		return false
+	case old.state == ruleAbsent:
+		return m.wish.state == wishNone
+	default:
+		return old.standing < e.reader.number && old.have.ID != "" && old.have.ID != r.ID
 	}
 }
 

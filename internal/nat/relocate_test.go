@@ -213,3 +213,38 @@ func TestNoSuccessForAnUnmatchedPort(t *testing.T) {
 		w.agree()
 	})
 }
+
+// And where packets arrive on the inner port, when a mapping moved and its rule did not.
+func TestNoSuccessForAnUnmatchedInnerPort(t *testing.T) {
+	t.Parallel()
+	for _, delivery := range []nat.Delivery{nat.DeliverInternal, nat.DeliverBoth} {
+		t.Run(delivery.String(), func(t *testing.T) {
+			t.Parallel()
+			d := atDesk(t, func(c *nat.Config) { c.Policy, c.Delivery = nat.PolicyHold, delivery })
+			rule := d.mapped(tcp(alice, 80))
+			snap := taking(rule.InnerPort)
+			snap.Rules = []nat.Rule{rule}
+			d.look(snap)
+			d.released()
+			fails := func() {
+				t.Helper()
+				d.step(nat.RuleDone{Op: want[nat.ChangeAction](d).Op, Err: absent(nat.HopRouter)})
+			}
+			d.granted()
+			fails()
+			d.pass(10 * time.Second)
+			ticket := d.ask(tcp(alice, 80), time.Hour)
+			none[nat.AnswerAction](d, "no rule leads to it")
+			d.granted()
+			fails()
+			if a := d.answer(ticket); a.Err == nil {
+				t.Errorf("told %+v", a.Grant)
+			}
+			ticket = d.ask(tcp(alice, 80), time.Hour)
+			d.obey()
+			if a := d.answer(ticket); a.Err != nil {
+				t.Error(a.Err)
+			}
+		})
+	}
+}

@@ -271,7 +271,7 @@ func (e *Engine) prolong(m *mapping, t *ticket) (Grant, bool) {
 	l, w := &m.lease, &m.wish
 	asking := !l.nextAt.IsZero() && !l.nextAt.After(e.now) || m.unit.asking != nil // The lease or its port is in doubt.
 	if w.state != wishStanding || w.origin == originFormer || l.failures > 0 || asking || l.state != leaseHeld ||
-		!e.fresh(m, t) || m.unit.move != nil || e.unmatched(m) || e.broken(m) != nil {
+		!e.fresh(m, t) || m.unit.move != nil || m.forgotten(t) || e.unmatched(m) || e.broken(m) != nil {
 		return Grant{}, false
 	}
 	grant := Grant{ExternalPort: l.external, Lifetime: min(l.granted, t.lifetime)}
@@ -398,6 +398,9 @@ func (e *Engine) drop(m *mapping, t *ticket, ending bool) bool {
 // fromTable answers a renewal for which the gateway takes too long, if the table has an
 // answer, and says whether it did. Over is when it can wait no longer.
 func (e *Engine) fromTable(m *mapping, t *ticket, over bool) bool {
+	if !over && m.forgotten(t) {
+		return false
+	}
 	grant, ok := e.tableGrant(m, t.lifetime, nil)
 	ok = ok && m.fits(t)
 	switch {

@@ -19,7 +19,8 @@ func (e *Engine) ruleOf(m *mapping) Rule {
 	if m.wish.asker.way == IGD {
 		want.By = IGD
 	}
-	if m.rule.have == (Rule{}) || m.rule.have.By != want.By { // What another protocol asked for is not how long it is held.
+	if m.rule.have == (Rule{}) || m.rule.have.By != want.By || want.By == IGD && want.Lifetime < m.wish.requested {
+		// What another protocol asked for is not how long it is held.
 		want.Lifetime = m.wish.requested
 	}
 	return want
@@ -129,18 +130,25 @@ func (e *Engine) removed(m *mapping, err error) {
 	}
 }
 
-// unmatched says whether packets for the external port would pass the mapping's
-// rule by, or go to a port of the client that is not the mapping's any more: where it
-// depends on that port, the rule should match it and could not be changed yet. Or the rule
-// lets in others than the mapping does.
+// unmatched says whether packets for the mapping would pass its rule by, or go to a port of
+// the client that is not the mapping's any more: the rule should match the port on which they
+// arrive and could not be changed yet. Or the rule lets in others than the mapping does.
 func (e *Engine) unmatched(m *mapping) bool {
 	if !m.rule.letsIn(m.wish.remote) {
 		return true
 	}
-	external, have := m.lease.external, m.rule.have
-	want := e.ruleOf(m)
-	return e.cfg.Delivery != DeliverInternal && slices.Contains(want.Match[:], external) && !slices.Contains(have.Match[:], external) ||
+	external, have, want := m.lease.external, m.rule.have, e.ruleOf(m)
+	missed := func(port uint16) bool {
+		return slices.Contains(want.Match[:], port) && !slices.Contains(have.Match[:], port)
+	}
+	return e.cfg.Delivery != DeliverInternal && missed(external) || e.cfg.Delivery != DeliverExternal && missed(m.inner) ||
 		m.key.InternalPort == 0 && have.Target() != external
+}
+
+// forgotten says whether what a client of [IGD] asks for is not in the mapping's rule yet,
+// from which the next start knows it.
+func (m *mapping) forgotten(t *ticket) bool {
+	return t.asker.way == IGD && forgets(m.rule.have, Rule{By: IGD, Lifetime: t.lifetime})
 }
 
 // broken returns why a mapping cannot be had although it stands: its rule is missing, or a

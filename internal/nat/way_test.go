@@ -273,19 +273,46 @@ func TestHeldWhenBothAskAtOnce(t *testing.T) {
 	}
 }
 
-// The next start holds what one protocol made and IGD asked for then: the rule says for how long.
+// The next start holds what one protocol made and IGD asked for then, and what IGD asked for
+// again for longer: the rule says for how long. It does before the client is told, which does
+// not ask again.
 func TestHeldAfterARestartForAsLongAsIGDAsked(t *testing.T) {
 	t.Parallel()
+	for _, first := range []nat.Way{nat.NATPMP, nat.IGD} {
+		t.Run(first.String(), func(t *testing.T) {
+			t.Parallel()
+			d := atDesk(t, nil)
+			d.askBy(first, tcp(alice, 3074), time.Hour)
+			d.obey()
+			d.out = nil
+			d.pass(20 * time.Second)
+			d.askBy(nat.IGD, tcp(alice, 3074), nat.MaxHeld)
+			for _, a := range every[nat.LeaseAction](d) {
+				d.grant(a, a.Request.ExternalPort)
+			}
+			none[nat.AnswerAction](d, "the rule does not say so yet")
+			change := want[nat.ChangeAction](d)
+			d.step(nat.RuleDone{Op: change.Op, Rule: change.Want})
+			if a := want[nat.AnswerAction](d); a.Err != nil {
+				t.Error(a.Err)
+			}
+			d = restarted(t, nil, having(change.Want))
+			d.wantHeld(d.now.Add(nat.MaxHeld))
+		})
+	}
+}
+
+// A client of IGD that asks again for as long as before, or for less, costs the router nothing.
+func TestHeldAgainWritesNothing(t *testing.T) {
+	t.Parallel()
 	d := atDesk(t, nil)
-	rule := d.mapped(tcp(alice, 3074))
-	d.askBy(nat.IGD, tcp(alice, 3074), nat.MaxHeld)
-	d.obey()
-	d.pass(15 * time.Minute) // Comments are written ten minutes apart.
-	d.obey()
-	d.look(having(rule))
-	change := want[nat.ChangeAction](d)
-	d = restarted(t, nil, having(change.Want))
-	d.wantHeld(d.now.Add(nat.MaxHeld))
+	for _, lifetime := range []time.Duration{2 * time.Hour, 2 * time.Hour, time.Hour, 2 * time.Hour} {
+		d.askBy(nat.IGD, tcp(alice, 3074), lifetime)
+		if did := d.obey(); slices.Contains(did, "change") {
+			t.Errorf("asked for %v again: %v", lifetime, did)
+		}
+		d.pass(20 * time.Second)
+	}
 }
 
 // A port that another client's rule matches still, because it was its external port before, is
@@ -388,5 +415,34 @@ func TestHeldFromTheRequestOn(t *testing.T) {
 	d.wantHeld(end)
 	d.pass(time.Minute)
 	d.granted()
+	d.wantHeld(end)
+}
+
+// Also with a gateway whose leases are long, when it is back shortly before the end: nobody
+// hears of that lease, and it is for what is left.
+func TestHeldToTheEndAndNoLonger(t *testing.T) {
+	t.Parallel()
+	d := atDesk(t, nil)
+	d.life = 2 * time.Hour
+	d.askBy(nat.IGD, tcp(alice, 3074), 4*time.Hour)
+	d.obey()
+	d.pass(time.Hour)
+	d.obey()
+	d.pass(time.Hour)
+	d.askBy(nat.IGD, tcp(alice, 3074), 4*time.Hour)
+	end := d.now.Add(4 * time.Hour)
+	var last nat.LeaseAction
+	for d.now.Before(end.Add(-20 * time.Minute)) {
+		d.pass(time.Minute)
+		for _, last = range every[nat.LeaseAction](d) {
+			d.step(nat.LeaseDone{Op: last.Op, Err: absent(nat.HopGateway)})
+		}
+	}
+	d.pass(5 * time.Minute)
+	a := want[nat.LeaseAction](d)
+	if a.Request.Lifetime > end.Sub(d.now)+5*time.Minute {
+		t.Errorf("asked for %v, %v before the end", a.Request.Lifetime, end.Sub(d.now))
+	}
+	d.grant(a, a.Request.ExternalPort)
 	d.wantHeld(end)
 }

@@ -401,7 +401,8 @@ func (d *Day) begunRule(a nat.Action) {
 func nothing() {}
 
 // carry does what an action wants at some moment of its way, and brings the outcome back.
-// If it is interrupted the outcome comes at once, and what it wants may be done all the same.
+// If it is interrupted the outcome comes at once, and what it wants may be done all the same:
+// then it is under way, and what is sent after it arrives after it.
 func (d *Day) carry(op nat.OpID, deadline time.Time, latency time.Duration,
 	do func(limit time.Duration) (time.Duration, nat.Input), interrupted nat.Input, done func(),
 ) {
@@ -409,7 +410,7 @@ func (d *Day) carry(op nat.OpID, deadline time.Time, latency time.Duration,
 		d.pair.carry(op, deadline, do, interrupted, done)
 		return
 	}
-	life, over := d.life, false
+	life, over, arrived := d.life, false, false
 	finish := func(in nat.Input) {
 		if over || life != d.life {
 			return
@@ -420,12 +421,21 @@ func (d *Day) carry(op nat.OpID, deadline time.Time, latency time.Duration,
 		d.step(in)
 	}
 	out := min(time.Duration(d.rng.Float64()*float64(latency)/2), deadline.Sub(d.now))
-	d.ops[op] = func() { d.after(0, func() { finish(interrupted) }) }
-	d.after(max(out, 0), func() {
-		if over && d.percent(50) {
-			return // It never left.
+	arrive := func() (time.Duration, nat.Input) {
+		arrived = true
+		return do(max(deadline.Sub(d.now), 0))
+	}
+	d.ops[op] = func() {
+		if !arrived && d.percent(50) {
+			arrive()
 		}
-		took, in := do(max(deadline.Sub(d.now), 0))
+		d.after(0, func() { finish(interrupted) })
+	}
+	d.after(max(out, 0), func() {
+		if over || arrived {
+			return
+		}
+		took, in := arrive()
 		d.after(max(took-out, 0), func() { finish(in) })
 	})
 }

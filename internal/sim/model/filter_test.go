@@ -132,7 +132,15 @@ func (w *watch) opens(t ticket) {
 func (w *watch) opened(t ticket, granted bool) {
 	o := w.openingOf(t.key)
 	if !granted {
-		for _, r := range with(o.may, t.filter) {
+		// The rule may have been on its way to what two requests want together.
+		before := slices.Clone(o.may)
+		for _, l := range slices.DeleteFunc(o.was, w.over) {
+			if !slices.Contains(before, l.remote) {
+				before = append(before, l.remote)
+			}
+		}
+		o.was = nil
+		for _, r := range with(before, t.filter) {
 			o.was = append(o.was, lapsed{r, w.day.now.Add(reconciled)})
 		}
 		return

@@ -122,7 +122,8 @@ func (g *gateway) port(key slot, have grant, known bool, suggested uint16) uint1
 	// One that has just moved a port rests: the engine follows so many moves at a time
 	// (maxEchoes). Gateways that change it with each request are the first level's.
 	rests := !g.moved.IsZero() && g.day.now.Sub(g.moved) < time.Minute
-	wander := known && g.wanders > 0 && g.day.percent(g.wanders) && !rests
+	// What moves while its answers get lost nobody can know before the next request.
+	wander := known && g.wanders > 0 && g.day.percent(g.wanders) && !rests && !g.isDeaf()
 	switch {
 	case known && !wander:
 		return have.external
@@ -223,4 +224,10 @@ func (g *gateway) forget() {
 
 func fault(hop nat.Hop, reason nat.Reason, ambiguous bool) error {
 	return &nat.Error{Hop: hop, Reason: reason, Ambiguous: ambiguous}
+}
+
+// opens says whether a pool has an inner port.
+func opens(pool *nat.Pool, s slot) bool {
+	_, ok := pool.External(s.protocol, s.inner)
+	return ok
 }

@@ -49,7 +49,7 @@ func TestDays(t *testing.T) {
 				kinds[d.gateway.kind]++
 				if err != nil {
 					failures++
-					if failures <= 10 {
+					if failures <= 100 {
 						t.Errorf("%v\nreplay with: go test ./internal/sim/model -run TestDays -seed %d", err, seed)
 					}
 				}
@@ -98,7 +98,7 @@ func TestPairs(t *testing.T) {
 				all.add(d.pair.tally)
 				if err != nil {
 					failures++
-					if failures <= 10 {
+					if failures <= 100 {
 						t.Errorf("%v\nreplay with: go test ./internal/sim/model -run TestPairs -seed %d", err, seed)
 					}
 				}

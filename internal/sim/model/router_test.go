@@ -22,6 +22,8 @@ type router struct {
 	upset time.Time
 	// meddled is when somebody changed it last.
 	meddled time.Time
+	// seen is when it was read last.
+	seen time.Time
 }
 
 // meet returns how long a command takes, and how it fails if it does.
@@ -54,6 +56,7 @@ func (r *router) read(limit time.Duration) (time.Duration, nat.Snapshot, error) 
 	if err != nil {
 		return took, nat.Snapshot{}, err
 	}
+	r.seen = r.day.now
 	return took, nat.Snapshot{Rules: slices.Clone(r.rules), Used: r.used}, nil
 }
 

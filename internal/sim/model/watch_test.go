@@ -79,6 +79,7 @@ func (w *watch) ask(in nat.Input, key nat.Key, then func(nat.AnswerAction)) {
 		}
 		a.Ticket, t.asked, t.filter, t.by = d.lastTicket, a.Request.Lifetime, a.Request.Filter, a.Request.By
 		in = a
+		w.disputes(&t)
 		w.opens(t)
 	case nat.End:
 		var m nat.Mapping
@@ -95,6 +96,17 @@ func (w *watch) ask(in nat.Input, key nat.Key, then func(nat.AnswerAction)) {
 		}
 	})
 	d.step(in)
+}
+
+// disputes notes that two requests for a mapping want others to send: the table has the answer to
+// neither of them before the rule is changed.
+func (w *watch) disputes(t *ticket) {
+	for id, other := range w.tickets {
+		if other.key == t.key && other.filter != t.filter && min(other.filter.Op, t.filter.Op) != nat.FilterKeep {
+			t.until, other.until = time.Time{}, time.Time{}
+			w.tickets[id] = other
+		}
+	}
 }
 
 // matched says whether the router lets packets for the external port through to the client, as
@@ -158,7 +170,7 @@ func (w *watch) deleted(t ticket) {
 			return
 		}
 	}
-	if recent(d, d.router.meddled, reconciled) || !t.renewal {
+	if recent(d, d.router.meddled, reconciled) || d.router.seen.Before(d.router.meddled) || !t.renewal {
 		return // What was never made may have left something, which nobody was told of.
 	}
 	for _, r := range d.router.rules {
@@ -180,7 +192,10 @@ func (w *watch) granted(t ticket, g nat.Grant) {
 			d.fail("(g) port %d was told to %v and %v", g.ExternalPort, key, t.key)
 		}
 	}
-	if took := d.now.Sub(t.at); t.renewal && took > prompt && t.port == g.ExternalPort && t.until.Sub(t.at) > prompt && !recent(d, d.router.upset, reconciled) {
+	// A mapping whose port the pool has not any more gets one with the next look.
+	m, _ := d.engine.Mapping(t.key)
+	homeless := d.gateway.pool != nil && !opens(d.gateway.pool, slot{t.key.Protocol, m.InnerPort})
+	if took := d.now.Sub(t.at); t.renewal && took > prompt && !homeless && t.port == g.ExternalPort && t.until.Sub(t.at) > prompt && !recent(d, d.router.upset, reconciled) {
 		d.fail("(h) the renewal of %v took %v", t.key, took)
 	}
 	p := promise{port: g.ExternalPort, until: d.now.Add(g.Lifetime), at: d.now, held: w.told[t.key].held}
@@ -211,16 +226,16 @@ func (w *watch) broken(t ticket, port uint16) string {
 		return "the gateway has no such lease"
 	}
 	// A pool has few ports: a rule that somebody has just added likely takes one of them.
-	// And a copy of the rule of a mapping that ended stays until the next look, on its inner port.
-	added := recent(d, d.router.meddled, reconciled) && (d.gateway.pool != nil || slices.ContainsFunc(d.router.rules, func(r nat.Rule) bool {
-		return r.Key != t.key && r.Key.Protocol == t.key.Protocol && r.InnerPort == m.InnerPort
-	}))
-	if recent(d, d.router.upset, reconciled) && t.renewal || recent(d, d.router.upset, aftermath) || added {
-		return ""
-	}
+	// And a copy of the rule of a mapping that ended stays until the next look, on its port.
 	arrives := m.InnerPort
 	if d.cfg.Delivery == nat.DeliverExternal {
 		arrives = port
+	}
+	added := recent(d, d.router.meddled, reconciled) && (d.gateway.pool != nil || slices.ContainsFunc(d.router.rules, func(r nat.Rule) bool {
+		return r.Key != t.key && r.Key.Protocol == t.key.Protocol && slices.Contains(r.Match[:], arrives)
+	}))
+	if recent(d, d.router.upset, reconciled) && t.renewal || recent(d, d.router.upset, aftermath) || added {
+		return ""
 	}
 	if to, ok := d.router.target(t.key.Protocol, arrives); !ok || to != t.key {
 		return "no rule leads to it"
