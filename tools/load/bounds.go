@@ -24,8 +24,6 @@ const (
 
 // judge collects what is missed.
 type judge struct {
-	// few is what a renewal costs with the fewest mappings, 0 before that is known.
-	few    time.Duration
 	missed []string
 }
 
@@ -39,6 +37,9 @@ func (r results) missed() []string {
 	var j judge
 	for i := range r.figures {
 		j.judge(&r.figures[i])
+	}
+	if r.growth.ratio > renewalGrowth {
+		j.miss("%v, want %.2f", r.growth, renewalGrowth)
 	}
 	for n, most := range []int{idleMemory, mappingsMemory, rulesMemory} {
 		if n < len(r.rests) && r.rests[n].held.resident > most {
@@ -56,28 +57,13 @@ func (j *judge) judge(f *figures) {
 		j.miss("%v: %d failed, the first: %v", f.scenario, f.failed, f.failure)
 	case f.op == opAddress && f.share < addressShare:
 		j.miss("%v: %.2f of the echo's throughput, want %.2f", f.scenario, f.share, addressShare)
-	case f.op == opRenew && f.clients == 64:
-		j.renewal(f)
+	case f.op == opRenew && f.clients == 64 && f.cpuEach() > renewalCPU:
+		j.miss("%v: %v of CPU, want %v", f.scenario, f.cpuEach().Round(time.Microsecond), renewalCPU)
 	case f.op == opCreate && f.clients == 1 && slow:
 		if most := time.Duration(createShare * float64(f.delays.gateway+f.delays.router)); f.quantile(50) > most {
 			j.miss("%v: %v, want %v", f.scenario, f.quantile(50).Round(10*time.Microsecond), most)
 		}
 	case f.op == opBurst && f.clients == hosts && f.quantile(99) > burstTime:
 		j.miss("%v: p99 %v, want %v", f.scenario, f.quantile(99).Round(time.Millisecond), burstTime)
-	}
-}
-
-// renewal looks at what a renewal costs, and whether that depends on the mappings.
-func (j *judge) renewal(f *figures) {
-	cost := f.cpuEach()
-	if cost > renewalCPU {
-		j.miss("%v: %v of CPU, want %v", f.scenario, cost.Round(time.Microsecond), renewalCPU)
-	}
-	switch {
-	case f.delays != (delays{}):
-	case j.few == 0:
-		j.few = cost
-	case float64(cost) > renewalGrowth*float64(j.few):
-		j.miss("%v: %.2f of the CPU with fewer mappings, want %.2f", f.scenario, float64(cost)/float64(j.few), renewalGrowth)
 	}
 }

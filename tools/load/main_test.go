@@ -61,6 +61,7 @@ func TestMissed(t *testing.T) {
 			row(opBurst, hosts, slow, 401*time.Millisecond, none),
 			row(opCreate, 64, delays{}, 0, func(f *figures) { f.failed, f.failure = 1, errNoAnswer }),
 		},
+		growth: growth{few: 100, many: 10000, ratio: 1.3},
 		rests: []rest{
 			{name: "idle", held: memory{resident: idleMemory}},
 			{name: "mappings", held: memory{resident: mappingsMemory + 1<<20}},
@@ -69,11 +70,11 @@ func TestMissed(t *testing.T) {
 	}
 	want := []string{
 		"address, 64 clients, 0 mappings, 0 + 0 ms: 0.79 of the echo's throughput, want 0.80",
-		"renewal, 64 clients, 0 mappings, 0 + 0 ms: 1.30 of the CPU with fewer mappings, want 1.20",
 		"renewal, 64 clients, 0 mappings, 30 + 10 ms: 75µs of CPU, want 70µs",
 		"create, delete, 1 clients, 0 mappings, 30 + 10 ms: 43ms, want 42ms",
 		"all create at once, 256 clients, 0 mappings, 30 + 10 ms: p99 401ms, want 400ms",
 		"create, delete, 64 clients, 0 mappings, 0 + 0 ms: 1 failed, the first: no answer",
+		"a renewal, 64 clients, in turns: 10000 mappings take 1.30 of the CPU with 100, want 1.20",
 		"mappings: RSS 15.0 MiB, want 14.0 MiB",
 	}
 	if diff := cmp.Diff(want, r.missed()); diff != "" {
@@ -112,6 +113,15 @@ func TestRun(t *testing.T) {
 	r.write(&out)
 	if n := strings.Count(out.String(), "\n"); n != 2+len(p.scenarios(5)) {
 		t.Errorf("the table has %d lines:\n%s", n, &out)
+	}
+	p.mappings = []int{5, 70}
+	if r.growth, err = p.growth(t.Context(), settings{binary: binary, log: &progress}, &progress); err != nil || r.growth.ratio <= 0 {
+		t.Fatalf("%+v, %v", r.growth, err)
+	}
+	out.Reset()
+	r.write(&out)
+	if !strings.Contains(out.String(), r.growth.String()) {
+		t.Errorf("the growth is not in the table:\n%s", &out)
 	}
 }
 

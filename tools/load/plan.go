@@ -84,6 +84,7 @@ func (p plan) has(d delays) bool {
 // results is all that was measured.
 type results struct {
 	figures []figures
+	growth  growth
 	rests   []rest
 }
 
@@ -102,7 +103,10 @@ func (p plan) run(ctx context.Context, s settings, progress io.Writer) (r result
 			return r, err
 		}
 	}
-	return r, nil
+	if p.grows() {
+		r.growth, err = p.growth(ctx, s, progress)
+	}
+	return r, err
 }
 
 // runWorld measures all rows with so many mappings, in one world, and the floor beside it:

@@ -18,6 +18,9 @@ func (r results) write(out io.Writer) {
 	for i := range r.figures {
 		row(r.figures[i].cells()...)
 	}
+	if r.growth.ratio > 0 {
+		fmt.Fprintf(out, "\n%v\n", r.growth)
+	}
 	if len(r.rests) == 0 {
 		return
 	}
