@@ -142,7 +142,7 @@ func (e *Engine) changeDue(m *mapping) bool {
 	r := &m.rule
 	want := e.ruleOf(m)
 	if !needsUpdate(r.have, want) {
-		r.mendAt = time.Time{}
+		r.mendAt, r.err = time.Time{}, nil // What failed is not wanted any more.
 		return false
 	}
 	if !m.granted() || m.lease.busy() && r.have.InnerPort != m.inner {

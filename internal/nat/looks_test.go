@@ -348,3 +348,66 @@ func TestFormerPortThatTheGatewayGaveAway(t *testing.T) {
 		t.Errorf("told %+v, %v", a.Grant, a.Err)
 	}
 }
+
+// Comments tell changed ports late, so that two may name one port after a crash: both mappings
+// are adopted, and only the one that came first is told it before the gateway has said whose it is.
+func TestAdoptionOfCommentsThatNameOnePort(t *testing.T) {
+	t.Parallel()
+	rule := func(key nat.Key, inner, external uint16) nat.Rule {
+		return nat.Rule{ID: key.String(), Key: key, InnerPort: inner, ExternalPort: external, Lifetime: time.Hour, Match: nat.MatchPorts{inner}}
+	}
+	d := restarted(t, holding, having(rule(tcp(alice, 80), 20001, 30013), rule(tcp(bob, 80), 20002, 30013)))
+	first, second := d.ask(tcp(alice, 80), time.Hour), d.ask(tcp(bob, 80), time.Hour)
+	d.pass(time.Second)
+	if a := d.answer(first); a.Err != nil || a.Grant.ExternalPort != 30013 {
+		t.Errorf("told %+v, %v", a.Grant, a.Err)
+	}
+	none[nat.AnswerAction](d, "nobody knows bob's port")
+	asked := every[nat.LeaseAction](d)
+	d.grant(asked[0], 30027)
+	d.grant(asked[1], 30013)
+	if a := d.answer(second); a.Err != nil || a.Grant.ExternalPort != 30013 {
+		t.Errorf("told %+v, %v", a.Grant, a.Err)
+	}
+}
+
+// A rule takes the packets for an external port until it is changed: a mapping whose port changes
+// twice while the router is away has its first one for as long.
+func TestFormerPortOfAPortThatChangedTwice(t *testing.T) {
+	t.Parallel()
+	d := atDesk(t, func(c *nat.Config) { c.Policy, c.Delivery = nat.PolicyClient, nat.DeliverExternal })
+	first := d.mapped(tcp(alice, 80)).ExternalPort
+	for _, port := range []uint16{40001, 40002} {
+		d.ask(tcp(alice, 80), time.Hour)
+		d.grant(want[nat.LeaseAction](d), port)
+		for _, a := range every[nat.ChangeAction](d) {
+			d.step(nat.RuleDone{Op: a.Op, Err: absent(nat.HopRouter)})
+		}
+	}
+	d.out = nil
+	d.ask(tcp(bob, 80), time.Hour)
+	d.grant(want[nat.LeaseAction](d), first)
+	none[nat.AddAction](d, "alice's rule takes the packets for the port")
+	want[nat.ReleaseAction](d)
+}
+
+// A change that failed and is not wanted any more keeps no later one waiting.
+func TestChangeAfterOneThatFailed(t *testing.T) {
+	t.Parallel()
+	d := atDesk(t, func(c *nat.Config) { c.Policy = nat.PolicyClient })
+	rule := d.mapped(tcp(alice, 80))
+	d.askFiltered(tcp(alice, 80), sets(t, "203.0.113.7"))
+	d.step(nat.RuleDone{Op: want[nat.ChangeAction](d).Op, Err: refusal(nat.HopRouter)})
+	d.granted()
+	for _, a := range every[nat.ChangeAction](d) {
+		d.step(nat.RuleDone{Op: a.Op, Err: refusal(nat.HopRouter)})
+	}
+	if a := want[nat.AnswerAction](d); a.Err == nil {
+		t.Errorf("told %+v", a.Grant)
+	}
+	d.pass(20 * time.Second)
+	d.look(having(rule))
+	d.out = nil
+	d.askFiltered(tcp(alice, 80), sets(t, "198.51.100.0/24"))
+	d.changed() // while the gateway is being asked
+}

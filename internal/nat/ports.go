@@ -4,6 +4,7 @@ import (
 	"encoding/binary"
 	"errors"
 	"hash/fnv"
+	"maps"
 	"net/netip"
 	"slices"
 )
@@ -157,6 +158,7 @@ func (p *ports) noInnerPort(key Key) error {
 
 // learn takes over which ports others use.
 func (p *ports) learn(snap Snapshot) {
+	maps.DeleteFunc(p.former, func(at outerPort, m *mapping) bool { return m.former.port != at.port && !p.takes(m, at) })
 	p.used, p.wide, p.takers, p.blocker = snap.Used, snap.Wide, snap.Takers, ""
 	if taken, ok := errors.AsType[*TakenError](p.left()); ok {
 		p.blocker = taken.Rule
@@ -223,13 +225,17 @@ func (p *ports) matchedByOthers(inner uint16, port ClientPort) bool {
 // packets for it, or may; else nil. It goes on to take those for its inner port, which is no reason
 // to refuse the same port outside.
 func (p *ports) lately(at outerPort) *mapping {
-	takes := func(r Rule) bool {
-		return r.Match.covers(MatchPorts{at.port}) && (p.delivery == DeliverExternal || r.InnerPort != at.port)
-	}
-	if m := p.former[at]; m != nil && slices.ContainsFunc(m.rule.all(), takes) {
+	if m := p.former[at]; m != nil && p.takes(m, at) {
 		return m
 	}
 	return nil
+}
+
+// takes says whether a mapping's rule takes the packets for an external port, or may.
+func (p *ports) takes(m *mapping, at outerPort) bool {
+	return m.rule.state != ruleAbsent && slices.ContainsFunc(m.rule.all(), func(r Rule) bool {
+		return r.Match.covers(MatchPorts{at.port}) && (p.delivery == DeliverExternal || r.InnerPort != at.port)
+	})
 }
 
 // use counts one more user of an inner port.
@@ -303,10 +309,16 @@ func (p *ports) unclaim(key Key, external uint16) {
 	}
 }
 
-// moved notes the external port that a mapping had before.
+// claims says whether an external port is a key's.
+func (p *ports) claims(key Key, external uint16) bool {
+	return p.outer[outerPort{key.Protocol, external}] == key
+}
+
+// moved notes the external port that a mapping had before. One that it had before that stays
+// noted as long as its rule takes the packets for it: the router may be out of reach.
 func (p *ports) moved(m *mapping, before former) {
 	at := outerPort{m.key.Protocol, m.former.port}
-	if p.former[at] == m {
+	if p.former[at] == m && !p.takes(m, at) {
 		delete(p.former, at)
 	}
 	m.former = before

@@ -269,7 +269,7 @@ func (e *Engine) adopt(rules []Rule) {
 		free := !taken || owner == r.Key.Port()
 		if !have && free && e.adoptable(r.Key) {
 			m = e.current(r.Key)
-			if e.ports.inherit(m.key, external) == nil {
+			if e.ports.inherit(m.key, external) == nil || e.hearsay(m.key) {
 				e.adoptOne(m, r, external)
 				continue
 			}
@@ -280,6 +280,13 @@ func (e *Engine) adopt(rules []Rule) {
 			l.lease = lease{state: leaseDoubtful, external: r.ExternalPort, mayLive: e.now.Add(e.cfg.clamp(r.Lifetime)), nextAt: e.now.Add(retryFirst)}
 		}
 	}
+}
+
+// hearsay says whether the external port in a rule's comment is no reason to give up a mapping
+// whose comment names one that another's does too: of a port that changed a comment tells late,
+// and no packet depends on it. The gateway says which port the mapping has.
+func (e *Engine) hearsay(key Key) bool {
+	return e.cfg.Delivery == DeliverInternal && e.ports.pool == nil && key.InternalPort != 0
 }
 
 // externalOf returns the external port of a rule that was found: what a pool passes on to its

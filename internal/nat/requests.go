@@ -422,7 +422,7 @@ func (e *Engine) fromTable(m *mapping, t *ticket, over bool) bool {
 // programs an error at a renewal means hours without a port.
 func (e *Engine) tableGrant(m *mapping, lifetime time.Duration, failure error) (Grant, bool) {
 	l, w := &m.lease, &m.wish
-	if !w.stands() || !w.until.After(e.now) || l.state == leaseReturning || e.unmatched(m) || e.broken(m) != nil {
+	if !w.stands() || !w.until.After(e.now) || l.state == leaseReturning || !e.ports.claims(m.key, l.external) || e.unmatched(m) || e.broken(m) != nil {
 		return Grant{}, false
 	}
 	left := min(w.until.Sub(e.now), max(l.until.Sub(e.now), 0), lifetime).Truncate(time.Second)

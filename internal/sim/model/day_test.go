@@ -348,6 +348,7 @@ func (d *Day) begun(a nat.Action) {
 	case nat.ReleaseAction:
 		key := slot{a.Protocol, a.Inner}
 		d.watch.begins(key)
+		d.watch.releases(key)
 		d.carry(a.Op, a.Deadline, d.gateway.latency, func(limit time.Duration) (time.Duration, nat.Input) {
 			took, err := d.gateway.release(key, limit)
 			return took, nat.ReleaseDone{Op: a.Op, Err: err}

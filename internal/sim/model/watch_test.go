@@ -79,7 +79,6 @@ func (w *watch) ask(in nat.Input, key nat.Key, then func(nat.AnswerAction)) {
 		}
 		a.Ticket, t.asked, t.filter, t.by = d.lastTicket, a.Request.Lifetime, a.Request.Filter, a.Request.By
 		in = a
-		w.disputes(&t)
 		w.opens(t)
 	case nat.End:
 		var m nat.Mapping
@@ -98,13 +97,13 @@ func (w *watch) ask(in nat.Input, key nat.Key, then func(nat.AnswerAction)) {
 	d.step(in)
 }
 
-// disputes notes that two requests for a mapping want others to send: the table has the answer to
-// neither of them before the rule is changed.
-func (w *watch) disputes(t *ticket) {
-	for id, other := range w.tickets {
-		if other.key == t.key && other.filter != t.filter && min(other.filter.Op, t.filter.Op) != nat.FilterKeep {
-			t.until, other.until = time.Time{}, time.Time{}
-			w.tickets[id] = other
+// releases notes that a lease is given back. If its mapping stands it moves, and the table has no
+// answer for those who wait.
+func (w *watch) releases(s slot) {
+	for id, t := range w.tickets {
+		if m, ok := w.day.engine.Mapping(t.key); ok && s == (slot{t.key.Protocol, m.InnerPort}) {
+			t.until = time.Time{}
+			w.tickets[id] = t
 		}
 	}
 }
