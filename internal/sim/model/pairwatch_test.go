@@ -155,9 +155,8 @@ func (p *pair) arrives(key nat.Key, port uint16) bool {
 	return false
 }
 
-// remembered forgets of what clients were promised what the next one cannot know: that UPnP asked, for a
-// comment that is to say so is written some minutes later, and of a rule that somebody took away shortly
-// before, or while nobody was active.
+// remembered forgets of what clients were promised what the next one cannot know, which is what it was
+// promised of a rule that somebody took away shortly before, or while nobody was active.
 func (p *pair) remembered() {
 	d, w := p.day, &p.day.watch
 	meddled := recent(d, d.router.meddled, reconciled+10*time.Minute)
@@ -165,7 +164,7 @@ func (p *pair) remembered() {
 		switch {
 		case meddled && !slices.ContainsFunc(d.router.rules, func(r nat.Rule) bool { return r.Key == key }):
 			delete(w.told, key)
-		case !slices.ContainsFunc(d.router.rules, func(r nat.Rule) bool { return r.Key == key && r.By == nat.IGD }):
+		case !slices.ContainsFunc(d.router.rules, func(r nat.Rule) bool { return r.Key == key }):
 			t.held = time.Time{}
 			w.told[key] = t
 		}

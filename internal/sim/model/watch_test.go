@@ -334,6 +334,12 @@ func (w *watch) restarted() {
 	clear(w.busy)
 	clear(w.asking)
 	w.since = w.day.now
+	for key, p := range w.told { // Of a mapping whose rule somebody removed nobody is left who knows.
+		if !slices.ContainsFunc(w.day.router.rules, func(r nat.Rule) bool { return r.Key == key && !r.Altered }) {
+			p.held = time.Time{}
+			w.told[key] = p
+		}
+	}
 	for i := range w.day.clients {
 		c := &w.day.clients[i]
 		c.later(w.day.between(0, 10*time.Minute))
