@@ -105,7 +105,7 @@ func startRun(ctx context.Context, t *testing.T, flow string) (watcher *exec.Cmd
 	watcher = exec.CommandContext(ctx, "/proc/self/exe", "-test.run=^TestFlows$/^"+flow+"$")
 	watcher.Env = append(slices.DeleteFunc(os.Environ(), func(v string) bool {
 		return strings.HasPrefix(v, sandboxVariable+"=")
-	}), markVariable+rand.Text())
+	}), builtVariable+"=yes", markVariable+rand.Text())
 	said = new(bytes.Buffer)
 	watcher.Stdout, watcher.Stderr = said, said
 	if err := watcher.Start(); err != nil {

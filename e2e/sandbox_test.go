@@ -20,6 +20,8 @@ import (
 const (
 	// sandboxVariable is set in the sandbox, to the directory of the doublenat binary.
 	sandboxVariable = "E2E_SANDBOX"
+	// builtVariable is set for the runs that a test starts in the sandbox, which has the binaries.
+	builtVariable = "E2E_BUILT"
 	// doublenatPath is where the binary under test is in the sandbox.
 	doublenatPath = "/run/doublenat"
 	// tailscalePath is where e2e/tailscale is there.
@@ -91,7 +93,7 @@ func missing() error {
 	return fmt.Errorf("this machine lacks %s; `make e2e-deps` installs what can be installed", strings.Join(lacks, ", "))
 }
 
-// runSandbox builds doublenat, runs this program in a sandbox, and returns its
+// runSandbox builds what it needs, runs this program in a sandbox, and returns its
 // exit code. When ctx ends the sandbox is destroyed.
 func runSandbox(ctx context.Context) (code int, err error) {
 	// Not in TMPDIR, which may be below /run, where the sandbox could not see it.
@@ -100,19 +102,8 @@ func runSandbox(ctx context.Context) (code int, err error) {
 		return 1, err
 	}
 	defer func() { err = errors.Join(err, os.RemoveAll(dir)) }()
-	for name, args := range map[string][]string{
-		doublenatPath: {"doublenat/cmd/doublenat"},
-		tailscalePath: {"."}, // a module of its own: Tailscale is none of doublenat's dependencies
-	} {
-		build := exec.CommandContext(ctx, "go", append([]string{"build", "-o", filepath.Join(dir, filepath.Base(name))}, args...)...)
-		build.Stderr = os.Stderr
-		if name == tailscalePath {
-			build.Dir = "tailscale"
-			build.Env = append(os.Environ(), "GOFLAGS=") // not with the race detector
-		}
-		if err := build.Run(); err != nil {
-			return 1, fmt.Errorf("building %s: %w", filepath.Base(name), err)
-		}
+	if err := build(ctx, dir); err != nil {
+		return 1, err
 	}
 
 	// The child is killed when the thread ends that started it, so this one has to stay.
@@ -129,6 +120,33 @@ func runSandbox(ctx context.Context) (code int, err error) {
 		return 1, fmt.Errorf("running the sandbox: %w", err)
 	}
 	return 0, nil
+}
+
+// build puts the programs that a sandbox has into a directory. A run that a test starts has those
+// of the run that it is part of.
+func build(ctx context.Context, dir string) error {
+	for name, args := range map[string][]string{
+		doublenatPath: {"doublenat/cmd/doublenat"},
+		tailscalePath: {"."}, // a module of its own: Tailscale is none of doublenat's dependencies
+	} {
+		path := filepath.Join(dir, filepath.Base(name))
+		if os.Getenv(builtVariable) != "" {
+			if err := exec.CommandContext(ctx, "cp", name, path).Run(); err != nil {
+				return fmt.Errorf("copying %s: %w", name, err)
+			}
+			continue
+		}
+		cmd := exec.CommandContext(ctx, "go", append([]string{"build", "-o", path}, args...)...)
+		cmd.Stderr = os.Stderr
+		if name == tailscalePath {
+			cmd.Dir = "tailscale"
+			cmd.Env = append(os.Environ(), "GOFLAGS=") // not with the race detector
+		}
+		if err := cmd.Run(); err != nil {
+			return fmt.Errorf("building %s: %w", filepath.Base(name), err)
+		}
+	}
+	return nil
 }
 
 // ownNamespaces starts a process in namespaces of its own, which are gone with it;
