@@ -180,6 +180,7 @@ size: build ## print the size of each binary and image, and hold the binary for 
 SEEDS ?= 1000
 MODEL_DAYS ?= 100000
 MODEL_KIND ?= single
+MODEL_BAD ?= 1
 DAYS ?= 1
 FIRST ?= 1
 SEED ?= 0
@@ -187,8 +188,8 @@ KIND ?=
 JOBS ?= $(shell nproc)
 
 .PHONY: sim-model
-sim-model: ## live MODEL_DAYS (100000) of the core between models, from seed FIRST (MODEL_KIND=pair: of two doublenats)
-	GOGC=1600 $(GO) test ./internal/sim/model -count=1 -v -timeout 0 -first $(FIRST) \
+sim-model: ## live MODEL_DAYS (100000) of the core between models, from seed FIRST (MODEL_KIND=pair: of two doublenats; MODEL_BAD=15: so many times the faults)
+	GOGC=1600 $(GO) test ./internal/sim/model -count=1 -v -timeout 0 -first $(FIRST) -bad $(MODEL_BAD) \
 		$(if $(filter pair,$(MODEL_KIND)),-run '^TestPairs$$' -pairs $(MODEL_DAYS),-run '^TestDays$$' -days $(MODEL_DAYS))
 
 .PHONY: replay
@@ -203,8 +204,9 @@ replay: ## live 1,000 days of the core twice, on one core and on two, and compar
 planted: ## plant mistakes in the core and in what keeps a pair apart, and see that the models find them
 	$(GO) test ./internal/sim/model -count=1 -v -run '^TestPlanted' -timeout 60m -planted
 
+# A day of the second level costs a hundredth of one of the first.
 .PHONY: sim
-sim: ## simulate SEEDS (1000) times DAYS (1) of clients and faults, or replay one SEED (KIND=natpmp, pcp, igd or pool)
+sim: ## simulate SEEDS (1000) times DAYS (1) of clients and faults, and a hundred times as many days of the core alone; or replay one SEED (KIND=natpmp, pcp, igd or pool)
 	@dir=$$(mktemp -d) && trap 'rm -rf "$$dir"' EXIT && \
 	$(GO) test -c -o "$$dir/sim" ./internal/sim && cd internal/sim && export GOMAXPROCS=1 GOGC=800 && \
 	if [ $(SEED) != 0 ]; then \
@@ -214,6 +216,7 @@ sim: ## simulate SEEDS (1000) times DAYS (1) of clients and faults, or replay on
 			"$$dir/sim -test.v -test.run TestSimulation -test.timeout 0 -days $(DAYS) -kind '$(KIND)' \
 			-seeds \$$(($(SEEDS) / $(JOBS))) -first \$$(($(FIRST) + {} * ($(SEEDS) / $(JOBS))))"; \
 	fi
+	$(if $(KIND)$(filter-out 0,$(SEED)),,@$(MAKE) --no-print-directory sim-model MODEL_DAYS=$$(($(SEEDS) * 100)))
 
 .PHONY: sim-pair
 sim-pair: ## simulate SEEDS (1000) times two doublenats of which one is active, from seed FIRST, or replay one SEED

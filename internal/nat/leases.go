@@ -340,8 +340,11 @@ type recovery struct {
 
 // loseState notes that no lease is known to stand any more, whatever end it was granted:
 // a mapping whose lease is refused now has none. The mappings themselves live on as long
-// as they would have.
+// as they would have. A stop asks for no lease.
 func (e *Engine) loseState(text string, wait time.Duration) {
+	if e.phase >= phaseStopping {
+		return
+	}
 	list := e.all()
 	e.recovery = recovery{lost: e.now, at: e.now.Add(wait)}
 	for _, m := range list {

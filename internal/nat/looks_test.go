@@ -325,6 +325,41 @@ func TestRuleOfAnEndedMappingAfterTheRoutersRestart(t *testing.T) {
 	}
 }
 
+// The same while the removal by its old id is under way, which then finds nothing.
+func TestRuleThatIsBeingRemovedAfterTheRoutersRestart(t *testing.T) {
+	t.Parallel()
+	d := atDesk(t, nil)
+	rule := d.mapped(tcp(alice, 80))
+	d.pass(time.Second)
+	d.step(nat.Look)
+	d.end(tcp(alice, 80))
+	d.released()
+	remove := want[nat.RemoveAction](d)
+	rule.ID = "*42"
+	d.shown(having(rule))
+	if a := want[nat.RemoveAction](d); a.Forms[0].ID != "*42" {
+		t.Errorf("removes %+v", a.Forms)
+	}
+	d.step(nat.RuleDone{Op: remove.Op})
+	none[nat.RemoveAction](d, "both are being removed")
+}
+
+// The same once that has found nothing, and the lease is still being given back.
+func TestRuleThatWasRemovedByItsOldID(t *testing.T) {
+	t.Parallel()
+	d := atDesk(t, nil)
+	rule := d.mapped(tcp(alice, 80))
+	d.end(tcp(alice, 80))
+	d.removed()
+	d.look(having(rule))
+	none[nat.RemoveAction](d, "it was removed while the router was read")
+	rule.ID = "*42"
+	d.look(having(rule))
+	if a := want[nat.RemoveAction](d); a.Forms[0].ID != "*42" {
+		t.Errorf("removes %+v", a.Forms)
+	}
+}
+
 // What another mapping had before is not matched any more once the gateway gave it away.
 func TestFormerPortThatTheGatewayGaveAway(t *testing.T) {
 	t.Parallel()
@@ -346,6 +381,67 @@ func TestFormerPortThatTheGatewayGaveAway(t *testing.T) {
 	d.added()
 	if a := d.answer(ticket); a.Err != nil || a.Grant.ExternalPort != first {
 		t.Errorf("told %+v, %v", a.Grant, a.Err)
+	}
+}
+
+// Of a rule that somebody copied and that is not adopted one lease is given back.
+func TestLeaseOfACopiedRuleIsGivenBackOnce(t *testing.T) {
+	t.Parallel()
+	rule := nat.Rule{ID: "*1", Key: tcp(alice, 80), InnerPort: 20005, ExternalPort: 5351, Lifetime: time.Hour, Match: nat.MatchPorts{20005}}
+	twin := rule
+	twin.ID, twin.Lifetime = "*2", 2*time.Hour
+	d := restarted(t, func(c *nat.Config) { c.Delivery = nat.DeliverBoth }, having(rule, twin))
+	d.says(nil, absent(nat.HopGateway))
+	d.pass(time.Second)
+	if n := len(every[nat.ReleaseAction](d)); n != 1 {
+		t.Errorf("%d releases, want one", n)
+	}
+}
+
+// A rule in doubt that no look can settle while its lease is asked for is looked for after that, and
+// not again and again until then, whatever the looks show of the other protocol.
+func TestDoubtfulRuleWhileItsLeaseIsAskedFor(t *testing.T) {
+	t.Parallel()
+	d := atDesk(t, func(c *nat.Config) { c.Policy = nat.PolicyClient })
+	first := d.mapped(tcp(alice, 80))
+	d.mapped(udp(alice, 80))
+	d.look(having(first))
+	add := want[nat.AddAction](d)
+	d.ask(udp(alice, 80), time.Hour)
+	lease := want[nat.LeaseAction](d)
+	d.step(nat.RuleDone{Op: add.Op, Err: lost(nat.HopRouter)})
+	d.pass(2 * time.Second) // That look failed, and the next one does not.
+	d.shown(having(first))
+	d.step(nat.Look)
+	looks := 0
+	for range 10 {
+		for range every[nat.ReadAction](d) {
+			looks++
+			d.step(nat.ReadDone{Snapshot: having(first)})
+		}
+	}
+	if looks > 1 {
+		t.Errorf("%d looks while the lease is asked for", looks)
+	}
+	d.grant(lease, lease.Request.ExternalPort)
+	d.shown(having(first))
+	d.added()
+}
+
+// Where other ports are forwarded than when the daemon stopped, a mapping whose port another has now
+// moves to one that is free, as it would have if the daemon had been there.
+func TestAdoptionWithAnotherPool(t *testing.T) {
+	t.Parallel()
+	stays := nat.Rule{ID: "*1", Key: tcp(alice, 80), InnerPort: 30502, ExternalPort: 30000, Lifetime: time.Hour, Match: nat.MatchPorts{30502}}
+	moves := nat.Rule{ID: "*2", Key: tcp(bob, 80), InnerPort: 30002, ExternalPort: 30002, Lifetime: time.Hour, Match: nat.MatchPorts{30002}}
+	d := restarted(t, func(c *nat.Config) {
+		c.Pool = poolOf(t, nat.PoolPort{External: 30002, Inner: 30502}, nat.PoolPort{External: 30003, Inner: 30503})
+	}, having(stays, moves))
+	d.obey()
+	for key, external := range map[nat.Key]uint16{stays.Key: 30002, moves.Key: 30003} {
+		if m, ok := d.Mapping(key); !ok || m.InnerPort != external+500 {
+			t.Errorf("%v: %+v, want external port %d", key, m, external)
+		}
 	}
 }
 

@@ -132,6 +132,11 @@ func (e *Engine) goOn(u *unit) {
 	e.releasePort(mv)
 }
 
+// moving says whether the mapping is on its way to another inner port, and its rule not yet.
+func (m *mapping) moving() bool {
+	return m.unit.move != nil || m.lease.busy() && m.rule.have.InnerPort != m.inner
+}
+
 // releasePort ends the reservation of the new port: the mappings stand on it by themselves.
 func (e *Engine) releasePort(mv *move) {
 	if mv.to != 0 {
@@ -150,6 +155,7 @@ func (e *Engine) moveTo(m *mapping, inner uint16) {
 	}
 	e.ports.use(inner, m.key.Port())
 	e.ports.leave(m.inner)
+	e.ports.vacated[outerPort{m.key.Protocol, m.inner}] = m // Its rule goes on to match it for a moment, or while the router is away.
 	m.inner, m.place = inner, placeFree
 	m.rule.written = time.Time{} // The ports that are to come are written at once.
 	e.log("", slog.LevelInfo, "mapping moves away from a port that others use", m, "inner_port", inner)

@@ -207,6 +207,29 @@ func TestMoveThatTheGatewayDoesNotConfirm(t *testing.T) {
 	}
 }
 
+// The inner port that a mapping has left is nobody else's while its rule takes the packets there.
+func TestInnerPortThatARuleStillMatches(t *testing.T) {
+	t.Parallel()
+	d := atDesk(t, func(c *nat.Config) { narrow(2)(c); holding(c) })
+	rule := d.mapped(tcp(alice, 80))
+	taken := taking(rule.InnerPort)
+	taken.Rules = []nat.Rule{rule}
+	d.look(taken)
+	d.released()
+	d.granted()
+	d.step(nat.RuleDone{Op: want[nat.ChangeAction](d).Op, Err: refusal(nat.HopRouter)})
+	d.pass(20 * time.Second)
+	d.look(having(rule)) // The port is free again.
+	remove := want[nat.RemoveAction](d)
+	d.wantRefused(tcp(bob, 80), nat.ReasonResources)
+	d.step(nat.RuleDone{Op: remove.Op})
+	d.added()
+	d.ask(tcp(bob, 80), time.Hour)
+	if got := want[nat.LeaseAction](d).Request.InnerPort; got != rule.InnerPort {
+		t.Errorf("inner port %d", got)
+	}
+}
+
 // What is left of a mapping, a lease that may live on an inner port that was somebody's for a
 // while, is taken over by the next one of its client: it is not given back under its feet.
 func TestLeftoverIsTakenOver(t *testing.T) {

@@ -47,9 +47,9 @@ type ports struct {
 	owner map[uint16]ClientPort
 	users map[uint16]int
 	// outer says who was granted an external port, former who had it before and whose
-	// rule may still match it.
-	outer  map[outerPort]Key
-	former map[outerPort]*mapping
+	// rule may still match it; vacated is the same for inner ports.
+	outer           map[outerPort]Key
+	former, vacated map[outerPort]*mapping
 	// used are the ports that others take on the router, by protocol, as of the last
 	// snapshot; wide those of rules before which ours stand; takers are these rules.
 	used, wide map[Protocol]*PortSet
@@ -62,7 +62,7 @@ func newPorts(cfg *Config) ports {
 	return ports{
 		inners: inners{first: cfg.FirstInnerPort, last: cfg.LastInnerPort, pool: cfg.Pool, had: make(map[ClientPort]uint16)}, instance: cfg.Instance,
 		delivery: cfg.Delivery, onExternal: cfg.onExternal(), targets: cfg.TargetPorts,
-		owner: make(map[uint16]ClientPort), users: make(map[uint16]int), outer: make(map[outerPort]Key), former: make(map[outerPort]*mapping),
+		owner: make(map[uint16]ClientPort), users: make(map[uint16]int), outer: make(map[outerPort]Key), former: make(map[outerPort]*mapping), vacated: make(map[outerPort]*mapping),
 	}
 }
 
@@ -159,6 +159,7 @@ func (p *ports) noInnerPort(key Key) error {
 // learn takes over which ports others use.
 func (p *ports) learn(snap Snapshot) {
 	maps.DeleteFunc(p.former, func(at outerPort, m *mapping) bool { return m.former.port != at.port && !p.takes(m, at) })
+	maps.DeleteFunc(p.vacated, func(at outerPort, m *mapping) bool { return !m.rule.matches(at.port) })
 	p.used, p.wide, p.takers, p.blocker = snap.Used, snap.Wide, snap.Takers, ""
 	if taken, ok := errors.AsType[*TakenError](p.left()); ok {
 		p.blocker = taken.Rule
@@ -208,7 +209,9 @@ func (p *ports) derive(port ClientPort) uint16 {
 
 func (p *ports) usable(inner uint16, port ClientPort, proto Protocol) bool {
 	owner, taken := p.owner[inner]
-	return p.pool.allows(proto, inner) && !p.used[proto].Has(inner) && (!taken || owner == port)
+	before := p.vacated[outerPort{proto, inner}]
+	return p.pool.allows(proto, inner) && !p.used[proto].Has(inner) && (!taken || owner == port) &&
+		(before == nil || before.key.Port() == port || !before.rule.matches(inner))
 }
 
 // matchedByOthers says whether another client's rule may match the port because it is

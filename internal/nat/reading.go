@@ -269,24 +269,38 @@ func (e *Engine) adopt(rules []Rule) {
 		free := !taken || owner == r.Key.Port()
 		if !have && free && e.adoptable(r.Key) {
 			m = e.current(r.Key)
-			if e.ports.inherit(m.key, external) == nil || e.hearsay(m.key) {
+			if e.ports.inherit(m.key, external) == nil || e.hearsay(r) {
 				e.adoptOne(m, r, external)
 				continue
 			}
 			e.touch(m.unit)
 		}
 		if !taken || free && (!have || m.inner != r.InnerPort) { // Its lease may live.
-			l := e.leave(r.Key, r.InnerPort)
-			l.lease = lease{state: leaseDoubtful, external: r.ExternalPort, mayLive: e.now.Add(e.cfg.clamp(r.Lifetime)), nextAt: e.now.Add(retryFirst)}
+			e.oweLease(r)
 		}
 	}
 }
 
+// oweLease notes that the lease of a rule that is not adopted may live; of two such rules for one
+// inner port that is one lease.
+func (e *Engine) oweLease(r Rule) {
+	mayLive := e.now.Add(e.cfg.clamp(r.Lifetime))
+	for _, l := range e.unitOf(r.Key.Port()).left {
+		if l.key == r.Key && l.inner == r.InnerPort {
+			l.lease.mayLive = later(l.lease.mayLive, mayLive)
+			return
+		}
+	}
+	e.leave(r.Key, r.InnerPort).lease = lease{state: leaseDoubtful, external: r.ExternalPort, mayLive: mayLive, nextAt: e.now.Add(retryFirst)}
+}
+
 // hearsay says whether the external port in a rule's comment is no reason to give up a mapping
 // whose comment names one that another's does too: of a port that changed a comment tells late,
-// and no packet depends on it. The gateway says which port the mapping has.
-func (e *Engine) hearsay(key Key) bool {
-	return e.cfg.Delivery == DeliverInternal && e.ports.pool == nil && key.InternalPort != 0
+// and no packet depends on it. The gateway says which port the mapping has; of a pool that is
+// another one now, the inner port to which it moves.
+func (e *Engine) hearsay(r Rule) bool {
+	gone := !e.ports.pool.allows(r.Key.Protocol, r.InnerPort)
+	return e.cfg.Delivery == DeliverInternal && (e.ports.pool == nil || gone) && r.Key.InternalPort != 0
 }
 
 // externalOf returns the external port of a rule that was found: what a pool passes on to its
@@ -331,7 +345,7 @@ func (e *Engine) adoptOne(m *mapping, r Rule, external uint16) {
 	}
 	m.inner, m.created, m.packets = r.InnerPort, e.now, r.Packets
 	e.ports.use(m.inner, r.Key.Port())
-	m.lease = lease{state: leaseDoubtful, external: external, until: e.now, nextAt: e.now}
+	m.lease = lease{state: leaseDoubtful, external: external, until: e.now, mayLive: e.now.Add(e.cfg.clamp(r.Lifetime)), nextAt: e.now}
 	m.rule = rule{state: ruleStanding, have: r, standing: e.reader.number - 1}
 	if external != r.ExternalPort {
 		m.news = news(r.ExternalPort) // It moved while nobody was there to tell of it.
@@ -375,10 +389,10 @@ func (e *Engine) concerns(r Rule) bool {
 		return true
 	}
 	switch old := &m.rule; {
-	case m.wish.wanted() || old.busy():
+	case m.wish.wanted():
 		return false
 	case old.state == ruleAbsent:
-		return m.wish.state == wishNone
+		return m.wish.state == wishNone || old.have.ID != r.ID
 	default:
 		return old.standing < e.reader.number && old.have.ID != "" && old.have.ID != r.ID
 	}
@@ -387,9 +401,8 @@ func (e *Engine) concerns(r Rule) bool {
 // comparable says whether the look that has just ended tells how a mapping's rule stands.
 func (e *Engine) comparable(m *mapping) bool {
 	r := &m.rule
-	moving := m.unit.move != nil || m.lease.busy() && r.have.InnerPort != m.inner
 	switch {
-	case r.busy() || moving || m.unit.current[m.key.Protocol.index()] != m:
+	case r.busy() || m.moving() || m.unit.current[m.key.Protocol.index()] != m:
 		return false
 	case m.wish.state == wishAsked: // It was being taken down when its client asked again.
 		return r.state == ruleDoubtful && m.granted() && r.formed < e.reader.number
@@ -411,6 +424,7 @@ func (e *Engine) note(c Change) {
 	case RemoveRule:
 		m = e.leave(c.Found.Key, 0)
 		m.rule = rule{state: ruleStanding, have: c.Found}
+		e.ports.vacated[outerPort{m.key.Protocol, c.Found.InnerPort}] = m
 	case AddRule:
 		m.rule.state = ruleAbsent
 	case UpdateRule:

@@ -202,8 +202,13 @@ func TestAdoptedMappingThatTheGatewayDenies(t *testing.T) {
 		})
 		w.start(nil)
 		time.Sleep(50 * time.Second)
-		w.empty()
+		w.agree()
+		if all := w.service.Mappings(); len(all) > 0 {
+			w.t.Errorf("%+v is left", all)
+		}
 		w.gateway.edit(func(g *gateway) { g.before = nil })
+		time.Sleep(31 * time.Second) // It may have had the lease, and takes it back now.
+		w.empty()
 	})
 }
 

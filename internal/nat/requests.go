@@ -574,7 +574,7 @@ func (e *Engine) concludeEnd(m *mapping) {
 		return
 	}
 	var err error
-	if m.wish.state == wishEnding {
+	if m.wish.state == wishEnding || e.phase == phaseStopping { // A stop may leave the rule.
 		err = m.rule.err
 	}
 	e.answer(&m.queue[0], Grant{}, err)

@@ -102,6 +102,11 @@ func (r *rule) doubt(err error, look uint64) {
 // forgotten.
 const maxForms = 4
 
+// matches says whether the rule takes the packets for a port, or may.
+func (r *rule) matches(port uint16) bool {
+	return r.state != ruleAbsent && slices.ContainsFunc(r.all(), func(form Rule) bool { return form.Match.covers(MatchPorts{port}) })
+}
+
 // all returns the rule in each form in which it may stand on the router.
 func (r *rule) all() []Rule {
 	if r.have == (Rule{}) {

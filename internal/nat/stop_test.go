@@ -2,6 +2,7 @@ package nat_test
 
 import (
 	"errors"
+	"log/slog"
 	"slices"
 	"testing"
 	"time"
@@ -160,6 +161,50 @@ func TestStopTriesAtOnceWhatItInterrupts(t *testing.T) {
 		t.Errorf("%d removals and %d releases, want one each", removals, releases)
 	}
 	d.wantStopped("")
+}
+
+// Who asked for the end of a mapping is not told that it is gone when the stop leaves its rule.
+func TestStopThatLeavesTheRuleOfADeletion(t *testing.T) {
+	t.Parallel()
+	d := atDesk(t, nil)
+	rule := d.mapped(tcp(alice, 1))
+	ticket := d.end(tcp(alice, 1))
+	remove, release := want[nat.RemoveAction](d), want[nat.ReleaseAction](d)
+	d.step(nat.RuleDone{Op: remove.Op, Err: refusal(nat.HopRouter)})
+	d.stop(7 * time.Second)
+	d.step(nat.ReleaseDone{Op: release.Op, Err: lost(nat.HopGateway)})
+	d.shown(having(rule))
+	d.says(refusal(nat.HopRouter), nil)
+	if a := d.answer(ticket); a.Err == nil {
+		t.Errorf("told %+v, and the rule is there", a.Grant)
+	}
+	d.wantStopped("1 of 1 rules not removed: router denied")
+}
+
+// During a stop the gateway's leases are given back or kept: one that lost its state is asked for none.
+func TestStopWhenTheGatewayLosesItsState(t *testing.T) {
+	t.Parallel()
+	for _, keep := range []bool{false, true} {
+		d := atDesk(t, func(c *nat.Config) { c.KeepOnShutdown, c.Random = keep, func() float64 { return 0.5 } })
+		rule := d.mapped(tcp(alice, 1))
+		d.closing(udp(bob, 2))
+		d.stop(7 * time.Second)
+		d.step(nat.ClockStood)
+		d.step(nat.StateLost)
+		if !keep {
+			d.shown(having(rule))
+		}
+		d.says(nil, nil)
+		d.wantStopped("")
+		d.pass(time.Minute)
+		if at := d.Next(); !at.IsZero() {
+			t.Errorf("keep %v: wants to be stepped at %v after its stop", keep, at)
+		}
+		if slices.ContainsFunc(every[nat.LogAction](d), func(a nat.LogAction) bool { return a.Level == slog.LevelWarn }) {
+			t.Errorf("keep %v: warns of leases that nobody asks for", keep)
+		}
+		none[nat.LeaseAction](d, "it stopped")
+	}
 }
 
 // A removal that fails now and then is tried after 250 ms, 500 ms, and each second; not

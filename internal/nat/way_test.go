@@ -431,11 +431,10 @@ func TestHeldToTheEndAndNoLonger(t *testing.T) {
 	d.pass(time.Hour)
 	d.askBy(nat.IGD, tcp(alice, 3074), 4*time.Hour)
 	end := d.now.Add(4 * time.Hour)
-	var last nat.LeaseAction
 	for d.now.Before(end.Add(-20 * time.Minute)) {
 		d.pass(time.Minute)
-		for _, last = range every[nat.LeaseAction](d) {
-			d.step(nat.LeaseDone{Op: last.Op, Err: absent(nat.HopGateway)})
+		for _, a := range every[nat.LeaseAction](d) {
+			d.step(nat.LeaseDone{Op: a.Op, Err: absent(nat.HopGateway)})
 		}
 	}
 	d.pass(5 * time.Minute)

@@ -7,7 +7,9 @@ import (
 
 // The bounds that -bounds holds the figures to.
 const (
-	// renewalCPU is the most processor time of a renewal with 64 clients.
+	// renewalClients is with how many clients renewals are held to their bounds.
+	renewalClients = 64
+	// renewalCPU is the most processor time of a renewal.
 	renewalCPU = 70 * time.Microsecond
 	// renewalGrowth is how much dearer a renewal may be with the most mappings than with
 	// the fewest.
@@ -22,48 +24,46 @@ const (
 	idleMemory, mappingsMemory, rulesMemory = 10 << 20, 14 << 20, 15 << 20
 )
 
-// judge collects what is missed.
-type judge struct {
-	missed []string
+// misses are the bounds that were missed, each in words.
+type misses []string
+
+// add notes one.
+func (m *misses) add(format string, args ...any) {
+	*m = append(*m, fmt.Sprintf(format, args...))
 }
 
-// miss notes something.
-func (j *judge) miss(format string, args ...any) {
-	j.missed = append(j.missed, fmt.Sprintf(format, args...))
-}
-
-// missed returns which bounds the results do not hold, each in words.
-func (r results) missed() []string {
-	var j judge
+// missed returns which bounds the results do not hold.
+func (r results) missed() misses {
+	var m misses
 	for i := range r.figures {
-		j.judge(&r.figures[i])
+		m.judge(&r.figures[i])
 	}
 	if r.growth.ratio > renewalGrowth {
-		j.miss("%v, want %.2f", r.growth, renewalGrowth)
+		m.add("%v, want %.2f", r.growth, renewalGrowth)
 	}
 	for n, most := range []int{idleMemory, mappingsMemory, rulesMemory} {
 		if n < len(r.rests) && r.rests[n].held.resident > most {
-			j.miss("%s: RSS %s, want %s", r.rests[n].name, mebibytes(r.rests[n].held.resident), mebibytes(most))
+			m.add("%s: RSS %s, want %s", r.rests[n].name, mebibytes(r.rests[n].held.resident), mebibytes(most))
 		}
 	}
-	return j.missed
+	return m
 }
 
 // judge looks at one row.
-func (j *judge) judge(f *figures) {
+func (m *misses) judge(f *figures) {
 	slow := f.delays.gateway > 0 && f.delays.router > 0
 	switch {
 	case f.failed > 0:
-		j.miss("%v: %d failed, the first: %v", f.scenario, f.failed, f.failure)
+		m.add("%v: %d failed, the first: %v", f.scenario, f.failed, f.failure)
 	case f.op == opAddress && f.share < addressShare:
-		j.miss("%v: %.2f of the echo's throughput, want %.2f", f.scenario, f.share, addressShare)
-	case f.op == opRenew && f.clients == 64 && f.cpuEach() > renewalCPU:
-		j.miss("%v: %v of CPU, want %v", f.scenario, f.cpuEach().Round(time.Microsecond), renewalCPU)
+		m.add("%v: %.2f of the echo's throughput, want %.2f", f.scenario, f.share, addressShare)
+	case f.op == opRenew && f.clients == renewalClients && f.cpuEach() > renewalCPU:
+		m.add("%v: %v of CPU, want %v", f.scenario, f.cpuEach().Round(time.Microsecond), renewalCPU)
 	case f.op == opCreate && f.clients == 1 && slow:
 		if most := time.Duration(createShare * float64(f.delays.gateway+f.delays.router)); f.quantile(50) > most {
-			j.miss("%v: %v, want %v", f.scenario, f.quantile(50).Round(10*time.Microsecond), most)
+			m.add("%v: %v, want %v", f.scenario, f.quantile(50).Round(10*time.Microsecond), most)
 		}
 	case f.op == opBurst && f.clients == hosts && f.quantile(99) > burstTime:
-		j.miss("%v: p99 %v, want %v", f.scenario, f.quantile(99).Round(time.Millisecond), burstTime)
+		m.add("%v: p99 %v, want %v", f.scenario, f.quantile(99).Round(time.Millisecond), burstTime)
 	}
 }

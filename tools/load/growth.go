@@ -10,9 +10,6 @@ import (
 	"time"
 )
 
-// growthClients is with how many clients the growth is measured.
-const growthClients = 64
-
 // growth is how much dearer a renewal is with many mappings than with few.
 type growth struct {
 	few, many int
@@ -22,13 +19,13 @@ type growth struct {
 
 // String says it in words.
 func (g growth) String() string {
-	return fmt.Sprintf("a renewal, %d clients, in turns: %d mappings take %.2f of the CPU with %d", growthClients, g.many, g.ratio, g.few)
+	return fmt.Sprintf("a renewal, %d clients, in turns: %d mappings take %.2f of the CPU with %d", renewalClients, g.many, g.ratio, g.few)
 }
 
 // grows says whether the plan has two numbers of mappings to compare.
 func (p plan) grows() bool {
 	operation := string(opRenew)
-	return len(p.mappings) > 1 && slices.Contains(p.clients, growthClients) && strings.Contains(operation, p.only)
+	return len(p.mappings) > 1 && slices.Contains(p.clients, renewalClients) && strings.Contains(operation, p.only)
 }
 
 // growth measures the fewest and the most mappings in turns: the rows of the table are minutes
@@ -43,7 +40,7 @@ func (p plan) growth(ctx context.Context, s settings, progress io.Writer) (g gro
 			return g, err
 		}
 		defer w.end()
-		if err := w.fill(ctx, max(mappings, growthClients)); err != nil {
+		if err := w.fill(ctx, max(mappings, renewalClients)); err != nil {
 			return g, err
 		}
 		worlds[n] = w
@@ -59,7 +56,7 @@ func (p plan) growth(ctx context.Context, s settings, progress io.Writer) (g gro
 
 // inTurns returns by how much renewals are dearer in the second world, in each turn, the least first.
 func inTurns(ctx context.Context, worlds [2]*world, each time.Duration) (ratios []float64, err error) {
-	row := scenario{op: opRenew, clients: growthClients}
+	row := scenario{op: opRenew, clients: renewalClients}
 	for range turns {
 		few, failed := worlds[0].measure(ctx, row, each)
 		many, broken := worlds[1].measure(ctx, row, each)

@@ -68,7 +68,7 @@ func TestMissed(t *testing.T) {
 			{name: "rules", held: memory{resident: rulesMemory}},
 		},
 	}
-	want := []string{
+	want := misses{
 		"address, 64 clients, 0 mappings, 0 + 0 ms: 0.79 of the echo's throughput, want 0.80",
 		"renewal, 64 clients, 0 mappings, 30 + 10 ms: 75µs of CPU, want 70µs",
 		"create, delete, 1 clients, 0 mappings, 30 + 10 ms: 43ms, want 42ms",

@@ -137,7 +137,7 @@ func (d *Day) settle() {
 	for i := range d.clients {
 		d.clients[i].later(d.between(0, time.Hour))
 	}
-	for range d.rng.IntN(12) {
+	for range *flagBad * d.rng.IntN(12) {
 		d.after(d.between(0, length), d.mishap)
 	}
 	d.after(length, d.heal)
@@ -364,7 +364,9 @@ func (d *Day) begun(a nat.Action) {
 	case nat.StoppedAction:
 		d.stopped = true
 		d.watch.stopped(a.Err)
-	case nat.ReadyAction, nat.LogAction:
+	case nat.ReadyAction:
+		d.watch.forgotten()
+	case nat.LogAction:
 	default:
 		d.begunRule(a)
 	}

@@ -204,18 +204,22 @@ func (w *watch) admits() {
 }
 
 // shuts checks a mapping of which its client was told just now: nobody else is let in any more.
-// What somebody else did to the rules, and what a former run's last command does late, is
-// mended by the next look.
+// What somebody else did to the rules, what a former run's last command does late, and a rule on
+// another inner port whose making had no answer, is mended by the next look.
 func (w *watch) shuts(key nat.Key) {
 	d := w.day
 	may := w.possible(key) // Other requests that wait are carried out too, maybe.
-	if m, _ := d.engine.Mapping(key); !slices.Contains(may, m.Remote) {
+	m, _ := d.engine.Mapping(key)
+	if !slices.Contains(may, m.Remote) {
 		d.fail("(i) %v is open to %q, and its client was told of %+v", key, m.Remote, may)
 	}
-	if recent(d, d.router.meddled, reconciled) || recent(d, w.since, reconciled) {
+	if d.router.untidy() || recent(d, w.since, reconciled) {
 		return
 	}
 	for _, r := range d.router.rules {
+		if r.InnerPort != m.InnerPort && d.router.seen.Before(d.router.until) {
+			continue
+		}
 		if r.Key == key && !slices.Contains(may, r.Remote) {
 			d.fail("(i) %v was told of a mapping open to %+v, and rule %+v lets in %q", key, may, r, r.Remote)
 		}

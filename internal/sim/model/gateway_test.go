@@ -46,7 +46,7 @@ func (g *gateway) pooled(req nat.LeaseRequest) (time.Duration, nat.Lease, error)
 	if !ok {
 		return 0, nat.Lease{}, fault(nat.HopGateway, nat.ReasonResources, false)
 	}
-	g.leases[slot{req.Protocol, req.InnerPort}] = grant{external, g.day.now.Add(req.Lifetime)}
+	g.leases[slot{req.Protocol, req.InnerPort}] = grant{external, g.day.now.Add(req.Lifetime), g.day.life}
 	return 0, nat.Lease{ExternalPort: external, Lifetime: req.Lifetime}, nil
 }
 
@@ -59,6 +59,7 @@ type slot struct {
 type grant struct {
 	external uint16
 	until    time.Time
+	life     int // the last run of the daemon that knows of it
 }
 
 // mood is how a layer treats what it is asked.
@@ -98,7 +99,7 @@ func (g *gateway) lease(req nat.LeaseRequest, limit time.Duration) (took time.Du
 		return took, got, none
 	}
 	life := g.lifetime(req.Lifetime)
-	g.leases[key] = grant{external, g.day.now.Add(took + life)}
+	g.leases[key] = grant{external, g.day.now.Add(took + life), g.day.life}
 	return took, nat.Lease{ExternalPort: external, Lifetime: life}, err
 }
 
@@ -166,6 +167,16 @@ func (g *gateway) count() int { return g.beyond(0) }
 func (g *gateway) beyond(longer time.Duration) (n int) {
 	for _, l := range g.leases {
 		if l.until.After(g.day.now.Add(longer)) {
+			n++
+		}
+	}
+	return n
+}
+
+// known counts the leases that this run of the daemon knows of.
+func (g *gateway) known() (n int) {
+	for _, l := range g.leases {
+		if l.life == g.day.life && l.until.After(g.day.now) {
 			n++
 		}
 	}

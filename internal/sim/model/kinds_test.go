@@ -208,17 +208,18 @@ func (g *gateway) keys() []slot {
 const d20000 uint16 = 20000
 
 // restarted notes that the adapter is another one, without a memory: what nobody asks for is
-// removed by what the box shows of it, and what was refused is asked for anew.
+// removed by what the box shows of it, and what was refused is asked for anew. Of other leases
+// those are known whose rules name them.
 func (g *gateway) restarted() {
 	clear(g.refused)
-	if !g.forever {
-		return
-	}
 	for _, key := range g.keys() {
 		l := g.leases[key]
-		if end := g.day.now.Add(found); l.until.After(g.day.now) {
+		if end := g.day.now.Add(found); g.forever && l.until.After(g.day.now) {
 			l.until = end
-			g.leases[key] = l
 		}
+		if g.forever || g.day.router.names(key) {
+			l.life = g.day.life
+		}
+		g.leases[key] = l
 	}
 }

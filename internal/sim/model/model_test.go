@@ -17,6 +17,7 @@ var (
 	flagReplays = flag.Int("replays", 10, "how many days to live twice")
 	flagPairs   = flag.Int("pairs", 200, "how many days of two doublenats to live")
 	flagEnough  = flag.Int("enough", 0, "after how many failures to stop, 0 for never")
+	flagBad     = flag.Int("bad", 1, "how many times as much goes wrong in a day as usual")
 	flagSeed    = flag.Uint64("seed", 0, "live the day of this seed alone and show what happened (with -v)")
 )
 
@@ -50,7 +51,7 @@ func TestDays(t *testing.T) {
 				if err != nil {
 					failures++
 					if failures <= 100 {
-						t.Errorf("%v\nreplay with: go test ./internal/sim/model -run TestDays -seed %d", err, seed)
+						t.Errorf("%v\nreplay with: go test ./internal/sim/model -run TestDays -v -seed %d -bad %d", err, seed, *flagBad)
 					}
 				}
 				mu.Unlock()

@@ -137,7 +137,7 @@ func (p *pair) reaches() {
 // did to the rules, or the gateway to its ports.
 func (p *pair) arrives(key nat.Key, port uint16) bool {
 	d := p.day
-	if recent(d, d.router.meddled, reconciled) || recent(d, d.gateway.moved, reconciled) {
+	if d.router.untidy() || recent(d, d.gateway.moved, reconciled) {
 		return true
 	}
 	for _, r := range d.router.rules {
@@ -161,13 +161,15 @@ func (p *pair) remembered() {
 	d, w := p.day, &p.day.watch
 	meddled := recent(d, d.router.meddled, reconciled+10*time.Minute)
 	for key, t := range w.told {
-		switch {
-		case meddled && !slices.ContainsFunc(d.router.rules, func(r nat.Rule) bool { return r.Key == key }):
-			delete(w.told, key)
-		case !slices.ContainsFunc(d.router.rules, func(r nat.Rule) bool { return r.Key == key }):
-			t.held = time.Time{}
-			w.told[key] = t
+		if slices.ContainsFunc(d.router.rules, func(r nat.Rule) bool { return r.Key == key }) {
+			continue
 		}
+		if meddled {
+			delete(w.told, key)
+			continue
+		}
+		t.held = time.Time{}
+		w.told[key] = t
 	}
 }
 
@@ -215,7 +217,7 @@ func (p *pair) kept() {
 // doubled checks after each change that no mapping has two rules.
 func (p *pair) doubled() {
 	d := p.day
-	if recent(d, d.router.meddled, reconciled) {
+	if d.router.untidy() {
 		return
 	}
 	seen := make(map[nat.Key]bool, len(d.router.rules))

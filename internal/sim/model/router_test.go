@@ -22,8 +22,8 @@ type router struct {
 	upset time.Time
 	// meddled is when somebody changed it last.
 	meddled time.Time
-	// seen is when it was read last.
-	seen time.Time
+	// seen is when it was read last, found when that showed what somebody had done.
+	seen, found time.Time
 }
 
 // meet returns how long a command takes, and how it fails if it does.
@@ -55,6 +55,9 @@ func (r *router) read(limit time.Duration) (time.Duration, nat.Snapshot, error) 
 	took, _, err := r.meet(limit)
 	if err != nil {
 		return took, nat.Snapshot{}, err
+	}
+	if r.unseen() {
+		r.found = r.day.now
 	}
 	r.seen = r.day.now
 	return took, nat.Snapshot{Rules: slices.Clone(r.rules), Used: r.used}, nil
@@ -120,6 +123,24 @@ func (r *router) target(p nat.Protocol, port uint16) (nat.Key, bool) {
 		}
 	}
 	return nat.Key{}, false
+}
+
+// untidy says whether somebody changed the table so lately, or it was read so seldom since, that not
+// all of that may be mended.
+func (r *router) untidy() bool {
+	return recent(r.day, r.meddled, reconciled) || r.unseen() || recent(r.day, r.found, aftermath)
+}
+
+// unseen says whether the table was not read in a calm moment since somebody changed it.
+func (r *router) unseen() bool {
+	return !r.meddled.IsZero() && r.seen.Before(r.meddled.Add(6*time.Minute))
+}
+
+// names says whether a rule is that of a lease.
+func (r *router) names(key slot) bool {
+	return slices.ContainsFunc(r.rules, func(have nat.Rule) bool {
+		return have.Key.Protocol == key.protocol && have.InnerPort == key.inner && !have.Altered
+	})
 }
 
 // meddle lets somebody change the table.

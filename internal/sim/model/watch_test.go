@@ -150,6 +150,11 @@ func (w *watch) answered(a nat.AnswerAction) {
 		w.deleted(t)
 	case t.asked == 0 && d.pair != nil: // The next one cannot know whether it is gone.
 		delete(w.told, t.key)
+	case t.asked == 0: // What it asks for after that is a mapping of its own.
+		if p, ok := w.told[t.key]; ok {
+			p.held = time.Time{}
+			w.told[t.key] = p
+		}
 	case t.asked > 0 && a.Err == nil:
 		w.granted(t, a.Grant)
 	case t.asked > 0 && !t.renewal:
@@ -169,7 +174,7 @@ func (w *watch) deleted(t ticket) {
 			return
 		}
 	}
-	if recent(d, d.router.meddled, reconciled) || d.router.seen.Before(d.router.meddled) || !t.renewal {
+	if d.router.untidy() || !t.renewal {
 		return // What was never made may have left something, which nobody was told of.
 	}
 	for _, r := range d.router.rules {
@@ -193,8 +198,9 @@ func (w *watch) granted(t ticket, g nat.Grant) {
 	}
 	// A mapping whose port the pool has not any more gets one with the next look.
 	m, _ := d.engine.Mapping(t.key)
-	homeless := d.gateway.pool != nil && !opens(d.gateway.pool, slot{t.key.Protocol, m.InnerPort})
-	if took := d.now.Sub(t.at); t.renewal && took > prompt && !homeless && t.port == g.ExternalPort && t.until.Sub(t.at) > prompt && !recent(d, d.router.upset, reconciled) {
+	took := d.now.Sub(t.at)
+	homeless := d.gateway.pool != nil && (recent(d, d.gateway.upset, took) || !opens(d.gateway.pool, slot{t.key.Protocol, m.InnerPort}))
+	if t.renewal && took > prompt && !homeless && t.port == g.ExternalPort && t.until.Sub(t.at) > prompt && !recent(d, d.router.upset, reconciled) {
 		d.fail("(h) the renewal of %v took %v", t.key, took)
 	}
 	p := promise{port: g.ExternalPort, until: d.now.Add(g.Lifetime), at: d.now, held: w.told[t.key].held}
@@ -230,7 +236,7 @@ func (w *watch) broken(t ticket, port uint16) string {
 	if d.cfg.Delivery == nat.DeliverExternal {
 		arrives = port
 	}
-	added := recent(d, d.router.meddled, reconciled) && (d.gateway.pool != nil || slices.ContainsFunc(d.router.rules, func(r nat.Rule) bool {
+	added := d.router.untidy() && (d.gateway.pool != nil || slices.ContainsFunc(d.router.rules, func(r nat.Rule) bool {
 		return r.Key != t.key && r.Key.Protocol == t.key.Protocol && slices.Contains(r.Match[:], arrives)
 	}))
 	if recent(d, d.router.upset, reconciled) && t.renewal || recent(d, d.router.upset, aftermath) || added {
@@ -334,15 +340,25 @@ func (w *watch) restarted() {
 	clear(w.busy)
 	clear(w.asking)
 	w.since = w.day.now
-	for key, p := range w.told { // Of a mapping whose rule somebody removed nobody is left who knows.
+	w.forgotten()
+	for i := range w.day.clients {
+		c := &w.day.clients[i]
+		c.later(w.day.between(0, 10*time.Minute))
+	}
+}
+
+// forgotten notes what another engine cannot know, since it learns it from the rules: what was
+// promised to those whose rules somebody removed before its first look. What the daemon itself
+// removed it has to know.
+func (w *watch) forgotten() {
+	if r := &w.day.router; !r.untidy() && !recent(w.day, r.meddled, reconciled+10*time.Minute) {
+		return
+	}
+	for key, p := range w.told {
 		if !slices.ContainsFunc(w.day.router.rules, func(r nat.Rule) bool { return r.Key == key && !r.Altered }) {
 			p.held = time.Time{}
 			w.told[key] = p
 		}
-	}
-	for i := range w.day.clients {
-		c := &w.day.clients[i]
-		c.later(w.day.between(0, 10*time.Minute))
 	}
 }
 
@@ -353,8 +369,8 @@ func (w *watch) stopped(err error) {
 	switch {
 	case err != nil && fair:
 		d.fail("a stop with both layers well says %v", err)
-	case fair && !d.cfg.KeepOnShutdown && (len(d.router.rules) > 0 || d.gateway.count() > 0):
-		d.fail("a stop leaves %d rules and %d leases", len(d.router.rules), d.gateway.count())
+	case fair && !d.cfg.KeepOnShutdown && (len(d.router.rules) > 0 || d.gateway.known() > 0):
+		d.fail("a stop leaves %d rules and the leases %v", len(d.router.rules), d.gateway.leases)
 	}
 }
 
