@@ -221,7 +221,7 @@ func TestInnerPortThatARuleStillMatches(t *testing.T) {
 	d.pass(20 * time.Second)
 	d.look(having(rule)) // The port is free again.
 	remove := want[nat.RemoveAction](d)
-	d.wantRefused(tcp(bob, 80), nat.ReasonResources)
+	_ = d.wantRefused(tcp(bob, 80), nat.ReasonResources)
 	d.step(nat.RuleDone{Op: remove.Op})
 	d.added()
 	d.ask(tcp(bob, 80), time.Hour)

@@ -60,6 +60,8 @@ type opening struct {
 	// was are others that its rule may have for a while: of requests that failed, and of a
 	// mapping that ended.
 	was []lapsed
+	// latest is when the last came of the requests that were granted.
+	latest time.Time
 }
 
 // lapsed is a remote that a rule may have until a time.
@@ -152,9 +154,13 @@ func (w *watch) opened(t ticket, granted bool) {
 			may = append(may, after)
 		}
 	}
-	if o.may = may; len(may) == 0 {
+	if len(may) == 0 {
 		w.day.fail("(i) %v was granted %+v, which is more than a mapping can have", t.key, t.filter)
 	}
+	if t.at.Before(o.latest) { // One that came after it was answered before, and counts after it.
+		may = append(may, o.may...)
+	}
+	o.may, o.latest = may, later(o.latest, t.at)
 }
 
 // lapse notes that the rule of a key may be for a while as it may be now.

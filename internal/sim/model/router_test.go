@@ -136,6 +136,11 @@ func (r *router) unseen() bool {
 	return !r.meddled.IsZero() && r.seen.Before(r.meddled.Add(6*time.Minute))
 }
 
+// says tells whether a mapping's rule names the protocol in which it was asked for.
+func (r *router) says(key nat.Key, by nat.Way) bool {
+	return slices.ContainsFunc(r.rules, func(have nat.Rule) bool { return have.Key == key && have.By == by })
+}
+
 // names says whether a rule is that of a lease.
 func (r *router) names(key slot) bool {
 	return slices.ContainsFunc(r.rules, func(have nat.Rule) bool {

@@ -44,6 +44,8 @@ type promise struct {
 	at    time.Time
 	// held is until when a client of UPnP has it.
 	held time.Time
+	// unwritten says that the router refused to have that in the rule's comment.
+	unwritten bool
 }
 
 // ticket is a request without an answer.
@@ -203,9 +205,10 @@ func (w *watch) granted(t ticket, g nat.Grant) {
 	if t.renewal && took > prompt && !homeless && t.port == g.ExternalPort && t.until.Sub(t.at) > prompt && !recent(d, d.router.upset, reconciled) {
 		d.fail("(h) the renewal of %v took %v", t.key, took)
 	}
-	p := promise{port: g.ExternalPort, until: d.now.Add(g.Lifetime), at: d.now, held: w.told[t.key].held}
+	p := promise{port: g.ExternalPort, until: d.now.Add(g.Lifetime), at: d.now, held: w.told[t.key].held, unwritten: w.told[t.key].unwritten}
 	if t.by == nat.IGD {
 		p.held = t.at.Add(min(t.asked, nat.MaxHeld)) // It hears of nothing shorter, whoever asks for less then.
+		p.unwritten = recent(d, d.router.upset, reconciled) && !d.router.says(t.key, nat.IGD)
 	}
 	if p.held.After(p.until) {
 		p.until = p.held
@@ -348,14 +351,14 @@ func (w *watch) restarted() {
 }
 
 // forgotten notes what another engine cannot know, since it learns it from the rules: what was
-// promised to those whose rules somebody removed before its first look. What the daemon itself
-// removed it has to know.
+// promised to those whose rules somebody removed before its first look, and what the router refused
+// to write. What the daemon itself removed it has to know.
 func (w *watch) forgotten() {
-	if r := &w.day.router; !r.untidy() && !recent(w.day, r.meddled, reconciled+10*time.Minute) {
-		return
-	}
+	r := &w.day.router
+	removed := r.untidy() || recent(w.day, r.meddled, reconciled+10*time.Minute)
 	for key, p := range w.told {
-		if !slices.ContainsFunc(w.day.router.rules, func(r nat.Rule) bool { return r.Key == key && !r.Altered }) {
+		gone := !slices.ContainsFunc(r.rules, func(r nat.Rule) bool { return r.Key == key && !r.Altered })
+		if removed && gone || p.unwritten && !r.says(key, nat.IGD) {
 			p.held = time.Time{}
 			w.told[key] = p
 		}
