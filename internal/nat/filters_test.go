@@ -412,6 +412,28 @@ func TestFilterAndTheTable(t *testing.T) {
 	d.wantRemote("203.0.113.7")
 }
 
+// A renewal that changes the filter waits until another change of the rule is through, such as that of
+// its comment, and then for its own.
+func TestFilterBehindAnotherChange(t *testing.T) {
+	t.Parallel()
+	d := atDesk(t, func(c *nat.Config) { c.Policy = nat.PolicyClient })
+	d.life = time.Hour
+	rule := d.mappedFor(tcp(alice, 80), "203.0.113.7")
+	d.pass(20 * time.Minute)
+	rule.By = nat.PCP // by its comment, as of before
+	d.shown(having(rule))
+	comment := want[nat.ChangeAction](d)
+	ticket := d.askFiltered(tcp(alice, 80), sets(t, "198.51.100.0/24"))
+	d.granted()
+	none[nat.AnswerAction](d, "the rule does not let them in yet")
+	d.step(nat.RuleDone{Op: comment.Op, Rule: comment.Want})
+	d.changed()
+	if a := d.answer(ticket); a.Err != nil {
+		t.Errorf("refused: %v", a.Err)
+	}
+	d.wantRemote("198.51.100.0/24")
+}
+
 // Who waited too long is told so, and what it wanted is not done, or undone.
 func TestFilterTooLate(t *testing.T) {
 	t.Parallel()

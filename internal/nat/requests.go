@@ -542,13 +542,15 @@ func (e *Engine) made(m *mapping) {
 	e.answerMaps(m, nil)
 }
 
-// served answers renewals, unless the rule is being changed for what they are told.
+// served answers renewals, unless the rule is being changed for what they are told, or has to be
+// after the change that is under way.
 func (e *Engine) served(m *mapping) {
-	if m.rule.state == ruleChanging && urgent(m.rule.have, m.rule.to) {
+	unmatched := e.unmatched(m)
+	if m.rule.state == ruleChanging && (unmatched || urgent(m.rule.have, m.rule.to)) {
 		return
 	}
 	err := e.broken(m)
-	if err == nil && e.unmatched(m) {
+	if err == nil && unmatched {
 		err = cmp.Or(m.rule.err, error(&Error{Hop: HopRouter, Reason: ReasonUnreachable, Err: errUnmatched}))
 	}
 	if m.news != 0 {

@@ -173,6 +173,11 @@ func (g *gateway) beyond(longer time.Duration) (n int) {
 	return n
 }
 
+// well says whether nothing went wrong with the gateway lately, and it is quick.
+func (g *gateway) well() bool {
+	return !recent(g.day, g.upset, 3*time.Minute) && g.until.Add(3*time.Minute).Before(g.day.now) && g.latency < 2*time.Second
+}
+
 // known counts the leases that this run of the daemon knows of.
 func (g *gateway) known() (n int) {
 	for _, l := range g.leases {

@@ -131,6 +131,11 @@ func (r *router) untidy() bool {
 	return recent(r.day, r.meddled, reconciled) || r.unseen() || recent(r.day, r.found, aftermath)
 }
 
+// well says whether nothing went wrong with the router lately: what had no answer then is over.
+func (r *router) well() bool {
+	return !r.untidy() && !recent(r.day, r.upset, 3*time.Minute) && r.until.Add(3*time.Minute).Before(r.day.now)
+}
+
 // unseen says whether the table was not read in a calm moment since somebody changed it.
 func (r *router) unseen() bool {
 	return !r.meddled.IsZero() && r.seen.Before(r.meddled.Add(6*time.Minute))

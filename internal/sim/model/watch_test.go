@@ -140,7 +140,10 @@ func (w *watch) answered(a nat.AnswerAction) {
 		return
 	}
 	delete(w.tickets, a.Ticket)
-	_, typed := errors.AsType[*nat.Error](a.Err)
+	failed, typed := errors.AsType[*nat.Error](a.Err)
+	if typed && failed.Reason == nat.ReasonUnreachable && d.router.well() && d.gateway.well() && !d.stopping {
+		d.fail("(r) %v was refused although all is well: %v", t.key, a.Err)
+	}
 	if t.asked > 0 {
 		w.opened(t, a.Err == nil)
 	}
