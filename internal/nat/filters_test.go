@@ -434,6 +434,29 @@ func TestFilterBehindAnotherChange(t *testing.T) {
 	d.wantRemote("198.51.100.0/24")
 }
 
+// A renewal whose lease is granted and whose rule is being changed is not answered when its mapping has
+// to leave its inner port meanwhile: the lease is given back.
+func TestFilterOfAMappingThatMoves(t *testing.T) {
+	t.Parallel()
+	d := atDesk(t, func(c *nat.Config) { c.Policy = nat.PolicyClient })
+	rule := d.mappedFor(tcp(alice, 80), "203.0.113.7")
+	d.step(nat.Look)
+	ticket := d.askFiltered(tcp(alice, 80), sets(t, "198.51.100.0/24"))
+	d.granted()
+	change := want[nat.ChangeAction](d)
+	taken := taking(rule.InnerPort)
+	taken.Rules = []nat.Rule{rule}
+	d.shown(taken)
+	d.step(nat.RuleDone{Op: change.Op, Rule: change.Want})
+	none[nat.AnswerAction](d, "the lease is being given back")
+	d.released()
+	d.granted()
+	d.changed()
+	if a := d.answer(ticket); a.Err != nil {
+		t.Errorf("refused: %v", a.Err)
+	}
+}
+
 // Who waited too long is told so, and what it wanted is not done, or undone.
 func TestFilterTooLate(t *testing.T) {
 	t.Parallel()

@@ -543,10 +543,10 @@ func (e *Engine) made(m *mapping) {
 }
 
 // served answers renewals, unless the rule is being changed for what they are told, or has to be
-// after the change that is under way.
+// after the change that is under way, or the lease is given back for another inner port.
 func (e *Engine) served(m *mapping) {
 	unmatched := e.unmatched(m)
-	if m.rule.state == ruleChanging && (unmatched || urgent(m.rule.have, m.rule.to)) {
+	if m.unit.move != nil || m.rule.state == ruleChanging && (unmatched || urgent(m.rule.have, m.rule.to)) {
 		return
 	}
 	err := e.broken(m)
