@@ -450,8 +450,9 @@ func TestFilterOfAMappingThatMoves(t *testing.T) {
 	d.step(nat.RuleDone{Op: change.Op, Rule: change.Want})
 	none[nat.AnswerAction](d, "the lease is being given back")
 	d.released()
-	d.granted()
 	d.changed()
+	none[nat.AnswerAction](d, "the other lease is not granted yet")
+	d.granted()
 	if a := d.answer(ticket); a.Err != nil {
 		t.Errorf("refused: %v", a.Err)
 	}

@@ -111,6 +111,7 @@ func (e *Engine) vacated(m *mapping, err error) {
 			if back.wish.stands() && back.lease.state != leaseHeld {
 				back.lease.nextAt = e.now
 			}
+			e.askAgain(back)
 		}
 		return
 	}
@@ -149,6 +150,7 @@ func (e *Engine) releasePort(mv *move) {
 func (e *Engine) moveTo(m *mapping, inner uint16) {
 	m.moves = append(m.moves, e.now)
 	m.lease.nextAt, m.lease.suggested = e.now, m.lease.external
+	e.askAgain(m)
 	if inner == 0 {
 		m.lease.suggested = e.anyPort()
 		return
@@ -159,6 +161,13 @@ func (e *Engine) moveTo(m *mapping, inner uint16) {
 	m.inner, m.place = inner, placeFree
 	m.rule.written = time.Time{} // The ports that are to come are written at once.
 	e.log("", slog.LevelInfo, "mapping moves away from a port that others use", m, "inner_port", inner)
+}
+
+// askAgain has those who wait for a renewal wait for the lease that the mapping has after its move.
+func (e *Engine) askAgain(m *mapping) {
+	if m.wish.state == wishStanding && m.waitedFor() {
+		m.wish.state, m.lease.nextAt = wishRenewing, e.now
+	}
 }
 
 // yield gives a mapping another inner port because the gateway says that somebody else has a

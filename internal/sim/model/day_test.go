@@ -196,6 +196,9 @@ func (d *Day) restart() {
 		d.start()
 	}
 	if d.percent(40) { // It crashes.
+		if len(d.ops) > 0 { // Its last command may arrive after the first look of the next run.
+			d.router.upset, d.router.meddled = d.now, d.now
+		}
 		begin()
 		return
 	}
