@@ -369,6 +369,7 @@ func (d *Day) begun(a nat.Action) {
 		d.watch.stopped(a.Err)
 	case nat.ReadyAction:
 		d.watch.forgotten()
+		d.gateway.learned()
 	case nat.LogAction:
 	default:
 		d.begunRule(a)

@@ -208,18 +208,28 @@ func (g *gateway) keys() []slot {
 const d20000 uint16 = 20000
 
 // restarted notes that the adapter is another one, without a memory: what nobody asks for is
-// removed by what the box shows of it, and what was refused is asked for anew. Of other leases
-// those are known whose rules name them.
+// removed by what the box shows of it, and what was refused is asked for anew.
 func (g *gateway) restarted() {
 	clear(g.refused)
+	if !g.forever {
+		return
+	}
 	for _, key := range g.keys() {
 		l := g.leases[key]
-		if end := g.day.now.Add(found); g.forever && l.until.After(g.day.now) {
+		if end := g.day.now.Add(found); l.until.After(g.day.now) {
 			l.until = end
+			g.leases[key] = l
 		}
-		if g.forever || g.day.router.names(key) {
+	}
+}
+
+// learned notes which leases the daemon knows of after its first look: those whose rules it saw,
+// and what the adapter finds at the box.
+func (g *gateway) learned() {
+	for _, key := range g.keys() {
+		if l := g.leases[key]; g.forever || g.day.router.names(key) {
 			l.life = g.day.life
+			g.leases[key] = l
 		}
-		g.leases[key] = l
 	}
 }
