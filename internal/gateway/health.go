@@ -84,6 +84,9 @@ func (h health) advice(by remedy.Link) remedy.Advice {
 // judge takes the outcome of a request into the record, and logs what changed by it.
 // The request began at start.
 func (g *Gateway) judge(ctx context.Context, p purpose, err error, start time.Time) {
+	if refused, ok := errors.AsType[*pcp.ResultError](err); ok && refused.Held {
+		return // Nobody asked the gateway.
+	}
 	if _, answered := errors.AsType[*natpmp.ResultError](err); g.cfg.Observe != nil && (err == nil || answered) {
 		g.cfg.Observe(time.Since(start))
 	}

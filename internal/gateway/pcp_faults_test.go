@@ -66,6 +66,34 @@ func TestPCPFailureOver(t *testing.T) {
 	})
 }
 
+// TestPCPHeldRefusals: what the gateway was not asked, because it said before how long a refusal lasts,
+// says nothing of how it is. One mapping's failure and another's refusal, asked for in turns, are not a
+// gateway that comes back again and again.
+func TestPCPHeldRefusals(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		r := newPCPRig(t, pcptest.Failing(pcp.ResultNetworkFailure), nil)
+		failing, denied := request(), request()
+		denied.InnerPort++
+		ask := func(req nat.LeaseRequest) {
+			if _, err := r.lease(t, req, 8*time.Second); err == nil {
+				t.Errorf("%+v is granted", req)
+			}
+		}
+		ask(failing)
+		r.far.Adjust(func(p *pcptest.Profile) { p.Result = pcp.ResultNotAuthorized })
+		ask(denied)
+		backs := r.backs.Load()
+		for range 5 {
+			ask(failing)
+			ask(denied)
+		}
+		if n := r.backs.Load(); n != backs {
+			t.Errorf("back %d times without a packet", n-backs)
+		}
+	})
+}
+
 // TestPCPAmbiguous: what went out without an answer may stand.
 func TestPCPAmbiguous(t *testing.T) {
 	t.Parallel()

@@ -62,7 +62,7 @@ func (e *Engine) wantedLease(m *mapping) leaseStep {
 		return leaseWait // until the other protocol's is given back too
 	case u.move != nil:
 		return leaseGiveBack
-	case l.nextAt.IsZero() || l.nextAt.After(e.now) || !e.hasTurn(m):
+	case l.nextAt.IsZero() || l.nextAt.After(e.now) || !m.hasTurn():
 		return leaseWait
 	default:
 		return leaseAsk
@@ -70,15 +70,11 @@ func (e *Engine) wantedLease(m *mapping) leaseStep {
 }
 
 // hasTurn says whether nothing is under way for the other protocol of the client port that
-// its client waits for: the gateway may change the ports of both with each request. A lease that
-// would run out meanwhile does not wait for the router.
-func (e *Engine) hasTurn(m *mapping) bool {
+// its client waits for: the gateway may change the ports of both with each request.
+func (m *mapping) hasTurn() bool {
 	other := m.other()
 	if m.unit.asking != nil || other == nil || !other.waitedFor() {
 		return m.unit.asking == nil
-	}
-	if m.wish.stands() && !m.lease.until.After(e.now.Add(e.cfg.CreateTimeout+ruleTime)) {
-		return true
 	}
 	making := other.wish.state == wishAsked && other.granted()
 	return !making && !other.rule.busy() && other.news == 0
@@ -187,7 +183,7 @@ func (e *Engine) due(m *mapping) time.Time {
 }
 
 func (e *Engine) dueWanted(m *mapping) (at time.Time) {
-	if !m.lease.busy() && e.hasTurn(m) && m.unit.move == nil {
+	if !m.lease.busy() && m.hasTurn() && m.unit.move == nil {
 		at = m.lease.nextAt
 	}
 	switch {

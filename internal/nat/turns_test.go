@@ -346,24 +346,6 @@ func TestCommentIsWrittenInTime(t *testing.T) {
 	}
 }
 
-// A lease that is about to run out does not wait until the router has made the rule of the other
-// protocol: the router may be slow.
-func TestLastRenewalDoesNotWaitForTheOtherProtocol(t *testing.T) {
-	t.Parallel()
-	for _, left := range []time.Duration{5 * time.Second, 40 * time.Second} {
-		d := atDesk(t, func(c *nat.Config) { c.Policy = nat.PolicyClient })
-		d.mapped(tcp(alice, 80))
-		d.pass(time.Minute - left)
-		d.ask(udp(alice, 80), time.Hour)
-		d.granted()
-		want[nat.AddAction](d)
-		d.ask(tcp(alice, 80), time.Hour)
-		if asked := len(every[nat.LeaseAction](d)) > 0; asked != (left == 5*time.Second) {
-			t.Errorf("%v before its end: asked for its lease: %v", left, asked)
-		}
-	}
-}
-
 // When another pool of ports is forwarded, a mapping whose external port is another one now
 // asks for it at once, and one that has the same does not.
 func TestPoolWithOtherExternalPorts(t *testing.T) {

@@ -234,7 +234,7 @@ func (w *watch) broken(t ticket, port uint16) string {
 	lease, stands := d.gateway.standing(slot{t.key.Protocol, m.InnerPort})
 	// What was asked for while the engine began is answered from what it adopts.
 	away := recent(d, d.gateway.upset, heldOver) && t.renewal || recent(d, d.gateway.upset, aftermath) || recent(d, w.adopted[t.key], aftermath)
-	if (!stands || lease.external != port) && !away {
+	if (!stands || lease.external != port) && !away && !w.waits(t) {
 		return "the gateway has no such lease"
 	}
 	// A pool has few ports: a rule that somebody has just added likely takes one of them.
@@ -253,6 +253,22 @@ func (w *watch) broken(t ticket, port uint16) string {
 		return "no rule leads to it"
 	}
 	return ""
+}
+
+// waits says whether a renewal waits until a router that is not well has made the rule of the other
+// protocol, whose port the gateway might change: its lease may run out meanwhile.
+func (w *watch) waits(t ticket) bool {
+	if !t.renewal || w.day.router.well() {
+		return false
+	}
+	other := t.key
+	other.Protocol = t.key.Protocol.Other()
+	for _, waiting := range w.tickets {
+		if waiting.key == other && waiting.asked > 0 {
+			return true
+		}
+	}
+	return false
 }
 
 func recent(d *Day, at time.Time, lasts time.Duration) bool {
