@@ -81,12 +81,17 @@ func (h health) advice(by remedy.Link) remedy.Advice {
 	}
 }
 
-// judge takes the outcome of a request into the record, and logs what changed by it.
-// The request began at start.
+// judge takes in the outcome of a request. One that a remembered refusal answered says nothing of
+// the gateway, which nobody asked.
 func (g *Gateway) judge(ctx context.Context, p purpose, err error, start time.Time) {
-	if refused, ok := errors.AsType[*pcp.ResultError](err); ok && refused.Held {
-		return // Nobody asked the gateway.
+	if refused, ok := errors.AsType[*pcp.ResultError](err); !ok || !refused.Held {
+		g.noteOutcome(ctx, p, err, start)
 	}
+}
+
+// noteOutcome takes the outcome of a request into the record, and logs what changed by it.
+// The request began at start.
+func (g *Gateway) noteOutcome(ctx context.Context, p purpose, err error, start time.Time) {
 	if _, answered := errors.AsType[*natpmp.ResultError](err); g.cfg.Observe != nil && (err == nil || answered) {
 		g.cfg.Observe(time.Since(start))
 	}

@@ -595,8 +595,13 @@ func (e *Engine) fail(m *mapping, err error) {
 		e.ports.moved(m, former{port: m.lease.external}) // It may take the packets for that port.
 	}
 	m.wish.state = wishNone
-	if m.rule.state != ruleAbsent && m.wish.cause != 0 {
-		m.wish.state = wishEnding // It was being taken down when its client asked again.
+	switch { // It was being taken down when its client asked again.
+	case m.wish.cause == 0:
+	case m.rule.state == ruleAbsent:
+		e.tell(m.wish.cause, m)
+		m.wish.cause = 0
+	default:
+		m.wish.state = wishEnding
 	}
 	if l := &m.lease; l.state != leaseAsked {
 		l.failures = 0

@@ -329,3 +329,24 @@ func TestRememberedClientsAreBounded(t *testing.T) {
 		}
 	}
 }
+
+// That a mapping has expired is told also if its client asks again while its lease is given back, and
+// is refused.
+func TestExpiredIsToldWhenTheNextRequestFails(t *testing.T) {
+	t.Parallel()
+	d := atDesk(t, func(c *nat.Config) { c.Policy = nat.PolicyClient })
+	d.mapped(tcp(alice, 80))
+	d.pass(time.Minute)
+	d.removed()
+	release := want[nat.ReleaseAction](d)
+	ticket := d.ask(tcp(alice, 80), time.Hour)
+	d.step(nat.ReleaseDone{Op: release.Op, Err: absent(nat.HopGateway)})
+	d.step(nat.LeaseDone{Op: want[nat.LeaseAction](d).Op, Err: absent(nat.HopGateway)})
+	var told []nat.EventKind
+	for _, a := range every[nat.TellAction](d) {
+		told = append(told, a.Event.Kind)
+	}
+	if a := d.answer(ticket); a.Err == nil || len(told) != 1 || told[0] != nat.EventExpired {
+		t.Errorf("answered %v, told of %v", a.Err, told)
+	}
+}

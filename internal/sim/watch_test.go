@@ -350,6 +350,13 @@ func (w *watch) begin(layer *trouble) (end func()) {
 	}
 }
 
+// troubled says whether something is wrong with a layer.
+func (w *watch) troubled(layer *trouble) bool {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return layer.active > 0
+}
+
 // restarted notes that a new daemon begins, which finds what keep says.
 func (w *watch) restarted(keep func(nat.Key) bool) {
 	w.forget(keep)
