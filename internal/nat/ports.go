@@ -24,7 +24,7 @@ var (
 // that it may have. Others may have more.
 var ErrClientFull = errors.New("the client holds all mappings that it may have")
 
-// outerPort is a port at the gateway's public address.
+// outerPort is a port at the gateway's public address, and where it says so one at the router's.
 type outerPort struct {
 	protocol Protocol
 	port     uint16
@@ -236,9 +236,7 @@ func (p *ports) lately(at outerPort) *mapping {
 
 // takes says whether a mapping's rule takes the packets for an external port, or may.
 func (p *ports) takes(m *mapping, at outerPort) bool {
-	return m.rule.state != ruleAbsent && slices.ContainsFunc(m.rule.all(), func(r Rule) bool {
-		return r.Match.covers(MatchPorts{at.port}) && (p.delivery == DeliverExternal || r.InnerPort != at.port)
-	})
+	return m.rule.takes(at.port, func(r Rule) bool { return p.delivery == DeliverExternal || r.InnerPort != at.port })
 }
 
 // use counts one more user of an inner port.

@@ -103,8 +103,11 @@ func (r *rule) doubt(err error, look uint64) {
 const maxForms = 4
 
 // matches says whether the rule takes the packets for a port, or may.
-func (r *rule) matches(port uint16) bool {
-	return r.state != ruleAbsent && slices.ContainsFunc(r.all(), func(form Rule) bool { return form.Match.covers(MatchPorts{port}) })
+func (r *rule) matches(port uint16) bool { return r.takes(port, func(Rule) bool { return true }) }
+
+// takes says the same of the forms of the rule that are meant.
+func (r *rule) takes(port uint16, meant func(Rule) bool) bool {
+	return r.state != ruleAbsent && slices.ContainsFunc(r.all(), func(form Rule) bool { return form.Match.covers(MatchPorts{port}) && meant(form) })
 }
 
 // all returns the rule in each form in which it may stand on the router.
