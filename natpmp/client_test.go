@@ -146,6 +146,39 @@ func TestClientSchedule(t *testing.T) {
 	}
 }
 
+// Nothing is repeated that cannot be answered in time: it would arrive when its client has gone on,
+// and a deletion could end what it asks for next.
+func TestClientRepeatsNothingInVain(t *testing.T) {
+	t.Parallel()
+	for _, tt := range []struct {
+		name      string
+		left      time.Duration // when it would be repeated
+		wantTries int
+	}{
+		{"at the deadline", 0, 1},
+		{"a moment before it", 5 * time.Millisecond, 1},
+		{"in time", 20 * time.Millisecond, 2},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			t.Parallel()
+			synctest.Test(t, func(t *testing.T) {
+				g := &pipeGateway{}
+				c := startClient(t, g, natpmp.ClientConfig{})
+				ctx, cancel := context.WithTimeout(t.Context(), 250*time.Millisecond+tt.left)
+				defer cancel()
+				err := c.Unmap(ctx, natpmp.OpMapTCP, 0x1234)
+				var timeout *natpmp.TimeoutError
+				if !errors.As(err, &timeout) || timeout.Tries != tt.wantTries || len(g.sightings()) != tt.wantTries {
+					t.Errorf("%v after %v, want %d tries", err, g.sightings(), tt.wantTries)
+				}
+				if took := time.Since(g.start); took != 250*time.Millisecond+tt.left {
+					t.Errorf("gave up after %v", took)
+				}
+			})
+		})
+	}
+}
+
 // TestClientObeysContext: a deadline cuts the schedule, a cancellation too.
 func TestClientObeysContext(t *testing.T) {
 	t.Parallel()

@@ -63,7 +63,11 @@ func (x *Exchange[K, Q, A]) Do(ctx context.Context, job Job[K, Q]) (A, error) {
 	gap := job.Schedule.spread(job.Schedule.First)
 	for try := range job.Schedule.Tries {
 		ended, err := x.window.again(ctx, mine, cl.done)
-		if !ended && err == nil {
+		switch {
+		case ended || err != nil:
+		case try > 0 && x.inVain(ctx):
+			err = cl.await(ctx)
+		default:
 			err = x.try(ctx, cl, job.Packet, end, gap, try < heeded)
 		}
 		switch {
@@ -81,6 +85,13 @@ func (x *Exchange[K, Q, A]) Do(ctx context.Context, job Job[K, Q]) (A, error) {
 		gap = job.Schedule.spread(2 * gap)
 	}
 	return none, x.timedOut(end)
+}
+
+// inVain says whether the context ends before a packet that is sent now can have its reply. It
+// would still arrive, and the next request for the same might overtake it.
+func (x *Exchange[K, Q, A]) inVain(ctx context.Context) bool {
+	deadline, ok := ctx.Deadline()
+	return ok && time.Until(deadline) < x.window.brisk()
 }
 
 // timedOut returns the error of a call that got no reply.
@@ -150,6 +161,16 @@ func (cl *call[K, Q, A]) wait(ctx context.Context, d time.Duration) error {
 		return nil
 	case <-timer.C:
 		return context.DeadlineExceeded
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+}
+
+// await waits for the outcome, but not longer than the context.
+func (cl *call[K, Q, A]) await(ctx context.Context) error {
+	select {
+	case <-cl.done:
+		return nil
 	case <-ctx.Done():
 		return ctx.Err()
 	}

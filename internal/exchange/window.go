@@ -165,6 +165,13 @@ func (w *window[K]) patience() time.Duration {
 	return w.pace.patience()
 }
 
+// brisk is how long a reply takes at most when it meets no queue.
+func (w *window[K]) brisk() time.Duration {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return w.pace.brisk()
+}
+
 // release makes room for the next.
 func (w *window[K]) release(me *place[K]) {
 	w.mu.Lock()
