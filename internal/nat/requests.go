@@ -512,7 +512,7 @@ func (e *Engine) grantFor(m *mapping, t *ticket) Grant {
 func (e *Engine) conclude(m *mapping) {
 	switch m.wish.state {
 	case wishAsked:
-		if m.granted() && m.rule.state == ruleStanding && m.rule.letsIn(m.wish.remote) {
+		if m.granted() && m.rule.state == ruleStanding && !e.unmatched(m) {
 			e.made(m)
 		}
 	case wishStanding:

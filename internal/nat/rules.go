@@ -87,7 +87,7 @@ func (e *Engine) ruleDone(in RuleDone) {
 		switch {
 		case m.wish.state == wishStanding:
 			e.served(m)
-		case m.wish.state == wishAsked && r.state == ruleStanding && !r.letsIn(m.wish.remote):
+		case m.wish.state == wishAsked && r.state == ruleStanding && e.unmatched(m):
 			e.fail(m, in.Err)
 		}
 	}

@@ -215,6 +215,27 @@ func TestRevivalInVain(t *testing.T) {
 	}
 }
 
+// A client is told of no port that its rule does not take: the rule of a mapping that could not be
+// taken down is changed for the port that its client gets when it asks again, or it fails.
+func TestRevivalWithAnotherPort(t *testing.T) {
+	t.Parallel()
+	d := atDesk(t, func(c *nat.Config) { c.Delivery = nat.DeliverExternal })
+	rule := d.closing(tcp(alice, 80))
+	ticket := d.ask(tcp(alice, 80), time.Hour)
+	d.grant(want[nat.LeaseAction](d), 40001)
+	d.shown(having(rule))
+	change := want[nat.ChangeAction](d)
+	if !slices.Contains(change.Want.Match[:], 40001) {
+		t.Errorf("the rule is to take %v", change.Want.Match)
+	}
+	d.step(nat.RuleDone{Op: change.Op, Err: refusal(nat.HopRouter)})
+	wantReason(t, d.answer(ticket).Err, nat.ReasonDenied)
+	d.obey()
+	if told := every[nat.TellAction](d); len(told) != 1 || told[0].Event.Kind != nat.EventDeleted {
+		t.Errorf("told %+v, want that it was deleted", told)
+	}
+}
+
 // A mapping that could not be made was none: nobody sees it or hears of it.
 func TestFailedCreateIsNoMapping(t *testing.T) {
 	t.Parallel()
