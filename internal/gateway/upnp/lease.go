@@ -123,6 +123,9 @@ func (a *application) begin(ctx context.Context) error {
 			return err
 		}
 	}
+	if req.Renewal {
+		g.table.recalled(a.s, req.ExternalPort, g.cfg.Self())
+	}
 	a.stood, a.before, a.permanent = g.table.at(a.s), g.table.term(a.s), habits.permanent
 	a.m = igd.Mapping{
 		Protocol: igd.Protocol(req.Protocol), Internal: req.InnerPort, Description: g.description(),

@@ -447,6 +447,29 @@ func TestNoRenewal(t *testing.T) {
 	}
 }
 
+// TestAdoptedMappingThatTheBoxRefuses: a box that does not list what an earlier run left, and says
+// for a while that its port is taken, has one mapping at most when it has come to its senses.
+func TestAdoptedMappingThatTheBoxRefuses(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		box := igdtest.New(igdtest.Config{Profile: igdtest.Permanent()})
+		box.Put(igd.Mapping{Protocol: igd.TCP, External: 7001, Client: routerAddr, Internal: 20000, Description: "doublenat-default"})
+		box.Adjust(func(p *igdtest.Profile) {
+			p.Answers = []igd.Code{igd.CodeActionFailed, 0, igd.CodeConflict}
+		})
+		r := newRigWith(t, box, nil)
+		renewal := create()
+		renewal.ExternalPort, renewal.Renewal = 7001, true
+		lease := r.must(t, renewal)
+		box.Adjust(func(p *igdtest.Profile) { p.Answers = nil })
+		t.Logf("moved to %d, the box has %v", lease.ExternalPort, r.ports())
+		renewal.ExternalPort = lease.ExternalPort
+		if again := r.must(t, renewal); again != lease || len(r.ports()) != 1 {
+			t.Errorf("%+v, renewed as %+v, and the box has %v", lease, again, r.ports())
+		}
+	})
+}
+
 // TestFailedRenewal: a failure of any kind leaves what stands alone.
 func TestFailedRenewal(t *testing.T) {
 	t.Parallel()

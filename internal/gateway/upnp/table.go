@@ -227,6 +227,18 @@ func (t *table) imported(m igd.Mapping, ours bool, now time.Time) {
 	t.owner[o], s.ports = s, append(s.ports, m.External)
 }
 
+// recalled notes a mapping of an earlier run that the core knows of: the box may have it whether it
+// lists it or not, and whatever it says when it is asked for it.
+func (t *table) recalled(s *slot, port uint16, client netip.Addr) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	o := outer{s.key.protocol, port}
+	if port == 0 || len(s.ports) > 0 || !s.since.IsZero() || s.lost || t.owner[o] != nil {
+		return
+	}
+	t.owner[o], s.ports, s.client = s, []uint16{port}, client
+}
+
 // disown makes what was found at the start, is ours, and nobody asked for end now.
 func (t *table) disown(now time.Time) (n int) {
 	t.mu.Lock()
