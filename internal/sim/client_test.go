@@ -208,6 +208,7 @@ func (c *client) unwant(wt *want, tell bool) {
 		return
 	}
 	c.w.note("%v deletes", wt.key)
+	c.w.watch.leaves(wt.key)
 	c.send(wt, turn, 2, natpmp.Request{Opcode: natpmp.Opcode(wt.key.Protocol), InternalPort: wt.key.InternalPort})
 }
 
@@ -221,6 +222,7 @@ func (c *client) unwantAll(p nat.Protocol) {
 			wt.alive, wt.port = false, 0
 			wt.turn++
 			c.mu.Unlock()
+			c.w.watch.leaves(key)
 		}
 	}
 	req := natpmp.Request{Opcode: natpmp.Opcode(p)}

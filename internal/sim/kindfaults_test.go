@@ -190,7 +190,7 @@ func poolFaults() []fault {
 	// writes is a file with a mistake: all stays as it was.
 	writes := func(text func(w *world) string) func(w *world) func() {
 		return func(w *world) func() {
-			if w.watch.troubled(&w.watch.gateway) {
+			if w.watch.unread() {
 				return func() {} // The daemon may not have read yet what is forwarded, and could not now.
 			}
 			w.must(w.bench.WritePool(text(w)))
@@ -219,10 +219,13 @@ func poolFaults() []fault {
 		})},
 		{"pool: empty", provides(func(*world, []string) []string { return nil })},
 		{"pool: the file is gone", func(w *world) func() {
+			if w.watch.unread() {
+				return func() {}
+			}
 			w.must(w.bench.WritePool("")) // It may be gone already.
 			w.must(w.bench.Forward(strings.Join(w.pool, "\n")))
 			w.must(w.bench.RemovePool())
-			return func() { w.forward(w.pool) }
+			return func() { w.watch.tampered(&w.watch.gateway); w.forward(w.pool) }
 		}},
 		{"pool: the file is nonsense", writes(func(w *world) string { return pick(w.rng, "<html>", "6881-", "70000", "1:2:3", "x") })},
 		{"pool: a port twice", writes(func(w *world) string { return strings.Join(append(slices.Clone(w.pool), w.pool[0]), "\n") })},

@@ -79,6 +79,8 @@ type telling struct {
 	moved time.Time
 	// void is set when the mapping ended; the client may not know.
 	void bool
+	// left is set when the client has asked to delete it; it may not have been.
+	left bool
 }
 
 // outer is a port at the public address.
@@ -172,7 +174,7 @@ func (w *watch) grantedLocked(key nat.Key, resp natpmp.Response) {
 	}
 	for _, p := range nat.Protocols() {
 		at := outer{p, resp.ExternalPort}
-		if holder, ok := w.holders[at]; ok && holder.Client != key.Client && w.validLocked(holder, resp.ExternalPort) {
+		if holder, ok := w.holders[at]; ok && holder.Client != key.Client && w.validLocked(holder, resp.ExternalPort) && !w.told[holder].left {
 			w.fail("(d) port %d was told to %v and now to %v", resp.ExternalPort, holder, key)
 		}
 	}
@@ -192,6 +194,17 @@ func (w *watch) grantedLocked(key nat.Key, resp natpmp.Response) {
 func (w *watch) accompaniedLocked(key nat.Key) bool {
 	born, ok := w.born[key]
 	return ok && time.Since(born) > 0
+}
+
+// leaves notes that a client asks to delete a mapping: its port may become another's also if it is
+// told that its rule is still there.
+func (w *watch) leaves(key nat.Key) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if t, ok := w.told[key]; ok {
+		t.left = true
+		w.told[key] = t
+	}
 }
 
 // validLocked says whether a client has reason to believe that it has the port.
@@ -236,6 +249,10 @@ func (w *watch) brokenLocked(key nat.Key, port uint16, renewal bool) string {
 	}
 	if w.unasked && w.gateway.changedWithin(reread) {
 		w.answers["the pool has changed meanwhile"]++
+		return ""
+	}
+	if ok && w.stalled.within(reconciled) {
+		w.answers["taken by a rule that was made late"]++ // see doubled
 		return ""
 	}
 	if ok && w.router.changedWithin(reconciled) {
@@ -350,11 +367,11 @@ func (w *watch) begin(layer *trouble) (end func()) {
 	}
 }
 
-// troubled says whether something is wrong with a layer.
-func (w *watch) troubled(layer *trouble) bool {
+// unread says whether the daemon may not have read yet what the pool forwards.
+func (w *watch) unread() bool {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	return layer.active > 0
+	return w.gateway.active > 0 || w.gateway.changedWithin(reread)
 }
 
 // restarted notes that a new daemon begins, which finds what keep says.
