@@ -161,7 +161,8 @@ func TestMixedFloodOnASocket(t *testing.T) { //nolint:paralleltest // see above
 		got, most int
 	}{
 		{"writes of the router", writes, 2*mappings + steadyWrites*(int(took/time.Second)+1)},
-		{"writes of the router after the burst", writes - steady, writesASecond * (int(rest/time.Second) + 1)},
+		// On a slow machine the first mappings are not all made when the burst should be over.
+		{"writes of the router after the burst", writes - steady, max(0, 2*mappings-steady) + writesASecond*(int(rest/time.Second)+1)},
 		{"bytes of log", bytes, logBurst + logBytesSecond*int(took/time.Second)},
 	} {
 		if bound.got > bound.most {
