@@ -37,7 +37,8 @@ type feud struct {
 func (e *Engine) contest(changes []Change, found []Rule) []Change {
 	meddled := slices.ContainsFunc(changes, e.meddled)
 	f := &e.reader.feud
-	if f.strangers(found) || meddled {
+	// What could not be mended is found once more, and nobody has to have done it again.
+	if f.strangers(found) || meddled && e.reader.last == nil {
 		f.rounds = append(f.rounds, e.now)
 	}
 	e.judge()

@@ -143,6 +143,42 @@ func TestFaultsNowAndThenAreNoFeud(t *testing.T) {
 	}
 }
 
+// refused has the router refuse every change.
+func (d *desk) refused() {
+	d.says(refusal(nat.HopRouter), nil)
+	for _, a := range every[nat.ChangeAction](d) {
+		d.step(nat.RuleDone{Op: a.Op, Err: refusal(nat.HopRouter)})
+	}
+	for _, a := range every[nat.AddAction](d) { // Some come after a removal.
+		d.step(nat.RuleDone{Op: a.Op, Err: refusal(nat.HopRouter)})
+	}
+}
+
+// A router that lets nobody write keeps what somebody did to it once: that is no feud, and it is
+// mended with the first look after that.
+func TestRouterThatRefusesIsNoFeud(t *testing.T) {
+	t.Parallel()
+	for _, m := range meddlings() {
+		t.Run(m.name, func(t *testing.T) {
+			t.Parallel()
+			d, rule := lasting(t)
+			left := m.do(rule, 0)
+			d.look(left)
+			for range 8 {
+				d.refused()
+				d.pass(time.Minute)
+				d.shown(left)
+			}
+			if d.logged(contested) != "" {
+				t.Error("taken for a feud")
+			}
+			if diff := cmp.Diff(m.mend, d.obey()); diff != "" {
+				t.Errorf("mended (-want +got):\n%s", diff)
+			}
+		})
+	}
+}
+
 // In a feud what others do is undone ever more seldom: after a minute, after two, four, eight,
 // and then every ten minutes.
 func TestFeudIsFoughtEverMoreSeldom(t *testing.T) {
