@@ -163,6 +163,9 @@ func (d *Day) mishap() {
 	case 0, 1:
 		d.gateway.mood, d.gateway.until, d.gateway.upset = bad, lasts, d.now
 	case 2, 3:
+		if d.percent(25) {
+			bad = readonly
+		}
 		d.router.mood, d.router.until, d.router.upset = bad, lasts, d.now
 	case 4:
 		d.gateway.lose()
@@ -197,7 +200,7 @@ func (d *Day) restart() {
 	}
 	if d.percent(40) { // It crashes.
 		if len(d.ops) > 0 { // Its last command may arrive after the first look of the next run.
-			d.router.upset, d.router.meddled = d.now, d.now
+			d.router.upset, d.router.unsure, d.router.meddled = d.now, d.now, d.now
 		}
 		begin()
 		return

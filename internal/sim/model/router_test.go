@@ -20,6 +20,8 @@ type router struct {
 	until   time.Time
 	// upset is when it last did anything but what it was asked, or somebody changed it.
 	upset time.Time
+	// unsure is when it last did what the core could not know of.
+	unsure time.Time
 	// meddled is when somebody changed it last.
 	meddled time.Time
 	// seen is when it was read last, found when that showed what somebody had done.
@@ -30,19 +32,22 @@ type router struct {
 func (r *router) meet(limit time.Duration) (took time.Duration, done bool, err error) {
 	took = r.latency
 	if took > limit {
-		r.upset = r.day.now
+		r.upset, r.unsure = r.day.now, r.day.now
 		return limit, true, fault(nat.HopRouter, nat.ReasonUnreachable, true)
 	}
 	if !r.until.After(r.day.now) {
 		return took, true, nil
 	}
 	r.upset = r.day.now
+	if r.mood == silent || r.mood == deaf {
+		r.unsure = r.day.now
+	}
 	switch r.mood {
 	case silent:
 		return limit, false, fault(nat.HopRouter, nat.ReasonUnreachable, true)
 	case deaf:
 		return limit, true, fault(nat.HopRouter, nat.ReasonUnreachable, true)
-	case refuses, full:
+	case refuses, full, readonly:
 		return took, false, fault(nat.HopRouter, nat.ReasonDenied, false)
 	case away:
 		return 0, false, fault(nat.HopRouter, nat.ReasonUnreachable, false)
@@ -53,7 +58,7 @@ func (r *router) meet(limit time.Duration) (took time.Duration, done bool, err e
 
 func (r *router) read(limit time.Duration) (time.Duration, nat.Snapshot, error) {
 	took, _, err := r.meet(limit)
-	if err != nil {
+	if err != nil && !r.readable() {
 		return took, nat.Snapshot{}, err
 	}
 	if r.unseen() {
@@ -62,6 +67,9 @@ func (r *router) read(limit time.Duration) (time.Duration, nat.Snapshot, error) 
 	r.seen = r.day.now
 	return took, nat.Snapshot{Rules: slices.Clone(r.rules), Used: r.used}, nil
 }
+
+// readable says whether it does not let the core write and nothing else is wrong.
+func (r *router) readable() bool { return r.mood == readonly && r.until.After(r.day.now) }
 
 // add makes a rule, unless one with its comment is there: then it is found, as the real
 // adapter does.
@@ -158,7 +166,7 @@ func (r *router) meddle() {
 	if len(r.rules) == 0 {
 		return
 	}
-	r.upset, r.meddled = r.day.now, r.day.now
+	r.upset, r.unsure, r.meddled = r.day.now, r.day.now, r.day.now
 	i := r.day.rng.IntN(len(r.rules))
 	switch r.day.rng.IntN(6) {
 	case 0:

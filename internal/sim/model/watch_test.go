@@ -246,7 +246,7 @@ func (w *watch) broken(t ticket, port uint16) string {
 	added := d.router.untidy() && (d.gateway.pool != nil || slices.ContainsFunc(d.router.rules, func(r nat.Rule) bool {
 		return r.Key != t.key && r.Key.Protocol == t.key.Protocol && slices.Contains(r.Match[:], arrives)
 	}))
-	if recent(d, d.router.upset, reconciled) && t.renewal || recent(d, d.router.upset, aftermath) || added {
+	if recent(d, d.router.unsure, reconciled) && t.renewal || recent(d, d.router.unsure, aftermath) || added {
 		return ""
 	}
 	if to, ok := d.router.target(t.key.Protocol, arrives); !ok || to != t.key {
