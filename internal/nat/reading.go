@@ -200,7 +200,7 @@ func (e *Engine) endRound() {
 		r.at = e.now.Add(e.cfg.ReconcileInterval)
 	}
 	e.tellRestored()
-	if again {
+	if again || e.stop.state == stopBegun { // A stop does not wait for a router that failed before.
 		r.at = e.now
 	}
 }

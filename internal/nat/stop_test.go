@@ -311,6 +311,24 @@ func TestStopReleasesWhatMayComeLate(t *testing.T) {
 	}
 }
 
+// A stop during a comparison, whose changes it interrupts, looks at the router at once.
+func TestStopDuringAComparison(t *testing.T) {
+	t.Parallel()
+	d := atDesk(t, nil)
+	rule := d.mapped(tcp(alice, 80))
+	altered := rule
+	altered.Altered = true
+	d.look(having(altered))
+	removal := want[nat.RemoveAction](d)
+	d.step(nat.Stop{Deadline: d.now.Add(7 * time.Second)})
+	d.step(nat.RuleDone{Op: removal.Op, Err: lost(nat.HopRouter)})
+	d.shown(having(altered))
+	d.obey()
+	if got := want[nat.StoppedAction](d); got.Err != nil {
+		t.Error(got.Err)
+	}
+}
+
 // A second wish to stop gives no more time.
 func TestSecondStop(t *testing.T) {
 	t.Parallel()
