@@ -248,3 +248,32 @@ func TestNoSuccessForAnUnmatchedInnerPort(t *testing.T) {
 		})
 	}
 }
+
+// A client that asks for a filter while its mapping has to move does not have the router asked to
+// change the rule without an end, if it refuses.
+func TestFilterWhileTheMappingMoves(t *testing.T) {
+	t.Parallel()
+	d := atDesk(t, holding)
+	rule := d.mapped(tcp(alice, 80))
+	d.askFiltered(tcp(alice, 80), adds(t, "203.0.113.8"))
+	renewal := want[nat.LeaseAction](d)
+	d.refused()
+	taken := taking(rule.InnerPort)
+	taken.Rules = []nat.Rule{rule}
+	d.shown(taken)
+	d.refused()
+	d.grant(renewal, rule.ExternalPort)
+	want[nat.ReleaseAction](d)
+	for tries := 0; ; tries++ {
+		changes := every[nat.ChangeAction](d)
+		if len(changes) == 0 {
+			break
+		}
+		if tries > 3 {
+			t.Fatal("the rule is changed again and again")
+		}
+		for _, a := range changes {
+			d.step(nat.RuleDone{Op: a.Op, Err: refusal(nat.HopRouter)})
+		}
+	}
+}

@@ -346,6 +346,9 @@ func (m *mapping) ends() time.Time {
 // waitedFor says whether a request for the mapping waits.
 func (m *mapping) waitedFor() bool { return len(m.queue) > 0 && m.queue[0].kind == ticketMap }
 
+// begunFor says whether what a request for the mapping asks for is being done.
+func (m *mapping) begunFor() bool { return m.waitedFor() && m.queue[0].state == ticketBegun }
+
 // late returns until when a mapping can be made for the client that waits for it. What
 // the gateway took is not held against the router.
 func (m *mapping) late() time.Time {
@@ -554,7 +557,7 @@ func (e *Engine) served(m *mapping) {
 		err = cmp.Or(m.rule.err, error(&Error{Hop: HopRouter, Reason: ReasonUnreachable, Err: errUnmatched}))
 	}
 	if m.news != 0 {
-		untold := err != nil || !m.waitedFor() || m.queue[0].state != ticketBegun
+		untold := err != nil || !m.begunFor()
 		e.tellMore(EventPortChanged, m, func(ev *Event) { ev.OldPort, ev.Untold = uint16(m.news), untold })
 		m.news = 0
 	}
