@@ -162,6 +162,8 @@ type ticket struct {
 	// came is when the request came in. tableAt is when a renewal is answered from what is
 	// promised, zero for not at all; deadline is when the request is answered in any case.
 	came, tableAt, deadline time.Time
+	// stays is why a rule that was left over of the mapping that it ends could not be removed.
+	stays error
 }
 
 // unit is a client port: what both protocols of it have in common. One request for a
@@ -212,6 +214,12 @@ func (m *mapping) other() *mapping {
 func (m *mapping) goes() bool {
 	busy := func(m *mapping) bool { return m.lease.busy() || m.rule.busy() }
 	return busy(m) || slices.ContainsFunc(m.unit.left, func(l *mapping) bool { return l.key == m.key && busy(l) })
+}
+
+// ruleGoes says whether the rule of the mapping, or of an earlier one of its key, is being changed
+// or removed at this moment.
+func (m *mapping) ruleGoes() bool {
+	return m.rule.busy() || slices.ContainsFunc(m.unit.left, func(l *mapping) bool { return l.key == m.key && l.rule.busy() })
 }
 
 // members appends all mappings of the unit to the list, what is left first and then the

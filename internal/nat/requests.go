@@ -573,14 +573,19 @@ func (e *Engine) ended(m *mapping) {
 	e.ports.moved(m, former{})
 }
 
+// endBegun says whether a request to end the mapping is being carried out.
+func (m *mapping) endBegun() bool {
+	return len(m.queue) > 0 && m.queue[0].kind == ticketEnd && m.queue[0].state == ticketBegun
+}
+
 // concludeEnd answers a request to end a mapping when both layers were tried.
 func (e *Engine) concludeEnd(m *mapping) {
-	if len(m.queue) == 0 || m.queue[0].kind != ticketEnd || m.queue[0].state != ticketBegun || m.lease.busy() || m.rule.busy() {
+	if !m.endBegun() || m.lease.busy() || m.ruleGoes() {
 		return
 	}
-	var err error
+	err := m.queue[0].stays
 	if m.wish.state == wishEnding || e.phase == phaseStopping { // A stop may leave the rule.
-		err = m.rule.err
+		err = cmp.Or(m.rule.err, err)
 	}
 	e.answer(&m.queue[0], Grant{}, err)
 	m.queue = slices.Delete(m.queue, 0, 1)

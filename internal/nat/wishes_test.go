@@ -236,6 +236,28 @@ func TestRevivalWithAnotherPort(t *testing.T) {
 	}
 }
 
+// A client is told that its mapping is gone when all its rules are, also one on a former inner port
+// that a look has found; or that it is not.
+func TestDeletionWhileAFormerRuleGoes(t *testing.T) {
+	t.Parallel()
+	for _, why := range []error{nil, refusal(nat.HopRouter)} {
+		d := atDesk(t, nil)
+		rule := d.mapped(tcp(alice, 80))
+		former := rule
+		former.InnerPort, former.Match, former.ID = rule.InnerPort+1, nat.MatchPorts{rule.InnerPort + 1}, "*F"
+		d.look(having(rule, former))
+		removal := want[nat.RemoveAction](d)
+		ticket := d.end(tcp(alice, 80))
+		d.removed()
+		d.released()
+		none[nat.AnswerAction](d, "a rule of the mapping is being removed")
+		d.step(nat.RuleDone{Op: removal.Op, Err: why})
+		if a := d.answer(ticket); (a.Err == nil) != (why == nil) {
+			t.Errorf("told %v, and the router said %v", a.Err, why)
+		}
+	}
+}
+
 // A mapping that could not be made was none: nobody sees it or hears of it.
 func TestFailedCreateIsNoMapping(t *testing.T) {
 	t.Parallel()
