@@ -163,10 +163,8 @@ func (d *Day) mishap() {
 	case 0, 1:
 		d.gateway.mood, d.gateway.until, d.gateway.upset = bad, lasts, d.now
 	case 2, 3:
-		if d.percent(25) {
-			bad = readonly
-		}
 		d.router.mood, d.router.until, d.router.upset = bad, lasts, d.now
+		d.router.meets = pick(d, reads|writes, reads|writes, writes, reads)
 	case 4:
 		d.gateway.lose()
 	case 5, 6:

@@ -18,6 +18,8 @@ type router struct {
 	latency time.Duration
 	mood    mood
 	until   time.Time
+	// meets are the commands that meet its mood, as bits.
+	meets commands
 	// upset is when it last did anything but what it was asked, or somebody changed it.
 	upset time.Time
 	// unsure is when it last did what the core could not know of.
@@ -28,18 +30,26 @@ type router struct {
 	seen, found time.Time
 }
 
+// commands is a set of what the core asks of the router, as bits.
+type commands uint8
+
+const (
+	reads commands = 1 << iota
+	writes
+)
+
 // meet returns how long a command takes, and how it fails if it does.
-func (r *router) meet(limit time.Duration) (took time.Duration, done bool, err error) {
+func (r *router) meet(what commands, limit time.Duration) (took time.Duration, done bool, err error) {
 	took = r.latency
 	if took > limit {
 		r.upset, r.unsure = r.day.now, r.day.now
 		return limit, true, fault(nat.HopRouter, nat.ReasonUnreachable, true)
 	}
-	if !r.until.After(r.day.now) {
+	if !r.until.After(r.day.now) || r.meets&what == 0 {
 		return took, true, nil
 	}
 	r.upset = r.day.now
-	if r.mood == silent || r.mood == deaf {
+	if r.mood == silent || r.mood == deaf || what == reads {
 		r.unsure = r.day.now
 	}
 	switch r.mood {
@@ -47,7 +57,7 @@ func (r *router) meet(limit time.Duration) (took time.Duration, done bool, err e
 		return limit, false, fault(nat.HopRouter, nat.ReasonUnreachable, true)
 	case deaf:
 		return limit, true, fault(nat.HopRouter, nat.ReasonUnreachable, true)
-	case refuses, full, readonly:
+	case refuses, full:
 		return took, false, fault(nat.HopRouter, nat.ReasonDenied, false)
 	case away:
 		return 0, false, fault(nat.HopRouter, nat.ReasonUnreachable, false)
@@ -57,8 +67,8 @@ func (r *router) meet(limit time.Duration) (took time.Duration, done bool, err e
 }
 
 func (r *router) read(limit time.Duration) (time.Duration, nat.Snapshot, error) {
-	took, _, err := r.meet(limit)
-	if err != nil && !r.readable() {
+	took, _, err := r.meet(reads, limit)
+	if err != nil {
 		return took, nat.Snapshot{}, err
 	}
 	if r.unseen() {
@@ -68,13 +78,10 @@ func (r *router) read(limit time.Duration) (time.Duration, nat.Snapshot, error) 
 	return took, nat.Snapshot{Rules: slices.Clone(r.rules), Used: r.used}, nil
 }
 
-// readable says whether it does not let the core write and nothing else is wrong.
-func (r *router) readable() bool { return r.mood == readonly && r.until.After(r.day.now) }
-
 // add makes a rule, unless one with its comment is there: then it is found, as the real
 // adapter does.
 func (r *router) add(rule nat.Rule, limit time.Duration) (time.Duration, nat.Rule, error) {
-	took, done, err := r.meet(limit)
+	took, done, err := r.meet(writes, limit)
 	if !done {
 		return took, rule, err
 	}
@@ -93,7 +100,7 @@ func (r *router) newID() string {
 }
 
 func (r *router) change(found, want nat.Rule, limit time.Duration) (time.Duration, error) {
-	took, done, err := r.meet(limit)
+	took, done, err := r.meet(writes, limit)
 	if !done {
 		return took, err
 	}
@@ -107,7 +114,7 @@ func (r *router) change(found, want nat.Rule, limit time.Duration) (time.Duratio
 }
 
 func (r *router) remove(forms []nat.Rule, limit time.Duration) (time.Duration, error) {
-	took, done, err := r.meet(limit)
+	took, done, err := r.meet(writes, limit)
 	if !done {
 		return took, err
 	}
