@@ -138,6 +138,7 @@ func (t *table) goneLocked(s *slot, port uint16) {
 		delete(t.owner, o)
 	}
 	s.ports = slices.DeleteFunc(s.ports, func(p uint16) bool { return p == port })
+	s.permanent = s.permanent && len(s.ports) > 0
 }
 
 // at returns where the mapping may be.
@@ -196,7 +197,7 @@ func (t *table) granted(s *slot, m igd.Mapping, keeps bool, since, until time.Ti
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	s.since, s.until, s.client = since, until, m.Client
-	s.permanent, s.found, s.lost = keeps, false, false
+	s.permanent, s.found, s.lost = s.permanent || keeps, false, false // It stays what the box listed.
 	others = slices.DeleteFunc(slices.Clone(s.ports), func(p uint16) bool { return p == m.External })
 	s.ports = append([]uint16{m.External}, others...)
 	return others

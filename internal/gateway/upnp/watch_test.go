@@ -227,6 +227,24 @@ func TestIgnoredLease(t *testing.T) {
 	})
 }
 
+// TestListedForEver: a mapping of an earlier run that the box lists as permanent still is when it was
+// renewed for a while, and is removed at its end, also before the box was looked at again.
+func TestListedForEver(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		box := igdtest.New(igdtest.Config{Profile: igdtest.Profile{IgnoresLease: true}})
+		box.Put(igd.Mapping{Protocol: igd.TCP, External: 7001, Client: routerAddr, Internal: 20000, Description: "doublenat-default"})
+		r := newRigWith(t, box, func(_ *rig, c *upnp.Config) { c.Look = time.Hour })
+		renewal := create()
+		renewal.ExternalPort, renewal.Renewal, renewal.Lifetime = 7001, true, time.Minute
+		r.must(t, renewal)
+		time.Sleep(2 * time.Minute)
+		if got := r.ports(); len(got) > 0 {
+			t.Errorf("left: %v", got)
+		}
+	})
+}
+
 // TestPermanentAtTheEnd: what is over when the program ends is removed while it ends, and
 // what is kept for the next run is not.
 func TestPermanentAtTheEnd(t *testing.T) {
