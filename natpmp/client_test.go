@@ -179,6 +179,23 @@ func TestClientRepeatsNothingInVain(t *testing.T) {
 	}
 }
 
+// Nor is a request sent for the first time in its last moment: then nothing came of it, and its
+// client can know.
+func TestClientBeginsNothingInVain(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		g := &pipeGateway{}
+		c := startClient(t, g, natpmp.ClientConfig{})
+		ctx, cancel := context.WithTimeout(t.Context(), 5*time.Millisecond)
+		defer cancel()
+		err := c.Unmap(ctx, natpmp.OpMapTCP, 0x1234)
+		var timeout *natpmp.TimeoutError
+		if !errors.As(err, &timeout) || timeout.Tries != 0 || len(g.sightings()) != 0 {
+			t.Errorf("%v, and the gateway got %v", err, g.sightings())
+		}
+	})
+}
+
 // TestClientObeysContext: a deadline cuts the schedule, a cancellation too.
 func TestClientObeysContext(t *testing.T) {
 	t.Parallel()

@@ -63,11 +63,7 @@ func (x *Exchange[K, Q, A]) Do(ctx context.Context, job Job[K, Q]) (A, error) {
 	gap := job.Schedule.spread(job.Schedule.First)
 	for try := range job.Schedule.Tries {
 		ended, err := x.window.again(ctx, mine, cl.done)
-		switch {
-		case ended || err != nil:
-		case try > 0 && x.inVain(ctx):
-			err = cl.await(ctx)
-		default:
+		if !ended && err == nil {
 			err = x.try(ctx, cl, job.Packet, end, gap, try < heeded)
 		}
 		switch {
@@ -85,13 +81,6 @@ func (x *Exchange[K, Q, A]) Do(ctx context.Context, job Job[K, Q]) (A, error) {
 		gap = job.Schedule.spread(2 * gap)
 	}
 	return none, x.timedOut(end)
-}
-
-// inVain says whether the context ends before a packet that is sent now can have its reply. It
-// would still arrive, and the next request for the same might overtake it.
-func (x *Exchange[K, Q, A]) inVain(ctx context.Context) bool {
-	deadline, ok := ctx.Deadline()
-	return ok && time.Until(deadline) < x.window.brisk()
 }
 
 // timedOut returns the error of a call that got no reply.
@@ -114,6 +103,8 @@ func (x *Exchange[K, Q, A]) try(ctx context.Context, cl *call[K, Q, A], packet [
 		x.pending.sent(cl, x.window.inFlight()-1)
 	case errors.Is(err, ErrStopped):
 		return err
+	case errors.Is(err, errInVain):
+		return cl.await(ctx)
 	default:
 		end.Send, heed = err, false
 	}
@@ -184,6 +175,9 @@ func (x *Exchange[K, Q, A]) transmit(ctx context.Context, packet []byte, again b
 	if err != nil {
 		return err
 	}
+	if x.inVain(ctx, again) {
+		return errInVain
+	}
 	x.link.sending(time.Now()) // before, or the reply may come first
 	switch err := conn.send(packet); {
 	case errors.Is(err, syscall.ECONNREFUSED):
@@ -204,6 +198,21 @@ func (x *Exchange[K, Q, A]) transmit(ctx context.Context, packet []byte, again b
 		x.count.retransmitted.Add(1)
 	}
 	return nil
+}
+
+// errInVain is that a packet was not sent because its reply could not come in time.
+var errInVain = errors.New("too late to send")
+
+// inVain says whether the context ends before a packet that is sent now can have its reply. It
+// would still arrive, and the next request for the same might overtake it. The first packet of a
+// request is sent unless that is sure, for a gateway may do what nobody hears of.
+func (x *Exchange[K, Q, A]) inVain(ctx context.Context, again bool) bool {
+	least := slack
+	if again {
+		least = x.window.brisk()
+	}
+	deadline, ok := ctx.Deadline()
+	return ok && time.Until(deadline) < least
 }
 
 // passes says whether an error of a socket is one of a moment and no fault of the
