@@ -21,7 +21,18 @@ type move struct {
 	to uint16
 	// moving are the mappings that move.
 	moving []*mapping
+	cause  moveCause
 }
+
+// moveCause is why mappings move.
+type moveCause uint8
+
+const (
+	// causeTaken is that somebody else took the port, who may do so again and again.
+	causeTaken moveCause = iota
+	// causePool is that the pool has the port of one of them no more.
+	causePool
+)
 
 // giveWay begins to move the mappings whose port on the router somebody else has taken: a
 // port that others use is left to them, and a mapping that they cover is no mapping.
@@ -56,9 +67,14 @@ func (e *Engine) displace(u *unit) {
 	for _, m := range u.current {
 		if m != nil && m.wish.stands() {
 			mv.moving = append(mv.moving, m)
-			may = may && e.mayMove(m)
 			inner = inner || e.innerTaken(m)
+			if !e.ports.pool.allows(m.key.Protocol, m.inner) {
+				mv.cause = causePool
+			}
 		}
+	}
+	for _, m := range mv.moving {
+		may = may && (mv.cause == causePool || e.mayMove(m))
 	}
 	if may && inner {
 		mv.to, may = e.ports.takeElsewhere(mv.moving[0].key, e.cfg.Random())
@@ -128,6 +144,9 @@ func (e *Engine) goOn(u *unit) {
 	for _, m := range mv.moving {
 		if m.wish.stands() {
 			e.moveTo(m, mv.to)
+			if mv.cause == causeTaken {
+				m.moves = append(m.moves, e.now)
+			}
 		}
 	}
 	e.releasePort(mv)
@@ -148,7 +167,6 @@ func (e *Engine) releasePort(mv *move) {
 // moveTo gives a mapping whose lease was given back another inner port, or only another
 // lease.
 func (e *Engine) moveTo(m *mapping, inner uint16) {
-	m.moves = append(m.moves, e.now)
 	m.lease.nextAt, m.lease.suggested = e.now, m.lease.external
 	e.askAgain(m)
 	if inner == 0 {
@@ -200,6 +218,7 @@ func (e *Engine) yield(m *mapping, err error) bool {
 	}
 	l.released()
 	e.moveTo(m, inner)
+	m.moves = append(m.moves, e.now)
 	e.ports.leave(inner)
 	return true
 }

@@ -277,3 +277,34 @@ func TestFilterWhileTheMappingMoves(t *testing.T) {
 		}
 	}
 }
+
+// A provider that moves its pool again and again is not somebody else at our rules: its mappings
+// go where it is, each time.
+func TestPoolThatMovesIsNoFeud(t *testing.T) {
+	t.Parallel()
+	from := func(first uint16) *nat.Pool {
+		var list []nat.PoolPort
+		for port := first; port < first+10; port++ {
+			list = append(list, nat.PoolPort{External: port, Inner: port})
+		}
+		return poolOf(t, list...)
+	}
+	d := atDesk(t, func(c *nat.Config) { c.Pool = from(30000) })
+	d.life = time.Hour
+	rule := d.mapped(tcp(alice, 80))
+	for i := range 6 {
+		first := uint16(31000 + 1000*i)
+		d.step(nat.PoolChanged{Pool: from(first)})
+		d.released()
+		lease := want[nat.LeaseAction](d)
+		d.grant(lease, lease.Request.InnerPort)
+		d.changed()
+		if m, _ := d.Mapping(rule.Key); m.InnerPort < first || m.InnerPort > first+9 {
+			t.Fatalf("the mapping has inner port %d, and the pool is from %d on", m.InnerPort, first)
+		}
+		d.pass(5 * time.Minute)
+	}
+	if d.logged(contested) != "" {
+		t.Error("taken for a feud")
+	}
+}
