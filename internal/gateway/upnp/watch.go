@@ -197,8 +197,11 @@ func (g *Gateway) compare(ctx context.Context, s *slot, m igd.Mapping, now time.
 		return false
 	}
 	if m.Lease == 0 && !g.known().permanent {
-		g.learn(ctx, func(h *habits) bool { first := !h.keeps; h.keeps = true; return first },
-			"the gateway keeps for ever what it grants for a while, ending that here")
+		g.learn(ctx, func(h *habits) bool {
+			first := !h.keeps
+			h.keeps, g.looks.taken = true, g.looks.taken && !first // It has what was over before.
+			return first
+		}, "the gateway keeps for ever what it grants for a while, ending that here")
 	}
 	total, cut := g.table.compareLease(s, m.Lease, now)
 	if !cut {

@@ -245,6 +245,27 @@ func TestListedForEver(t *testing.T) {
 	})
 }
 
+// TestOverBeforeItIsKnown: what was over before the box was found to keep everything for ever is
+// removed when it is.
+func TestOverBeforeItIsKnown(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		r := newRig(t, igdtest.Profile{IgnoresLease: true}, func(_ *rig, c *upnp.Config) { c.Look = 10 * time.Minute })
+		r.Adopted()
+		short := create()
+		short.Lifetime = time.Minute
+		r.must(t, short)
+		time.Sleep(5 * time.Minute)
+		long := create()
+		long.InnerPort = 20010
+		r.must(t, long)
+		time.Sleep(30 * time.Minute)
+		if diff := cmp.Diff([]string{"TCP 20010"}, r.ports()); diff != "" {
+			t.Errorf("left (-want +got):\n%s", diff)
+		}
+	})
+}
+
 // TestPermanentAtTheEnd: what is over when the program ends is removed while it ends, and
 // what is kept for the next run is not.
 func TestPermanentAtTheEnd(t *testing.T) {
