@@ -96,7 +96,7 @@ func (e *Engine) admitOnly(m *mapping, remote Remote) {
 // to have.
 func (m *mapping) fits(t *ticket) bool {
 	after, ok := t.filter.on(m.wish.remote)
-	return t.state == ticketBegun || ok && after == m.wish.remote
+	return ok && (t.state == ticketBegun || after == m.wish.remote)
 }
 
 // outcome returns what a request is told when what was done for it ended with err, nil for a

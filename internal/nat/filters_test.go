@@ -412,6 +412,31 @@ func TestFilterAndTheTable(t *testing.T) {
 	d.wantRemote("203.0.113.7")
 }
 
+// Who adds to a filter that another request has set is not told of both when that one fails, and the
+// mapping cannot have them with what it had before.
+func TestFilterBesideOneThatFails(t *testing.T) {
+	t.Parallel()
+	d := atDesk(t, func(c *nat.Config) { c.Policy = nat.PolicyClient })
+	d.mapped(udp(alice, 80))
+	d.mappedFor(tcp(alice, 80), "198.51.100.1")
+	d.pass(20 * time.Second)
+	d.out = nil
+	d.ask(udp(alice, 80), time.Hour) // and the gateway says nothing
+	first := d.askFiltered(tcp(alice, 80), sets(t, "203.0.113.7"))
+	d.refused()
+	d.pass(time.Second)
+	second := d.askFiltered(tcp(alice, 80), adds(t, "203.0.113.7"))
+	d.pass(20 * time.Second)
+	for _, a := range every[nat.AnswerAction](d) {
+		if a.Err == nil && (a.Ticket == first || a.Ticket == second) {
+			t.Errorf("request %d was granted %+v", a.Ticket, a.Grant)
+		}
+	}
+	if m, _ := d.Mapping(tcp(alice, 80)); m.Remote != remote(t, "198.51.100.1") {
+		t.Errorf("the mapping is open to %v", m.Remote)
+	}
+}
+
 // A renewal that changes the filter waits until another change of the rule is through, such as that of
 // its comment, and then for its own.
 func TestFilterBehindAnotherChange(t *testing.T) {
