@@ -210,8 +210,9 @@ func (w *watch) admits() {
 }
 
 // shuts checks a mapping of which its client was told just now: nobody else is let in any more.
-// What somebody else did to the rules, what a former run's last command does late, and a rule on
-// another inner port whose making had no answer, is mended by the next look.
+// What somebody else did to the rules, what a former run's last command does late, a rule on
+// another inner port whose making had no answer, and a copy that the router did not let us remove, is
+// mended by the next look.
 func (w *watch) shuts(key nat.Key) {
 	d := w.day
 	may := w.possible(key) // Other requests that wait are carried out too, maybe.
@@ -223,7 +224,7 @@ func (w *watch) shuts(key nat.Key) {
 		return
 	}
 	for _, r := range d.router.rules {
-		if r.InnerPort != m.InnerPort && d.router.seen.Before(d.router.until) {
+		if r.InnerPort != m.InnerPort && d.router.seen.Before(d.router.until) || r.ID != m.RuleID && recent(d, d.router.upset, reconciled) {
 			continue
 		}
 		if r.Key == key && !slices.Contains(may, r.Remote) {
