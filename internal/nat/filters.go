@@ -73,15 +73,28 @@ func (m *mapping) agree(t *ticket) {
 // of the others that are begun stay.
 func (e *Engine) withdraw(m *mapping, t *ticket) {
 	t.filter = Filter{}
-	remote := m.wish.agreed
+	remote, _ := m.begunFilters(nil)
+	e.admitOnly(m, remote)
+}
+
+// begunFilters returns who may send when the requests that are begun are carried out in their order,
+// up to the last one or all if that is nil, and whether the filter of the last one fits in.
+func (m *mapping) begunFilters(last *ticket) (remote Remote, fits bool) {
+	remote = m.wish.agreed
 	for i := range m.queue {
-		if q := &m.queue[i]; q.state == ticketBegun && q.kind == ticketMap {
-			if after, ok := q.filter.on(remote); ok {
-				remote = after
-			}
+		q := &m.queue[i]
+		if q.state != ticketBegun || q.kind != ticketMap {
+			continue
+		}
+		after, ok := q.filter.on(remote)
+		if ok {
+			remote = after
+		}
+		if q == last {
+			return remote, ok
 		}
 	}
-	e.admitOnly(m, remote)
+	return remote, true
 }
 
 // admitOnly changes who may send.
@@ -95,8 +108,12 @@ func (e *Engine) admitOnly(m *mapping, remote Remote) {
 // fits says whether what a request wants of the filter is part of what the mapping has or is
 // to have.
 func (m *mapping) fits(t *ticket) bool {
+	if t.state == ticketBegun { // Others that came after it may have set another one.
+		_, ok := m.begunFilters(t)
+		return ok
+	}
 	after, ok := t.filter.on(m.wish.remote)
-	return ok && (t.state == ticketBegun || after == m.wish.remote)
+	return ok && after == m.wish.remote
 }
 
 // outcome returns what a request is told when what was done for it ended with err, nil for a

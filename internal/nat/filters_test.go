@@ -437,6 +437,22 @@ func TestFilterBesideOneThatFails(t *testing.T) {
 	}
 }
 
+// Who adds to a filter is told before the one who then sets another one, with which it would not fit.
+func TestFilterBeforeAnotherOne(t *testing.T) {
+	t.Parallel()
+	d := atDesk(t, nil)
+	d.mapped(tcp(alice, 80))
+	first := d.askFiltered(tcp(alice, 80), adds(t, "203.0.113.7"))
+	d.changed()
+	d.pass(100 * time.Millisecond)
+	d.askFiltered(tcp(alice, 80), sets(t, "198.51.100.1"))
+	d.changed()
+	d.pass(100 * time.Millisecond) // and the gateway has said nothing yet
+	if a := d.answer(first); a.Err != nil {
+		t.Error(a.Err)
+	}
+}
+
 // A renewal that changes the filter waits until another change of the rule is through, such as that of
 // its comment, and then for its own.
 func TestFilterBehindAnotherChange(t *testing.T) {
