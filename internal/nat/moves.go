@@ -62,17 +62,8 @@ func (e *Engine) stuck(m *mapping) bool { return m.place == placeStuck && e.disp
 // displace begins to give both protocols of a client port another inner port, if there is
 // one and they may move.
 func (e *Engine) displace(u *unit) {
-	mv := &move{}
-	may, inner := true, false
-	for _, m := range u.current {
-		if m != nil && m.wish.stands() {
-			mv.moving = append(mv.moving, m)
-			inner = inner || e.innerTaken(m)
-			if !e.ports.pool.allows(m.key.Protocol, m.inner) {
-				mv.cause = causePool
-			}
-		}
-	}
+	mv := e.moveOf(u)
+	may, inner := true, slices.ContainsFunc(mv.moving, e.innerTaken)
 	for _, m := range mv.moving {
 		may = may && (mv.cause == causePool || e.mayMove(m))
 	}
@@ -94,6 +85,21 @@ func (e *Engine) displace(u *unit) {
 		e.goOn(u)
 	}
 	e.touch(u)
+}
+
+// moveOf returns which mappings of a unit move together, and why.
+func (e *Engine) moveOf(u *unit) *move {
+	mv := &move{}
+	for _, m := range u.current {
+		if m == nil || !m.wish.stands() {
+			continue
+		}
+		mv.moving = append(mv.moving, m)
+		if !e.ports.pool.allows(m.key.Protocol, m.inner) {
+			mv.cause = causePool
+		}
+	}
+	return mv
 }
 
 // mayMove says whether a mapping gives way once more to a rule of somebody else. One

@@ -66,13 +66,12 @@ type grant struct {
 type mood uint8
 
 const (
-	well     mood = iota
-	silent        // nothing is done and nothing answered
-	deaf          // what is asked is done, and the answer is lost
-	refuses       // it says no
-	full          // it has no room
-	away          // it is not there
-	readonly      // a router: it can be read, and refuses what would change it
+	well    mood = iota
+	silent       // nothing is done and nothing answered
+	deaf         // what is asked is done, and the answer is lost
+	refuses      // it says no
+	full         // it has no room
+	away         // it is not there
 )
 
 // lease answers a request. It returns how long that takes.
