@@ -199,6 +199,9 @@ func (w *watch) accompaniedLocked(key nat.Key) bool {
 // leaves notes that a client asks to delete a mapping: its port may become another's also if it is
 // told that its rule is still there.
 func (w *watch) leaves(key nat.Key) {
+	if w == nil {
+		return // Two doublenats are watched by others.
+	}
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	if t, ok := w.told[key]; ok {
