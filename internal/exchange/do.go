@@ -104,7 +104,7 @@ func (x *Exchange[K, Q, A]) try(ctx context.Context, cl *call[K, Q, A], packet [
 	case errors.Is(err, ErrStopped):
 		return err
 	case errors.Is(err, errInVain):
-		return cl.await(ctx)
+		return x.waitOn(ctx, cl, gap, gap)
 	default:
 		end.Send, heed = err, false
 	}
@@ -152,16 +152,6 @@ func (cl *call[K, Q, A]) wait(ctx context.Context, d time.Duration) error {
 		return nil
 	case <-timer.C:
 		return context.DeadlineExceeded
-	case <-ctx.Done():
-		return ctx.Err()
-	}
-}
-
-// await waits for the outcome, but not longer than the context.
-func (cl *call[K, Q, A]) await(ctx context.Context) error {
-	select {
-	case <-cl.done:
-		return nil
 	case <-ctx.Done():
 		return ctx.Err()
 	}

@@ -153,7 +153,7 @@ func (e *Engine) changeDue(m *mapping) bool {
 	}
 	// What failed is tried again after a look, and once for a client that asked: it is
 	// answered before the next try, unless the mapping has to move first.
-	return urgent(r.have, want) && (r.err == nil || m.wish.state == wishStanding && m.begunFor() && m.unit.move == nil)
+	return urgent(r.have, want) && (r.err == nil || m.wish.state == wishStanding && m.begun(ticketMap) && m.unit.move == nil)
 }
 
 // urgent says whether packets for the ports that a rule should match miss it as it is, or

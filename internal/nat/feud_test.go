@@ -61,86 +61,90 @@ func lasting(t *testing.T) (*desk, nat.Rule) {
 	return d, d.mapped(tcp(alice, 80))
 }
 
+// meddled runs a test with each meddling, a desk and the rule of its mapping.
+func meddled(t *testing.T, test func(d *desk, m meddling, rule nat.Rule)) {
+	t.Helper()
+	for _, m := range meddlings() {
+		t.Run(m.name, func(t *testing.T) {
+			t.Parallel()
+			d, rule := lasting(t)
+			test(d, m, rule)
+		})
+	}
+}
+
 // Somebody else at our rules is no accident any more at the fourth time within ten minutes:
 // it is said, once, and from then on it is mended ever more seldom. After ten minutes of peace
 // that is over.
 func TestFeud(t *testing.T) {
 	t.Parallel()
-	for _, m := range meddlings() {
-		t.Run(m.name, func(t *testing.T) {
-			t.Parallel()
-			d, rule := lasting(t)
-			number := 0
-			meddle := func() []string {
-				number++
-				if now, ok := d.Mapping(rule.Key); ok {
-					rule.ID = now.RuleID
-				}
-				d.look(m.do(rule, number))
-				return d.obey()
+	meddled(t, func(d *desk, m meddling, rule nat.Rule) {
+		number := 0
+		meddle := func() []string {
+			number++
+			if now, ok := d.Mapping(rule.Key); ok {
+				rule.ID = now.RuleID
 			}
-			for i := range 4 {
-				d.pass(time.Minute)
-				if diff := cmp.Diff(m.mend, meddle()); diff != "" && (i < 3 || !m.alien) {
-					t.Errorf("mended (-want +got):\n%s", diff)
-				}
-				if since := d.Status().ContestedSince; since.IsZero() != (i < 3) {
-					t.Errorf("contested since %v, at the time %d", since, i+1)
-				}
+			d.look(m.do(rule, number))
+			return d.obey()
+		}
+		for i := range 4 {
+			d.pass(time.Minute)
+			if diff := cmp.Diff(m.mend, meddle()); diff != "" && (i < 3 || !m.alien) {
+				d.t.Errorf("mended (-want +got):\n%s", diff)
 			}
-			d.pass(30 * time.Second)
-			if diff := cmp.Diff(m.always, meddle()); diff != "" {
-				t.Errorf("half a minute after the last time (-want +got):\n%s", diff)
+			if since := d.Status().ContestedSince; since.IsZero() != (i < 3) {
+				d.t.Errorf("contested since %v, at the time %d", since, i+1)
 			}
-			if n := len(every[nat.ReadAction](d)); n != 0 {
-				t.Errorf("%d looks without a reason", n)
+		}
+		d.pass(30 * time.Second)
+		if diff := cmp.Diff(m.always, meddle()); diff != "" {
+			d.t.Errorf("half a minute after the last time (-want +got):\n%s", diff)
+		}
+		if n := len(every[nat.ReadAction](d)); n != 0 {
+			d.t.Errorf("%d looks without a reason", n)
+		}
+		said := fmt.Sprintf("rules_never_made_here %v remedy call the other one by another name", m.alien)
+		if got := d.logged(contested); got != said || d.logged(settled) != "" {
+			d.t.Errorf("said %q, want %q, and not that it is over", got, said)
+		}
+		d.out = nil
+		meddled := d.now
+		for range 10 {
+			d.pass(time.Minute)
+			if now, ok := d.Mapping(rule.Key); ok && now.RuleID != "" {
+				rule.ID = now.RuleID
 			}
-			said := fmt.Sprintf("rules_never_made_here %v remedy call the other one by another name", m.alien)
-			if got := d.logged(contested); got != said || d.logged(settled) != "" {
-				t.Errorf("said %q, want %q, and not that it is over", got, said)
+			d.look(having(rule))
+			d.obey()
+			if over := d.logged(settled) != ""; over != (d.now.Sub(meddled) == 10*time.Minute) || over != d.Status().ContestedSince.IsZero() {
+				d.t.Errorf("over %v after %v of peace, contested since %v", over, d.now.Sub(meddled), d.Status().ContestedSince)
 			}
-			d.out = nil
-			meddled := d.now
-			for range 10 {
-				d.pass(time.Minute)
-				if now, ok := d.Mapping(rule.Key); ok && now.RuleID != "" {
-					rule.ID = now.RuleID
-				}
-				d.look(having(rule))
-				d.obey()
-				if over := d.logged(settled) != ""; over != (d.now.Sub(meddled) == 10*time.Minute) || over != d.Status().ContestedSince.IsZero() {
-					t.Errorf("over %v after %v of peace, contested since %v", over, d.now.Sub(meddled), d.Status().ContestedSince)
-				}
-			}
-			if d.logged(contested) != "" {
-				t.Error("said twice")
-			}
-		})
-	}
+		}
+		if d.logged(contested) != "" {
+			d.t.Error("said twice")
+		}
+	})
 }
 
 // Who looks after his router now and then, or another cause of one fault in four minutes,
 // is nobody to quarrel with: all is mended at once, for ever.
 func TestFaultsNowAndThenAreNoFeud(t *testing.T) {
 	t.Parallel()
-	for _, m := range meddlings() {
-		t.Run(m.name, func(t *testing.T) {
-			t.Parallel()
-			d, rule := lasting(t)
-			for number := range 12 {
-				d.pass(4 * time.Minute)
-				now, _ := d.Mapping(rule.Key)
-				rule.ID = now.RuleID
-				d.look(m.do(rule, number))
-				if diff := cmp.Diff(m.mend, d.obey()); diff != "" {
-					t.Errorf("mended (-want +got):\n%s", diff)
-				}
+	meddled(t, func(d *desk, m meddling, rule nat.Rule) {
+		for number := range 12 {
+			d.pass(4 * time.Minute)
+			now, _ := d.Mapping(rule.Key)
+			rule.ID = now.RuleID
+			d.look(m.do(rule, number))
+			if diff := cmp.Diff(m.mend, d.obey()); diff != "" {
+				d.t.Errorf("mended (-want +got):\n%s", diff)
 			}
-			if d.logged(contested) != "" {
-				t.Error("taken for a feud")
-			}
-		})
-	}
+		}
+		if d.logged(contested) != "" {
+			d.t.Error("taken for a feud")
+		}
+	})
 }
 
 // refused has the router refuse every change.
@@ -158,25 +162,21 @@ func (d *desk) refused() {
 // mended with the first look after that.
 func TestRouterThatRefusesIsNoFeud(t *testing.T) {
 	t.Parallel()
-	for _, m := range meddlings() {
-		t.Run(m.name, func(t *testing.T) {
-			t.Parallel()
-			d, rule := lasting(t)
-			left := m.do(rule, 0)
-			d.look(left)
-			for range 8 {
-				d.refused()
-				d.pass(time.Minute)
-				d.shown(left)
-			}
-			if d.logged(contested) != "" {
-				t.Error("taken for a feud")
-			}
-			if diff := cmp.Diff(m.mend, d.obey()); diff != "" {
-				t.Errorf("mended (-want +got):\n%s", diff)
-			}
-		})
-	}
+	meddled(t, func(d *desk, m meddling, rule nat.Rule) {
+		left := m.do(rule, 0)
+		d.look(left)
+		for range 8 {
+			d.refused()
+			d.pass(time.Minute)
+			d.shown(left)
+		}
+		if d.logged(contested) != "" {
+			d.t.Error("taken for a feud")
+		}
+		if diff := cmp.Diff(m.mend, d.obey()); diff != "" {
+			d.t.Errorf("mended (-want +got):\n%s", diff)
+		}
+	})
 }
 
 // In a feud what others do is undone ever more seldom: after a minute, after two, four, eight,

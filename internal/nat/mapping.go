@@ -212,14 +212,18 @@ func (m *mapping) other() *mapping {
 // goes says whether the mapping, or what is left of an earlier one of its key, is being
 // taken back at this moment.
 func (m *mapping) goes() bool {
-	busy := func(m *mapping) bool { return m.lease.busy() || m.rule.busy() }
-	return busy(m) || slices.ContainsFunc(m.unit.left, func(l *mapping) bool { return l.key == m.key && busy(l) })
+	return m.ofKey(func(l *mapping) bool { return l.lease.busy() || l.rule.busy() })
 }
 
 // ruleGoes says whether the rule of the mapping, or of an earlier one of its key, is being changed
 // or removed at this moment.
 func (m *mapping) ruleGoes() bool {
-	return m.rule.busy() || slices.ContainsFunc(m.unit.left, func(l *mapping) bool { return l.key == m.key && l.rule.busy() })
+	return m.ofKey(func(l *mapping) bool { return l.rule.busy() })
+}
+
+// ofKey says whether something holds of the mapping, or of what is left of an earlier one of its key.
+func (m *mapping) ofKey(holds func(*mapping) bool) bool {
+	return holds(m) || slices.ContainsFunc(m.unit.left, func(l *mapping) bool { return l.key == m.key && holds(l) })
 }
 
 // members appends all mappings of the unit to the list, what is left first and then the

@@ -21,7 +21,8 @@ type move struct {
 	to uint16
 	// moving are the mappings that move.
 	moving []*mapping
-	cause  moveCause
+	// cause is why they do.
+	cause moveCause
 }
 
 // moveCause is why mappings move.
@@ -149,10 +150,7 @@ func (e *Engine) goOn(u *unit) {
 	u.move = nil
 	for _, m := range mv.moving {
 		if m.wish.stands() {
-			e.moveTo(m, mv.to)
-			if mv.cause == causeTaken {
-				m.moves = append(m.moves, e.now)
-			}
+			e.moveTo(m, mv.to, mv.cause)
 		}
 	}
 	e.releasePort(mv)
@@ -172,7 +170,10 @@ func (e *Engine) releasePort(mv *move) {
 
 // moveTo gives a mapping whose lease was given back another inner port, or only another
 // lease.
-func (e *Engine) moveTo(m *mapping, inner uint16) {
+func (e *Engine) moveTo(m *mapping, inner uint16, cause moveCause) {
+	if cause == causeTaken {
+		m.moves = append(m.moves, e.now)
+	}
 	m.lease.nextAt, m.lease.suggested = e.now, m.lease.external
 	e.askAgain(m)
 	if inner == 0 {
@@ -223,8 +224,7 @@ func (e *Engine) yield(m *mapping, err error) bool {
 		left.lease = lease{state: leaseDoubtful, external: l.external, mayLive: lives, nextAt: e.now.Add(retryFirst)}
 	}
 	l.released()
-	e.moveTo(m, inner)
-	m.moves = append(m.moves, e.now)
+	e.moveTo(m, inner, causeTaken)
 	e.ports.leave(inner)
 	return true
 }

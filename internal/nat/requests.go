@@ -346,8 +346,10 @@ func (m *mapping) ends() time.Time {
 // waitedFor says whether a request for the mapping waits.
 func (m *mapping) waitedFor() bool { return len(m.queue) > 0 && m.queue[0].kind == ticketMap }
 
-// begunFor says whether what a request for the mapping asks for is being done.
-func (m *mapping) begunFor() bool { return m.waitedFor() && m.queue[0].state == ticketBegun }
+// begun says whether the request that has its turn is of the kind, and is being carried out.
+func (m *mapping) begun(kind ticketKind) bool {
+	return len(m.queue) > 0 && m.queue[0].kind == kind && m.queue[0].state == ticketBegun
+}
 
 // late returns until when a mapping can be made for the client that waits for it. What
 // the gateway took is not held against the router.
@@ -557,7 +559,7 @@ func (e *Engine) served(m *mapping) {
 		err = cmp.Or(m.rule.err, error(&Error{Hop: HopRouter, Reason: ReasonUnreachable, Err: errUnmatched}))
 	}
 	if m.news != 0 {
-		untold := err != nil || !m.begunFor()
+		untold := err != nil || !m.begun(ticketMap)
 		e.tellMore(EventPortChanged, m, func(ev *Event) { ev.OldPort, ev.Untold = uint16(m.news), untold })
 		m.news = 0
 	}
@@ -573,14 +575,9 @@ func (e *Engine) ended(m *mapping) {
 	e.ports.moved(m, former{})
 }
 
-// endBegun says whether a request to end the mapping is being carried out.
-func (m *mapping) endBegun() bool {
-	return len(m.queue) > 0 && m.queue[0].kind == ticketEnd && m.queue[0].state == ticketBegun
-}
-
 // concludeEnd answers a request to end a mapping when both layers were tried.
 func (e *Engine) concludeEnd(m *mapping) {
-	if !m.endBegun() || m.lease.busy() || m.ruleGoes() {
+	if !m.begun(ticketEnd) || m.lease.busy() || m.ruleGoes() {
 		return
 	}
 	err := m.queue[0].stays

@@ -122,7 +122,7 @@ func (e *Engine) removed(m *mapping, err error) {
 		if stray && err == nil {
 			e.log("rule_removed", slog.LevelInfo, "rule removed that no mapping needs", m, "inner_port", r.have.InnerPort, "rule_id", r.have.ID)
 		}
-		if c := e.mapping(m.key); stray && err != nil && c != nil && c.endBegun() {
+		if c := e.mapping(m.key); stray && err != nil && c != nil && c.begun(ticketEnd) {
 			c.queue[0].stays = err
 		}
 		*r = rule{have: r.have, err: err}

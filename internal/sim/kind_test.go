@@ -115,6 +115,12 @@ func (w *world) entries(rng *rand.Rand) []string {
 	return all
 }
 
+// provide makes the entries those that the provider forwards from now on.
+func (w *world) provide(entries []string) {
+	w.watch.tampered(&w.watch.gateway)
+	w.forward(entries)
+}
+
 // forward makes the entries those that the provider forwards.
 func (w *world) forward(entries []string) {
 	w.forwards = entries

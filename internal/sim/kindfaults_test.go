@@ -182,20 +182,22 @@ func poolFaults() []fault {
 	provides := func(change func(w *world, now []string) []string) func(w *world) func() {
 		return func(w *world) func() {
 			end := w.watch.begin(&w.watch.gateway)
-			w.watch.tampered(&w.watch.gateway)
-			w.forward(change(w, slices.Clone(w.pool)))
-			return func() { w.watch.tampered(&w.watch.gateway); w.forward(w.pool); end() }
+			w.provide(change(w, slices.Clone(w.pool)))
+			return func() { w.provide(w.pool); end() }
 		}
 	}
-	// writes is a file with a mistake: all stays as it was.
-	writes := func(text func(w *world) string) func(w *world) func() {
+	// spoils is a file that cannot be read: all stays as it was.
+	spoils := func(file func(w *world)) func(w *world) func() {
 		return func(w *world) func() {
 			if w.watch.unread() {
 				return func() {} // The daemon may not have read yet what is forwarded, and could not now.
 			}
-			w.must(w.bench.WritePool(text(w)))
-			return func() { w.watch.tampered(&w.watch.gateway); w.forward(w.pool) }
+			file(w)
+			return func() { w.provide(w.pool) }
 		}
+	}
+	writes := func(text func(w *world) string) func(w *world) func() {
+		return spoils(func(w *world) { w.must(w.bench.WritePool(text(w))) })
 	}
 	return []fault{
 		{"pool: entries are taken away", provides(func(w *world, now []string) []string {
@@ -218,15 +220,11 @@ func poolFaults() []fault {
 			return now
 		})},
 		{"pool: empty", provides(func(*world, []string) []string { return nil })},
-		{"pool: the file is gone", func(w *world) func() {
-			if w.watch.unread() {
-				return func() {}
-			}
+		{"pool: the file is gone", spoils(func(w *world) {
 			w.must(w.bench.WritePool("")) // It may be gone already.
 			w.must(w.bench.Forward(strings.Join(w.pool, "\n")))
 			w.must(w.bench.RemovePool())
-			return func() { w.watch.tampered(&w.watch.gateway); w.forward(w.pool) }
-		}},
+		})},
 		{"pool: the file is nonsense", writes(func(w *world) string { return pick(w.rng, "<html>", "6881-", "70000", "1:2:3", "x") })},
 		{"pool: a port twice", writes(func(w *world) string { return strings.Join(append(slices.Clone(w.pool), w.pool[0]), "\n") })},
 	}

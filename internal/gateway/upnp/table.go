@@ -101,6 +101,10 @@ func (s *slot) tryEnter() bool {
 func (t *table) reserve(s *slot, port uint16) bool {
 	t.mu.Lock()
 	defer t.mu.Unlock()
+	return t.reserveLocked(s, port)
+}
+
+func (t *table) reserveLocked(s *slot, port uint16) bool {
 	o := outer{s.key.protocol, port}
 	switch t.owner[o] {
 	case s:
@@ -233,11 +237,10 @@ func (t *table) imported(m igd.Mapping, ours bool, now time.Time) {
 func (t *table) recalled(s *slot, port uint16, client netip.Addr) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	o := outer{s.key.protocol, port}
-	if port == 0 || len(s.ports) > 0 || !s.since.IsZero() || s.lost || t.owner[o] != nil {
-		return
+	known := len(s.ports) > 0 || !s.since.IsZero() || s.lost
+	if port != 0 && !known && t.reserveLocked(s, port) {
+		s.client = client
 	}
-	t.owner[o], s.ports, s.client = s, []uint16{port}, client
 }
 
 // disown makes what was found at the start, is ours, and nobody asked for end now.

@@ -198,7 +198,8 @@ func (d *Day) restart() {
 	}
 	if d.percent(40) { // It crashes.
 		if len(d.ops) > 0 { // Its last command may arrive after the first look of the next run.
-			d.router.upset, d.router.unsure, d.router.meddled = d.now, d.now, d.now
+			d.router.meddled = d.now
+			d.router.surprise()
 		}
 		begin()
 		return

@@ -67,7 +67,8 @@ func (p *pair) wrote(x *daemon, sent role, a nat.Action) {
 // disturbed notes that something else than what was asked for happens: the checks that hold for one
 // doublenat have their patience with it.
 func (p *pair) disturbed() {
-	p.day.router.upset, p.day.router.unsure, p.day.gateway.upset = p.day.now, p.day.now, p.day.now
+	p.day.router.surprise()
+	p.day.gateway.upset = p.day.now
 }
 
 // pulse looks every few seconds at what holds at any time.

@@ -30,6 +30,9 @@ type router struct {
 	seen, found time.Time
 }
 
+// surprise notes that the router did now, or somebody to it, what the core cannot know of.
+func (r *router) surprise() { r.upset, r.unsure = r.day.now, r.day.now }
+
 // commands is a set of what the core asks of the router, as bits.
 type commands uint8
 
@@ -42,15 +45,14 @@ const (
 func (r *router) meet(what commands, limit time.Duration) (took time.Duration, done bool, err error) {
 	took = r.latency
 	if took > limit {
-		r.upset, r.unsure = r.day.now, r.day.now
+		r.surprise()
 		return limit, true, fault(nat.HopRouter, nat.ReasonUnreachable, true)
 	}
 	if !r.until.After(r.day.now) || r.meets&what == 0 {
 		return took, true, nil
 	}
-	r.upset = r.day.now
-	if r.mood == silent || r.mood == deaf || what == reads {
-		r.unsure = r.day.now
+	if r.upset = r.day.now; r.mood == silent || r.mood == deaf || what == reads {
+		r.surprise()
 	}
 	switch r.mood {
 	case silent:
@@ -173,7 +175,8 @@ func (r *router) meddle() {
 	if len(r.rules) == 0 {
 		return
 	}
-	r.upset, r.unsure, r.meddled = r.day.now, r.day.now, r.day.now
+	r.meddled = r.day.now
+	r.surprise()
 	i := r.day.rng.IntN(len(r.rules))
 	switch r.day.rng.IntN(6) {
 	case 0:
